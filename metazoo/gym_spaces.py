@@ -1,0 +1,180 @@
+"""Gymnasium spaces as plain data, and how they map to the tensors of an exported policy.
+
+A policy's metadata (``assets.extra/metazoo.json``) holds its spaces as JSON; infinite bounds are written as ``null``
+because JSON has no infinity. ``metazoo.collect`` re-exports what users and exporters need.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+SPACE_TYPES: Final = ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple")
+
+
+class CollectionError(ValueError):
+    """Episodes, or the environment they come from, are unusable; the message is one sentence for the user."""
+
+
+def space_to_metadata(space: spaces.Space) -> dict[str, Any]:
+    """The JSON form of a space.
+
+    Bounds are one number where all entries agree, else nested lists in the space's shape.
+
+    Raises:
+        CollectionError: the type of space has no tensor form (``Text``, ``Graph``, ``Sequence`` ...).
+    """
+    if isinstance(space, spaces.Box):
+        bounds = {"low": _bound_to_json(space.low), "high": _bound_to_json(space.high)}
+        return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "n": int(space.n) if np.ndim(space.n) == 0 else list(space.shape)}
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {name: space_to_metadata(part) for name, part in space.spaces.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"type": "Tuple", "spaces": [space_to_metadata(part) for part in space.spaces]}
+    raise CollectionError(f"space {space} is not supported: use one of {', '.join(SPACE_TYPES)}")
+
+
+def space_from_metadata(metadata: Mapping[str, Any]) -> spaces.Space:
+    """The Gymnasium space described by ``metadata`` (the inverse of ``space_to_metadata``).
+
+    Raises:
+        CollectionError: an unknown ``type`` or a missing key.
+    """
+    kind = metadata.get("type")
+    try:
+        if kind == "Box":
+            return _box_from_metadata(metadata)
+        if kind == "Discrete":
+            return spaces.Discrete(int(metadata["n"]), start=int(metadata.get("start", 0)))
+        if kind == "MultiDiscrete":
+            nvec = np.asarray(metadata["nvec"], np.int64)
+            return spaces.MultiDiscrete(nvec, start=np.broadcast_to(metadata.get("start", 0), nvec.shape).tolist())
+        if kind == "MultiBinary":
+            return spaces.MultiBinary(metadata["n"])
+        if kind == "Dict":
+            return spaces.Dict({name: space_from_metadata(part) for name, part in metadata["spaces"].items()})
+        if kind == "Tuple":
+            return spaces.Tuple([space_from_metadata(part) for part in metadata["spaces"]])
+    except KeyError as error:
+        raise CollectionError(f"the metadata of a {kind} space lacks the key {error}") from error
+    raise CollectionError(f"space type {kind!r} is unknown: use one of {', '.join(SPACE_TYPES)}")
+
+
+def observation_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of one observation as the policy sees it: uint8 images and float32 for all else."""
+    if isinstance(space, spaces.Box):
+        return space.shape, np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
+    return (spaces.flatdim(space),), np.dtype(np.float32)
+
+
+def action_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of one action: float32 for Box, int32 (``start`` included) for Discrete and MultiDiscrete.
+
+    Raises:
+        CollectionError: the space is none of the three.
+    """
+    if isinstance(space, spaces.Box):
+        return space.shape, np.dtype(np.float32)
+    if isinstance(space, spaces.Discrete):
+        return (), np.dtype(np.int32)
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.nvec.shape, np.dtype(np.int32)
+    raise CollectionError(f"action space {space} is not supported: use Box, Discrete or MultiDiscrete")
+
+
+def flatten_observation(space: spaces.Space, observation: Any) -> np.ndarray:
+    """One observation as the policy sees it: Box keeps its shape, all else goes through ``spaces.flatten``."""
+    shape, dtype = observation_spec(space)
+    value = observation if isinstance(space, spaces.Box) else spaces.flatten(space, observation)
+    array = np.asarray(value, dtype)
+    if array.shape != shape:
+        raise CollectionError(f"an observation has shape {list(array.shape)} where {space} needs {list(shape)}")
+    return array
+
+
+def to_env_action(space: spaces.Space, action: np.ndarray) -> Any:
+    """A raw action as ``env.step`` takes it: Box actions are clipped to the bounds, the stored ones are not."""
+    if isinstance(space, spaces.Box):
+        return np.clip(action, space.low, space.high).astype(space.dtype).reshape(space.shape)
+    if isinstance(space, spaces.Discrete):
+        return int(action)
+    return np.asarray(action, space.dtype)
+
+
+def action_filler(space: spaces.Space) -> Any:
+    """A harmless valid action for padded steps: the first action of discrete spaces, zero for Box."""
+    return getattr(space, "start", 0)
+
+
+def env_name(env: gym.Env) -> str:
+    """How messages call an environment: its registered id, or its class."""
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def check_spaces(env: gym.Env, metadata: Mapping[str, Any]) -> None:
+    """Refuse an environment whose spaces do not fit the policy described by ``metadata``.
+
+    Observation bounds may differ (a policy is often moved to other physics); observation structure and shapes,
+    and the whole action space, may not.
+
+    Raises:
+        CollectionError: names the environment and prints both spaces.
+    """
+    pairs = (("observation", env.observation_space, False), ("action", env.action_space, True))
+    for role, actual, with_bounds in pairs:
+        needed = space_from_metadata(metadata[f"{role}_space"])
+        if not _fits(needed, actual, with_bounds):
+            policy = metadata.get("name", "the policy")
+            raise CollectionError(
+                f"the {role} space of {env_name(env)}, {actual}, does not fit {policy}, which needs {needed}"
+            )
+
+
+def _fits(needed: spaces.Space, actual: spaces.Space, with_bounds: bool) -> bool:
+    if isinstance(needed, spaces.Box) and isinstance(actual, spaces.Box):
+        same = observation_spec(needed) == observation_spec(actual)
+        if not (same and with_bounds):
+            return same
+        return np.allclose(needed.low, actual.low) and np.allclose(needed.high, actual.high)
+    if isinstance(needed, spaces.Dict) and isinstance(actual, spaces.Dict):
+        same_names = list(needed.spaces) == list(actual.spaces)  # the order decides the flattened layout
+        return same_names and all(_fits(part, actual[name], with_bounds) for name, part in needed.spaces.items())
+    if isinstance(needed, spaces.Tuple) and isinstance(actual, spaces.Tuple):
+        parts = zip(needed.spaces, actual.spaces, strict=False)
+        return len(needed) == len(actual) and all(_fits(a, b, with_bounds) for a, b in parts)
+    return needed == actual
+
+
+def _box_from_metadata(metadata: Mapping[str, Any]) -> spaces.Box:
+    shape, dtype = tuple(metadata["shape"]), np.dtype(metadata.get("dtype", "float32"))
+    low = _bound_from_json(metadata.get("low"), -np.inf, shape, dtype)
+    high = _bound_from_json(metadata.get("high"), np.inf, shape, dtype)
+    return spaces.Box(low, high, shape, dtype.type)
+
+
+def _bound_to_json(bound: np.ndarray) -> Any:
+    flat = [float(value) if np.isfinite(value) else None for value in bound.ravel()]
+    if len(set(flat)) == 1:
+        return flat[0]
+    return _nest(flat, bound.shape)
+
+
+def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
+    if len(shape) <= 1:
+        return flat
+    size = len(flat) // shape[0]
+    return [_nest(flat[row * size : (row + 1) * size], shape[1:]) for row in range(shape[0])]
+
+
+def _bound_from_json(value: Any, infinity: float, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    values = np.asarray(value, object)
+    filled = np.where(np.equal(values, None), infinity, values).astype(np.float64)
+    return np.broadcast_to(filled, shape).astype(dtype)
