@@ -1,0 +1,69 @@
+"""The inner step, written once: training, evaluation and export all adapt through this function."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from metazoo import losses, returns
+from metazoo.policies.distributions import Parameters
+from metazoo.policies.policy import Policy
+from metazoo.types import Episodes
+
+SURROGATES = {"policy_gradient": losses.policy_gradient, "likelihood_ratio": losses.likelihood_ratio}
+
+
+class Samples(NamedTuple):
+    """The steps of a task's episodes side by side, ``[M, N, ...]`` with ``N = T·E``."""
+
+    observations: tf.Tensor
+    actions: tf.Tensor
+    advantages: tf.Tensor
+    mask: tf.Tensor
+
+
+def samples(episodes: Episodes, gamma: float, lam: float) -> Samples:
+    """Flattens time-major episodes task by task, with advantages normalised over each task's valid steps."""
+    advantages = returns.normalise(returns.advantages(episodes, gamma, lam), episodes.mask, [0, 2])
+    fields = (episodes.observations, episodes.actions, advantages, episodes.mask)
+    return Samples(*(_by_task(field) for field in fields))
+
+
+def surrogate(policy: Policy, weights: tf.Tensor, batch: Samples, kind: str) -> tuple[tf.Tensor, Parameters]:
+    """The policy-gradient loss ``[M]`` of weights ``[M, P]`` and the distribution parameters it came from."""
+    parameters = policy.apply(weights, tf.cast(batch.observations, weights.dtype))
+    log_probs = policy.distribution.log_prob(parameters, batch.actions)
+    return SURROGATES[kind](log_probs, tf.cast(batch.advantages, weights.dtype), batch.mask, [1]), parameters
+
+
+def adapt(
+    policy: Policy, weights: tf.Tensor, step_sizes: tf.Tensor, batch: Samples, kind: str, first_order: bool = False
+) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
+    """One gradient step per task: θ'ₘ = θₘ − α ∘ ∇L(θₘ; Dₘ) (Finn et al. 2017, equation 1; Li et al. 2017 for α).
+
+    ``weights [M, P]``; ``step_sizes`` broadcasts against them. Differentiable in both, through the gradient itself
+    unless ``first_order``. Returns the new weights, the loss ``[M]`` before the step, and the parameters before it.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        loss, parameters = surrogate(policy, weights, batch, kind)
+    gradient = tape.gradient(loss, weights)
+    if first_order:
+        gradient = tf.stop_gradient(gradient)
+    return weights - step_sizes * gradient, loss, parameters
+
+
+def divergence(policy: Policy, before: Parameters, after: tf.Tensor, batch: Samples) -> tf.Tensor:
+    """KL(before ‖ after) ``[M]``, averaged over the valid steps; ``after`` are weights ``[M, P]``."""
+    parameters = policy.apply(after, tf.cast(batch.observations, after.dtype))
+    kl = policy.distribution.of(before).kl_divergence(policy.distribution.of(parameters))
+    return losses.masked_mean(kl, batch.mask, [1])
+
+
+def _by_task(field: tf.Tensor) -> tf.Tensor:
+    """``[T, M, E, ...] → [M, T·E, ...]``."""
+    swapped = tf.transpose(field, [1, 0, 2, *range(3, field.shape.rank)])
+    shape = tf.shape(swapped)
+    flat = tf.reshape(swapped, tf.concat([shape[:1], shape[1:2] * shape[2:3], shape[3:]], 0))
+    steps = None if None in swapped.shape[1:3] else swapped.shape[1] * swapped.shape[2]
+    flat.set_shape(swapped.shape[:1].concatenate([steps]).concatenate(swapped.shape[3:]))
+    return flat

@@ -1,0 +1,122 @@
+"""What every learner is: a Keras model whose ``train_step`` collects episodes and applies a meta-gradient."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.policies.policy import Policy
+from metazoo.tasks.family import TaskFamily
+from metazoo.types import Episodes, StepInputs, StepOutputs
+
+Tensors = Sequence[tf.Tensor]
+
+
+def setting(default: Any, allowed: Any, doc: str) -> Any:
+    """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from."""
+    return field(default=default, metadata={"allowed": allowed, "doc": doc})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of the learners' configs: refuses values that ``setting`` does not allow, naming the field and its range."""
+
+    def __post_init__(self):
+        for item in fields(self):
+            allowed, value = item.metadata.get("allowed"), getattr(self, item.name)
+            if allowed is None:
+                continue
+            if isinstance(allowed[0], str):
+                if value not in allowed:
+                    raise ValueError(f"{item.name} is {value!r}; choose one of {', '.join(allowed)}.")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not allowed[0] <= value <= allowed[1]:
+                raise ValueError(f"{item.name} is {value!r}; it must lie in [{allowed[0]}, {allowed[1]}].")
+
+
+class Learner(keras.Model, ABC):
+    """A meta-policy in training, over an in-graph family.
+
+    ``collect`` and ``meta_gradient`` are pure functions of explicit weights (the tensors of ``meta_variables``);
+    ``train_step`` only composes them. ``initial_memory``, ``step`` and ``adapt`` are what rollouts, evaluation and
+    export use. Train with ``compile(optimizer, jit_compile=True)`` and ``fit(updates(...))``.
+    """
+
+    name_in_registry: ClassVar[str]
+    config_class: ClassVar[type[Config]]
+    memory_kind: ClassVar[str]
+    """``fast_weights``, ``recurrent`` or ``none``."""
+    online: ClassVar[bool]
+    """Whether ``step`` changes the memory."""
+
+    def __init__(self, policy: Policy, family: TaskFamily, config: Config | None = None, seed: int = 0):
+        super().__init__(name=self.name_in_registry)
+        self.policy = policy
+        self.network = policy.model  # tracked by Keras: its variables are the learner's
+        self.family = family
+        self.config = config or self.config_class()
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def memory_size(self) -> int:
+        """S, the number of floats a policy carries about its task."""
+
+    @abstractmethod
+    def initial_memory(self, weights: Tensors) -> tf.Tensor:
+        """Memory ``[S]`` of a policy that has seen nothing of its task."""
+
+    @abstractmethod
+    def step(
+        self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
+    ) -> StepOutputs:
+        """Acts in ``[M, E]`` episodes with memory ``[M, E', S]`` and keys ``[M, E]``.
+
+        ``deterministic`` is a bool or a bool tensor ``[M, E]``: the distribution's mode instead of a sample.
+        """
+
+    @abstractmethod
+    def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """One inner step on time-major episodes ``[T, M, E]``: new memory ``[M, E', S]`` and ``loss``, ``kl`` ``[M]``."""
+
+    @abstractmethod
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+        """The episodes of all rounds of one update, on ``tasks [M, ...]``."""
+
+    @abstractmethod
+    def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics."""
+
+    @property
+    @abstractmethod
+    def env_steps_per_update(self) -> int:
+        """Nominal environment steps of all rollouts of one update: tasks × episodes × horizon × rounds."""
+
+    @property
+    def meta_variables(self) -> list[keras.Variable]:
+        """The network's trainable variables, then whatever else the learner trains."""
+        network = self.network.trainable_variables
+        ours = {id(variable) for variable in network}
+        return network + [variable for variable in self.trainable_variables if id(variable) not in ours]
+
+    def current_weights(self) -> list[tf.Tensor]:
+        """The tensors of ``meta_variables``: the ``weights`` that the pure pieces take."""
+        return [tf.convert_to_tensor(variable.value) for variable in self.meta_variables]
+
+    def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
+        key = random.fold(random.key(self.seed), tf.cast(update, tf.int32))
+        tasks = self.family.sample(self.config.tasks, "train", random.fold(key, 0))
+        weights = self.current_weights()
+        rounds = self.collect(weights, tasks, random.fold(key, 1))
+        gradients, metrics = self.meta_gradient(weights, rounds)
+        self.optimizer.apply(gradients, self.meta_variables)
+        return metrics
+
+
+def updates(start: int, stop: int) -> tf.data.Dataset:
+    """The indices ``start … stop − 1`` of the updates to make, for ``Learner.fit``."""
+    return tf.data.Dataset.range(start, stop)

@@ -1,0 +1,68 @@
+"""Action distributions: parameters by name → TFP distributions, samples from our own generator, modes."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from metazoo import random
+from metazoo.types import Box, Discrete, Space
+
+Parameters = dict[str, tf.Tensor]
+
+
+class Categorical:
+    """Distribution over a ``Discrete`` space from ``logits [..., n]``."""
+
+    kind = "categorical"
+    parameters = ("logits",)
+
+    def __init__(self, space: Discrete):
+        self.space = space
+
+    def of(self, parameters: Parameters) -> Any:
+        """The TFP distribution over 0 … n−1."""
+        return tfp.distributions.Categorical(logits=parameters["logits"])
+
+    def log_prob(self, parameters: Parameters, actions: tf.Tensor) -> tf.Tensor:
+        return self.of(parameters).log_prob(actions - self.space.start)
+
+    def sample(self, parameters: Parameters, key: tf.Tensor) -> tf.Tensor:
+        return random.categorical(key, parameters["logits"]) + self.space.start
+
+    def mode(self, parameters: Parameters) -> tf.Tensor:
+        return tf.argmax(parameters["logits"], -1, tf.int32) + self.space.start
+
+    def clip(self, actions: tf.Tensor) -> tf.Tensor:
+        return actions
+
+
+class Gaussian:
+    """Diagonal Gaussian over a ``Box`` of rank 1 from ``loc [..., n]`` and ``scale [..., n]``, unclipped."""
+
+    kind = "gaussian"
+    parameters = ("loc", "scale")
+
+    def __init__(self, space: Box):
+        self.space = space
+
+    def of(self, parameters: Parameters) -> Any:
+        return tfp.distributions.MultivariateNormalDiag(parameters["loc"], parameters["scale"])
+
+    def log_prob(self, parameters: Parameters, actions: tf.Tensor) -> tf.Tensor:
+        return self.of(parameters).log_prob(tf.cast(actions, parameters["loc"].dtype))
+
+    def sample(self, parameters: Parameters, key: tf.Tensor) -> tf.Tensor:
+        noise = random.normal(random.spread(key, self.space.size))
+        return parameters["loc"] + parameters["scale"] * tf.cast(noise, parameters["loc"].dtype)
+
+    def mode(self, parameters: Parameters) -> tf.Tensor:
+        return parameters["loc"]
+
+    def clip(self, actions: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(actions, self.space.low, self.space.high)
+
+
+def distribution_for(space: Space) -> Categorical | Gaussian:
+    """The distribution a policy uses over an action space."""
+    return Categorical(space) if isinstance(space, Discrete) else Gaussian(space)

@@ -1,0 +1,43 @@
+"""A network with an action distribution, applied with explicit weights."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from metazoo.policies.distributions import Parameters, distribution_for
+from metazoo.policies.weights import flatten, unflatten
+from metazoo.types import Box, Space
+
+
+class Policy:
+    """A Keras 3 ``model`` of observations → distribution parameters, without state of its own.
+
+    The model's variables are only the initial weights: ``apply`` takes the weights to use, one flat vector for all
+    rows or one per task. Assigning variables inside an inner loop would cut the meta-gradient.
+    """
+
+    def __init__(self, model: keras.Model, observation_space: Box, action_space: Space):
+        self.model = model
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.distribution = distribution_for(action_space)
+        self.shapes = tuple(tuple(variable.shape) for variable in model.trainable_variables)
+        self.size = sum(math.prod(shape) for shape in self.shapes)
+        """Number of weights, P."""
+
+    def apply(self, weights: tf.Tensor, observations: tf.Tensor) -> Parameters:
+        """Distribution parameters of ``observations [N, ...]`` under weights ``[P]``, or ``[M, N, ...]`` under
+        weights ``[M, P]``, a set for each task."""
+        parts = unflatten(weights, self.shapes)
+        if weights.shape.rank == 1:
+            return self._call(parts, observations)
+        return tf.vectorized_map(lambda args: self._call(*args), (parts, observations), warn=False)
+
+    def flat_weights(self, variables: list[tf.Tensor] | None = None) -> tf.Tensor:
+        """``[P]``: the given tensors, or the model's own variables, as one vector."""
+        return flatten([tf.convert_to_tensor(v) for v in (variables or self.model.trainable_variables)])
+
+    def _call(self, parts: list[tf.Tensor], observations: tf.Tensor) -> Parameters:
+        fixed = [variable.value for variable in self.model.non_trainable_variables]
+        return self.model.stateless_call(parts, fixed, observations)[0]

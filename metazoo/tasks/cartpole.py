@@ -1,0 +1,174 @@
+"""CartPole with unknown physics, and CartPole with a hidden target position.
+
+Equations, integrator and thresholds are those of Gymnasium's ``CartPole-v1`` (Barto, Sutton and Anderson 1983,
+semi-implicit order as in Gymnasium's ``euler`` mode); the physics are the task.
+"""
+
+import math
+from typing import Any, ClassVar, NamedTuple, final
+
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.types import Box, Discrete
+
+TIME_STEP = 0.02
+POSITION_LIMIT = 2.4
+ANGLE_LIMIT = 12 * 2 * math.pi / 360
+_FLOAT_MAX = 3.4028234663852886e38
+
+
+class CartPoleTask(NamedTuple):
+    """Physics of one cart: pole mass (kg), half of the pole's length (m), force (N, negative: the motor is reversed),
+    gravity (m/s²), cart mass (kg). Each ``[M]``."""
+
+    pole_mass: Any
+    half_length: Any
+    force: Any
+    gravity: Any
+    cart_mass: Any
+
+
+class CartPoleGoalTask(NamedTuple):
+    """``CartPoleTask`` with positive force, and the hidden ``target`` position (m)."""
+
+    pole_mass: Any
+    half_length: Any
+    force: Any
+    gravity: Any
+    cart_mass: Any
+    target: Any
+
+
+class CartPoleState(NamedTuple):
+    """Position (m), velocity (m/s), pole angle from the vertical (rad), angular velocity (rad/s). Each ``[M, E]``."""
+
+    position: Any
+    velocity: Any
+    angle: Any
+    angular_velocity: Any
+
+
+RANGES = {
+    "pole_mass": Range((0.05, 0.3), ((0.3, 0.6),)),
+    "half_length": Range((0.3, 1.0), ((1.0, 1.5),)),
+    "force": Range((6.0, 14.0), ((4.0, 6.0), (14.0, 18.0))),
+    "gravity": Range((8.0, 11.0), ((6.0, 8.0), (11.0, 14.0))),
+    "cart_mass": Range((0.7, 1.5), ((1.5, 2.5),)),
+}
+
+
+def physics_step(task: Any, state: CartPoleState, actions: tf.Tensor) -> CartPoleState:
+    """Gymnasium's CartPole-v1 step; action 1 pushes with ``+force``, action 0 with ``-force``."""
+    force = tf.where(actions == 1, task.force, -task.force)
+    cosine, sine = tf.cos(state.angle), tf.sin(state.angle)
+    total_mass = task.pole_mass + task.cart_mass
+    mass_length = task.pole_mass * task.half_length
+    temp = (force + mass_length * tf.square(state.angular_velocity) * sine) / total_mass
+    angular_acceleration = (task.gravity * sine - cosine * temp) / (
+        task.half_length * (4.0 / 3.0 - task.pole_mass * tf.square(cosine) / total_mass)
+    )
+    acceleration = temp - mass_length * angular_acceleration * cosine / total_mass
+    return CartPoleState(
+        state.position + TIME_STEP * state.velocity,
+        state.velocity + TIME_STEP * acceleration,
+        state.angle + TIME_STEP * state.angular_velocity,
+        state.angular_velocity + TIME_STEP * angular_acceleration,
+    )
+
+
+def has_fallen(state: CartPoleState) -> tf.Tensor:
+    """Whether the cart left the track or the pole leans more than 12 degrees."""
+    return (tf.abs(state.position) > POSITION_LIMIT) | (tf.abs(state.angle) > ANGLE_LIMIT)
+
+
+class _CartPoleBase(TaskFamily):
+    """Spaces, start states and observations that both families share."""
+
+    observation_space = Box(
+        (4,),
+        (-2 * POSITION_LIMIT, -_FLOAT_MAX, -2 * ANGLE_LIMIT, -_FLOAT_MAX),
+        (2 * POSITION_LIMIT, _FLOAT_MAX, 2 * ANGLE_LIMIT, _FLOAT_MAX),
+    )
+    action_space = Discrete(2)
+    horizon = 200
+
+    def reset(self, task: Any, key: tf.Tensor) -> CartPoleState:
+        """Each coordinate ~ U[−0.05, 0.05], as in Gymnasium."""
+        return CartPoleState(*tf.unstack(random.uniform(random.spread(key, 4), -0.05, 0.05), axis=-1))
+
+    def observe(self, task: Any, state: CartPoleState) -> tf.Tensor:
+        return tf.stack(state, axis=-1)
+
+
+@final
+class CartPole(_CartPoleBase):
+    """Balance a pole whose physics, and the sign of whose motor, are unknown: reward 1 per step while it is up."""
+
+    name: ClassVar[str] = "cartpole"
+    gym_name: ClassVar[str] = "CartPole"
+    Task: ClassVar[type] = CartPoleTask
+
+    def __init__(self, horizon: int = 200):
+        self.horizon = horizon
+
+    def sample_task(self, key: tf.Tensor, split: str) -> CartPoleTask:
+        keys = tf.unstack(random.spread(key, len(RANGES) + 1), axis=-1)
+        task = CartPoleTask(**{name: RANGES[name].sample(k, split) for name, k in zip(RANGES, keys, strict=False)})
+        return task._replace(force=tf.where(random.bernoulli(keys[-1], 0.5), -task.force, task.force))
+
+    def step(self, task: CartPoleTask, state: CartPoleState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        state = physics_step(task, state, actions)
+        return Transition(state, tf.ones_like(state.position), has_fallen(state))
+
+
+@final
+class CartPoleGoal(_CartPoleBase):
+    """Balance the pole close to a target that no observation shows: reward max(0, 1−|x−x*|), x after the step.
+
+    The step at which the pole falls earns nothing. ``reveal_target`` appends x* to the observation: the oracle's view.
+    """
+
+    name: ClassVar[str] = "cartpole_goal"
+    gym_name: ClassVar[str] = "CartPoleGoal"
+    Task: ClassVar[type] = CartPoleGoalTask
+    TARGET = Range((-1.5, 1.5), ((-1.9, -1.5), (1.5, 1.9)))
+
+    def __init__(self, horizon: int = 200, reveal_target: bool = False):
+        self.horizon = horizon
+        self.reveal_target = reveal_target
+        if reveal_target:
+            low, high = _CartPoleBase.observation_space[1:3]
+            self.observation_space = Box((5,), (*low, -POSITION_LIMIT), (*high, POSITION_LIMIT))
+
+    def sample_task(self, key: tf.Tensor, split: str) -> CartPoleGoalTask:
+        ranges = RANGES | {"target": self.TARGET}
+        keys = tf.unstack(random.spread(key, len(ranges)), axis=-1)
+        return CartPoleGoalTask(**{name: r.sample(k, split) for (name, r), k in zip(ranges.items(), keys, strict=True)})
+
+    def observe(self, task: CartPoleGoalTask, state: CartPoleState) -> tf.Tensor:
+        if not self.reveal_target:
+            return super().observe(task, state)
+        return tf.stack([*state, tf.broadcast_to(task.target, tf.shape(state.position))], axis=-1)
+
+    def step(self, task: CartPoleGoalTask, state: CartPoleState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        state = physics_step(task, state, actions)
+        fallen = has_fallen(state)
+        near = tf.maximum(0.0, 1.0 - tf.abs(state.position - task.target))
+        return Transition(state, tf.where(fallen, 0.0, near), fallen)
+
+
+def best_fixed_position(targets, horizon: int = 200) -> tuple[float, float]:
+    """The non-adaptive bound on given targets ``[N]`` (m): (position, mean return) of the best constant position.
+
+    A cart that stood at x from the first step on would earn ``horizon · mean(max(0, 1−|x−x*|))``. The mean is
+    piecewise linear in x with kinks at x* and x*±1, so its maximum lies on one of them.
+    """
+    import numpy as np
+
+    targets = np.asarray(targets, np.float64)
+    kinks = np.unique(np.concatenate([targets - 1.0, targets, targets + 1.0]))
+    returns = np.maximum(0.0, 1.0 - np.abs(kinks[:, None] - targets[None])).mean(1) * horizon
+    best = int(np.argmax(returns))
+    return float(kinks[best]), float(returns[best])

@@ -1,0 +1,90 @@
+"""What a task family is: a distribution over tasks, and pure dynamics on tensors.
+
+A task is data: a NamedTuple of float32 tensors whose first axis counts tasks. ``reset`` and ``step`` are elementwise:
+they get task fields of shape ``[M, 1, ...]`` and states, actions and keys of shape ``[M, E, ...]``, and compute
+episode ``(m, e)`` from its own entries alone. So a rollout, the policy and the learner compile into one program.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.types import Box, Space
+
+SPLITS = ("train", "validation", "test", "ood")
+"""Tasks to learn from, to choose checkpoints on, to report, and from outside the training ranges."""
+
+
+class Transition(NamedTuple):
+    """The outcome of one environment step for ``[M, E]`` episodes."""
+
+    state: Any
+    rewards: tf.Tensor
+    terminated: tf.Tensor
+
+
+class TaskFamily(ABC):
+    """A distribution over tasks with shared spaces, horizon and dynamics."""
+
+    name: ClassVar[str]
+    gym_name: ClassVar[str]
+    """Name of the Gymnasium view: ``metazoo/<gym_name>-v0``."""
+    Task: ClassVar[type]
+    """NamedTuple of the task parameters; its docstring gives the units."""
+    observation_space: Box
+    action_space: Space
+    horizon: int
+    """Steps after which an episode is truncated."""
+
+    @abstractmethod
+    def sample_task(self, key: tf.Tensor, split: str) -> Any:
+        """Tasks ``[M, ...]`` from keys ``[M]``; for ``ood`` from the out-of-range intervals."""
+
+    @abstractmethod
+    def reset(self, task: Any, key: tf.Tensor) -> Any:
+        """Start states ``[M, E, ...]`` (a NamedTuple) from keys ``[M, E]``."""
+
+    @abstractmethod
+    def step(self, task: Any, state: Any, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        """One step with actions ``[M, E, ...]``, clipped to the action space by the family."""
+
+    @abstractmethod
+    def observe(self, task: Any, state: Any) -> tf.Tensor:
+        """Observations ``[M, E, ...]`` of the states."""
+
+    def sample(self, count: int, split: str = "train", seed=0) -> Any:
+        """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.
+
+        Raises:
+            ValueError: the split is not one of ``SPLITS``.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+        stream = random.fold(random.key(SPLITS.index(split)), seed)
+        return self.sample_task(random.spread(stream, count), split)
+
+
+def per_episode(task: Any) -> Any:
+    """Task fields ``[M, ...]`` as ``[M, 1, ...]``, which broadcast against ``[M, E, ...]`` episodes."""
+    return tf.nest.map_structure(lambda field: tf.expand_dims(field, 1), task)
+
+
+class Range(NamedTuple):
+    """Training interval of a task parameter and the intervals outside it, used by the ``ood`` split."""
+
+    train: tuple[float, float]
+    ood: tuple[tuple[float, float], ...]
+
+    def sample(self, key: tf.Tensor, split: str) -> tf.Tensor:
+        """Uniform over the split's intervals: the out-of-range ones in proportion to their lengths."""
+        if split != "ood":
+            return random.uniform(key, *self.train)
+        lengths = [high - low for low, high in self.ood]
+        offset = random.uniform(key, 0.0, sum(lengths))
+        value = self.ood[-1][0] + (offset - sum(lengths[:-1]))
+        for i in reversed(range(len(self.ood) - 1)):
+            inside = offset < sum(lengths[: i + 1])
+            value = tf.where(inside, self.ood[i][0] + (offset - sum(lengths[:i])), value)
+        return value

@@ -1,0 +1,67 @@
+"""2D navigation to an unknown goal (Finn et al. 2017, section 5.3 and the authors' ``point_env_randgoal``).
+
+A point starts at the origin and moves by its action, clipped to ±0.1 per axis; the reward is minus the distance to the
+goal, which no observation shows. An episode ends within 0.01 of the goal on both axes, or after 100 steps.
+"""
+
+from typing import Any, ClassVar, NamedTuple, final
+
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.tasks.family import TaskFamily, Transition
+from metazoo.types import Box
+
+STEP_LIMIT = 0.1
+GOAL_RADIUS = 0.01
+
+
+class NavigationTask(NamedTuple):
+    """``goal`` position ``[M, 2]``, in the paper's unit of length."""
+
+    goal: Any
+
+
+class NavigationState(NamedTuple):
+    """``position [M, E, 2]``."""
+
+    position: Any
+
+
+@final
+class Navigation(TaskFamily):
+    """Goals ~ U[−0.5, 0.5]²; out of range: on the square ring between 0.5 and 0.7."""
+
+    name: ClassVar[str] = "navigation"
+    gym_name: ClassVar[str] = "Navigation"
+    Task: ClassVar[type] = NavigationTask
+    observation_space = Box((2,))
+    action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
+
+    def __init__(self, horizon: int = 100, reveal_goal: bool = False):
+        self.horizon = horizon
+        self.reveal_goal = reveal_goal
+        if reveal_goal:
+            self.observation_space = Box((4,))
+
+    def sample_task(self, key: tf.Tensor, split: str) -> NavigationTask:
+        goal = random.uniform(random.spread(key, 2), -0.5, 0.5)
+        if split == "ood":
+            # stretch along the rays: max(|x|,|y|), the square's own norm, from [0, 0.5] to [0.5, 0.7]
+            norm = tf.reduce_max(tf.abs(goal), -1, keepdims=True)
+            goal = goal / tf.maximum(norm, 1e-6) * (0.5 + 0.4 * norm)
+        return NavigationTask(goal)
+
+    def reset(self, task: NavigationTask, key: tf.Tensor) -> NavigationState:
+        return NavigationState(tf.zeros(tf.concat([tf.shape(key), [2]], 0)))
+
+    def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        position = state.position + tf.clip_by_value(actions, -STEP_LIMIT, STEP_LIMIT)
+        offset = position - task.goal
+        reached = tf.reduce_all(tf.abs(offset) < GOAL_RADIUS, -1)
+        return Transition(NavigationState(position), -tf.norm(offset, axis=-1), reached)
+
+    def observe(self, task: NavigationTask, state: NavigationState) -> tf.Tensor:
+        if not self.reveal_goal:
+            return state.position
+        return tf.concat([state.position, tf.broadcast_to(task.goal, tf.shape(state.position))], -1)
