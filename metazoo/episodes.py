@@ -31,8 +31,8 @@ def load_episodes(path: str | Path, metadata: Mapping[str, Any]) -> Episodes:
         CollectionError: not a readable ``.npz``, pickled contents, or whatever ``validate_episodes`` refuses.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise CollectionError(f"there is no episodes file {path}") from error
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:

@@ -73,7 +73,7 @@ def test_infinite_bounds_are_null_and_uniform_ones_a_number():
 
 
 def test_unsupported_spaces_are_refused():
-    with pytest.raises(c.CollectionError, match="Text.*not supported"):
+    with pytest.raises(c.CollectionError, match=r"Text.*not supported"):
         c.space_to_metadata(spaces.Text(3))
     with pytest.raises(c.CollectionError, match="'Blob' is unknown"):
         c.space_from_metadata({"type": "Blob"})
@@ -196,7 +196,7 @@ def test_bad_counts_and_bad_policies_are_refused():
     with pytest.raises(c.CollectionError, match=r"actions have shape \[2\].*need \[1\]"):
         c.collect(CountingEnv(), Recorder(np.zeros(2)), episodes=1, seed=0, memory=np.zeros(1))
     env = CountingEnv(action_space=spaces.Box(-1, 1, (1,)))
-    with pytest.raises(c.CollectionError, match="action is .*nan.* must be finite"):
+    with pytest.raises(c.CollectionError, match=r"action is .*nan.* must be finite"):
         c.collect(env, Recorder(np.full((1, 1), np.nan)), episodes=1, seed=0, memory=np.zeros(1))
 
 
