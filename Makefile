@@ -1,0 +1,52 @@
+# Needs Python 3.11 (or 3.12, 3.13), pip and make; everything else goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Two single-threaded workers finish sooner than one process on two threads.
+WORKERS ?= 2
+TEST_ENV := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test test-all check format bench zoo clean
+
+help: ## this list
+	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/^([.a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+.venv: $(INSTALLED) ## create .venv and install metazoo in it, with the tested versions
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,hub]'
+	@touch $@
+
+demo: $(INSTALLED) ## adapt and serve a pretrained policy, in one minute
+	$(BIN)/metazoo demo
+
+test: $(INSTALLED) ## the tests, without the slow ones
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow' $(ARGS)
+
+test-all: $(INSTALLED) ## all tests
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: $(INSTALLED) ## format, lint, types, layers, documentation
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_repository.py
+
+format: $(INSTALLED) ## rewrite the sources as `check` wants them
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) ## speed of the families, the learners and the server
+	$(BIN)/metazoo bench
+
+zoo: $(INSTALLED) ## retrain every pretrained policy
+	$(BIN)/metazoo train --all --out savedmodels
+
+clean: ## remove .venv and caches
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

@@ -1,0 +1,63 @@
+"""A zoo of pretrained meta-policies for TensorFlow: adapt one in a few episodes, serve it from TF Serving.
+
+    policy = metazoo.load("maml_cartpole")
+    adapted = policy.adapt(env, episodes=5)
+
+Importing this package is cheap: TensorFlow is loaded when a policy is. It does one thing to the process: TensorFlow
+Probability and TF-Agents run on Keras 2, which TensorFlow gives them when ``TF_USE_LEGACY_KERAS=1`` is set before
+``tf.keras`` is first touched. The variable is set here and nowhere else. It turns the caller's own ``tf.keras`` into
+Keras 2 as well; ``import keras`` stays Keras 3, and is what metazoo uses.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from metazoo.pretrained import Pretrained
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load", "savedmodels_directory"]
+
+_LEGACY_KERAS: Final = "TF_USE_LEGACY_KERAS"
+_TF_KERAS_MODULES: Final = ("tensorflow", "tensorflow._api.v2.compat.v2", "tensorflow._api.v2.compat.v1")
+
+
+def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretrained":
+    """The policy of that name (downloaded if need be) or in that directory, ready to act and to adapt.
+
+    ``version`` None takes the newest. Raises what ``metazoo.pretrained.load`` raises.
+    """
+    from metazoo import pretrained
+
+    return pretrained.load(name, version)
+
+
+def savedmodels_directory() -> Path:
+    """Where the policies that come with metazoo are: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_savedmodels"
+    return installed if installed.is_dir() else package.parent / "savedmodels"
+
+
+def _ask_for_legacy_keras() -> None:
+    """Set TF_USE_LEGACY_KERAS=1. Raises ImportError when that cannot take effect any more.
+
+    Importing TensorFlow first is harmless: it decides what ``tf.keras`` is at the first access to one of its
+    attributes, and replaces its lazy loader by the real module. ``vars`` looks without causing that.
+    """
+    value = os.environ.setdefault(_LEGACY_KERAS, "1")
+    if value not in ("1", "true", "True"):
+        raise ImportError(f"{_LEGACY_KERAS} is {value!r}, but TensorFlow Probability needs it to be '1' or unset.")
+    for name in _TF_KERAS_MODULES:
+        keras = vars(sys.modules[name]).get("keras") if name in sys.modules else None
+        version = vars(keras).get("__version__", "") if keras is not None else ""
+        if str(version).startswith("3."):
+            raise ImportError(
+                f"tf.keras is already Keras {version}, but TensorFlow Probability needs Keras 2 there: import metazoo "
+                f"before tf.keras is used, or set {_LEGACY_KERAS}=1 before Python starts."
+            )
+
+
+_ask_for_legacy_keras()

@@ -1,0 +1,22 @@
+"""Settings that must stand before TensorFlow is imported, and skips for extras that are not installed."""
+
+import os
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from importlib.util import find_spec
+
+import pytest
+
+EXTRAS = ("mujoco", "metaworld", "tf_agents")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests of an extra where it is not installed."""
+    missing = {extra for extra in EXTRAS if find_spec(extra) is None}
+    for item in items:
+        for extra in missing & {marker.name for marker in item.iter_markers()}:
+            item.add_marker(pytest.mark.skip(reason=f"{extra} is not installed"))

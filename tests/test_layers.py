@@ -1,0 +1,300 @@
+"""The architecture, enforced: which module may import which, and who may touch which library.
+
+Everything is read from the syntax tree, nothing is imported. Each rule is a function from a module to sentences that
+describe its breaches; the last tests show that every rule finds a breach in a source written for it.
+"""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Low to high. A module imports lower ones and its own unit (a package, or modules split for size), nothing else.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("types", "random", "signatures"),
+    ("store", "gym_spaces"),
+    ("zoo.hub", "tasks", "policies", "episodes"),
+    ("collect",),
+    ("returns", "losses", "rollouts"),
+    ("algorithms",),
+    ("evaluation",),
+    ("pretrained",),
+    ("zoo", "tf_agents"),
+    ("bench", "demo"),
+    ("cli",),
+)
+RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
+
+SERVING_MAY_IMPORT = {"metazoo.signatures", "metazoo.store", "metazoo.collect"}
+KNOW_SERVING = {"metazoo.cli", "metazoo.demo", "metazoo.bench"}
+SHARED_BY_ALGORITHMS = {"learner", "inner_loop"}
+NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
+COLLECTING = {"metazoo.collect", "metazoo.episodes"}  # one file, split for size
+IMPORTED_WHERE_USED = {"matplotlib", "huggingface_hub", "mujoco"}
+
+
+class Import(NamedTuple):
+    """One imported module, its name in full. ``deferred``: inside a function or an ``if TYPE_CHECKING``."""
+
+    target: str
+    line: int
+    deferred: bool
+
+
+class Module(NamedTuple):
+    name: str
+    tree: ast.Module
+    imports: list[Import]
+
+
+def parse(name: str, source: str, known: frozenset[str] = frozenset()) -> Module:
+    """``known`` module names tell ``from package import module`` from ``from module import name``."""
+    tree = ast.parse(source)
+    return Module(name, tree, list(_imports(tree, known, deferred=False)))
+
+
+def _imports(node: ast.AST, known: frozenset[str], deferred: bool):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, child.lineno, deferred)
+        elif isinstance(child, ast.ImportFrom):
+            base = child.module or ""
+            assert child.level == 0, f"line {child.lineno}: relative import; this project writes module names in full"
+            for alias in child.names:
+                full = f"{base}.{alias.name}"
+                yield Import(full if full in known else base, child.lineno, deferred)
+        else:
+            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _is_type_checking(child)
+            yield from _imports(child, known, deferred or later)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def unit_of(name: str) -> str:
+    """``metazoo.tasks.cartpole`` → ``tasks``; the longest entry of LAYERS counts (``zoo.hub`` before ``zoo``)."""
+    parts = name.split(".")[1:]
+    candidates = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return next((unit for unit in candidates if unit in RANKS), candidates[-1])
+
+
+def inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def layers(module: Module) -> list[str]:
+    if not inside(module.name, "metazoo") or module.name == "metazoo":
+        return []
+    unit = unit_of(module.name)
+    if unit not in RANKS:
+        return [f"{module.name} has no place in LAYERS"]
+    breaches = []
+    for imported in module.imports:
+        if not imported.target.startswith("metazoo."):
+            continue
+        other = unit_of(imported.target)
+        if other != unit and RANKS.get(other, len(LAYERS)) >= RANKS[unit]:
+            breaches.append(f"{module.name}:{imported.line} imports {imported.target}, which is not below it")
+    return breaches
+
+
+def algorithms_are_independent(module: Module) -> list[str]:
+    if not inside(module.name, "metazoo.algorithms") or module.name in NAMES_ALL_ALGORITHMS:
+        return []
+    return [
+        f"{module.name}:{imported.line} imports another algorithm, {imported.target}"
+        for imported in module.imports
+        if imported.target.startswith("metazoo.algorithms.")
+        and imported.target.split(".")[2] not in SHARED_BY_ALGORITHMS
+    ]
+
+
+def serving_and_metazoo_meet_in_few_places(module: Module) -> list[str]:
+    breaches = []
+    for imported in module.imports:
+        if inside(module.name, "serving") and inside(imported.target, "metazoo"):
+            if imported.target not in SERVING_MAY_IMPORT:
+                breaches.append(f"{module.name}:{imported.line} imports {imported.target}")
+        elif inside(imported.target, "serving") and inside(module.name, "metazoo") and module.name not in KNOW_SERVING:
+            breaches.append(f"{module.name}:{imported.line} imports {imported.target}")
+    return breaches
+
+
+def gymnasium_stays_at_the_border(module: Module) -> list[str]:
+    if module.name.split(".")[-1].startswith("gym_") or module.name in COLLECTING:
+        return []
+    return [
+        f"{module.name}:{imported.line} imports gymnasium"
+        for imported in module.imports
+        if inside(imported.target, "gymnasium") and not (module.name in KNOW_SERVING and imported.deferred)
+    ]
+
+
+def tf_agents_stays_in_its_bridge(module: Module) -> list[str]:
+    return [
+        f"{module.name}:{imported.line} imports tf_agents"
+        for imported in module.imports
+        if inside(imported.target, "tf_agents") and module.name != "metazoo.tf_agents"
+    ]
+
+
+def big_libraries_are_imported_where_used(module: Module) -> list[str]:
+    heavy = {"tensorflow", "keras", "numpy", "gymnasium"} if module.name in ("metazoo", "metazoo.cli") else set()
+    return [
+        f"{module.name}:{imported.line} imports {imported.target} when it is itself imported"
+        for imported in module.imports
+        if not imported.deferred and imported.target.split(".")[0] in IMPORTED_WHERE_USED | heavy
+    ]
+
+
+def keras_is_keras_3(module: Module) -> list[str]:
+    """tf.keras is Keras 2 here, for TensorFlow Probability; ours is ``import keras``."""
+    lines = [
+        imported.line
+        for imported in module.imports
+        if imported.target.startswith("tensorflow.")
+        and "keras" in imported.target.split(".")
+        or inside(imported.target, "tf_keras")
+    ]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr == "keras":
+            base = ast.unparse(node.value)
+            if base.split(".")[0] in ("tf", "tensorflow"):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.ImportFrom) and inside(node.module or "", "tensorflow"):
+            lines.extend(node.lineno for alias in node.names if alias.name == "keras")
+    return [f"{module.name}:{line} uses tf.keras" for line in sorted(lines)]
+
+
+RULES = (
+    layers,
+    algorithms_are_independent,
+    serving_and_metazoo_meet_in_few_places,
+    gymnasium_stays_at_the_border,
+    tf_agents_stays_in_its_bridge,
+    big_libraries_are_imported_where_used,
+    keras_is_keras_3,
+)
+
+
+def subclasses_of_final(modules: list[Module]) -> list[str]:
+    classes = [(module, node) for module in modules for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
+    final = {node.name for _, node in classes if any(ast.unparse(d).endswith("final") for d in node.decorator_list)}
+    return [
+        f"{module.name}:{node.lineno} subclasses {ast.unparse(base)}, which is final"
+        for module, node in classes
+        for base in node.bases
+        if ast.unparse(base).split(".")[-1] in final
+    ]
+
+
+# --- the project keeps them --------------------------------------------------------------------------------------
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def project_modules() -> list[Module]:
+    paths = [path for package in ("metazoo", "serving") for path in sorted((ROOT / package).rglob("*.py"))]
+    known = frozenset(module_name(path) for path in paths)
+    return [parse(module_name(path), path.read_text(encoding="utf-8"), known) for path in paths]
+
+
+MODULES = project_modules()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_project_keeps_the_rule(rule):
+    breaches = [breach for module in MODULES for breach in rule(module)]
+    assert not breaches, "\n".join(breaches)
+
+
+def test_final_classes_have_no_subclasses():
+    assert not (breaches := subclasses_of_final(MODULES)), "\n".join(breaches)
+
+
+def test_every_layer_is_a_known_place():
+    assert len(RANKS) == sum(map(len, LAYERS)), "a unit stands in two layers"
+    assert {module.name for module in MODULES} >= {"metazoo", "serving", "metazoo.types", "metazoo.signatures"}
+
+
+# --- the rules find what they should -----------------------------------------------------------------------------
+
+KNOWN = frozenset({"metazoo.cli", "metazoo.losses", "metazoo.algorithms.rl2", "serving.server", "metazoo.collect"})
+
+BREACHES = [
+    (layers, "metazoo.types", "import metazoo.random"),
+    (layers, "metazoo.losses", "from metazoo.algorithms.maml import MAML"),
+    (layers, "metazoo.algorithms.maml", "def later():\n    from metazoo import cli"),
+    (layers, "metazoo.tasks.cartpole", "from metazoo.policies.policy import Policy"),
+    (layers, "metazoo.zoo.hub", "from metazoo.zoo.presets import PRESETS"),
+    (layers, "metazoo.unheard_of", ""),
+    (algorithms_are_independent, "metazoo.algorithms.maml", "from metazoo.algorithms import rl2"),
+    (algorithms_are_independent, "metazoo.algorithms.distillation", "import metazoo.algorithms.rl2"),
+    (serving_and_metazoo_meet_in_few_places, "serving.adapter", "from metazoo.types import Episodes"),
+    (serving_and_metazoo_meet_in_few_places, "serving.adapter", "import metazoo"),
+    (serving_and_metazoo_meet_in_few_places, "metazoo.pretrained", "from serving import server"),
+    (gymnasium_stays_at_the_border, "metazoo.evaluation", "import gymnasium as gym"),
+    (gymnasium_stays_at_the_border, "serving.client", "def f():\n    from gymnasium.spaces import Box"),
+    (tf_agents_stays_in_its_bridge, "metazoo.pretrained", "def f():\n    import tf_agents.policies"),
+    (big_libraries_are_imported_where_used, "metazoo.zoo.cards", "import matplotlib.pyplot as plt"),
+    (
+        big_libraries_are_imported_where_used,
+        "metazoo.cli",
+        "try:\n    import tensorflow as tf\nexcept ImportError: ...",
+    ),
+    (keras_is_keras_3, "metazoo.losses", "import tensorflow as tf\nloss = tf.keras.losses.MSE"),
+    (keras_is_keras_3, "metazoo.losses", "import tensorflow as tf\nloss = tf.compat.v1.keras.losses"),
+    (keras_is_keras_3, "metazoo.losses", "from tensorflow import keras"),
+    (keras_is_keras_3, "metazoo.losses", "from tensorflow.keras import layers"),
+    (keras_is_keras_3, "metazoo.losses", "import tf_keras"),
+]
+
+ALLOWED = [
+    (layers, "metazoo.algorithms.maml", "from metazoo import losses\nimport metazoo.types"),
+    (layers, "metazoo.tasks.cartpole", "from metazoo.tasks.family import TaskFamily"),
+    (layers, "metazoo.pretrained", "from metazoo.zoo.hub import resolve"),
+    (algorithms_are_independent, "metazoo.algorithms.maml", "from metazoo.algorithms import inner_loop"),
+    (serving_and_metazoo_meet_in_few_places, "serving.client", "from metazoo import collect"),
+    (serving_and_metazoo_meet_in_few_places, "metazoo.cli", "def serve():\n    from serving import server"),
+    (gymnasium_stays_at_the_border, "metazoo.tasks.gym_view", "import gymnasium as gym"),
+    (big_libraries_are_imported_where_used, "metazoo.zoo.cards", "def plot():\n    import matplotlib"),
+    (
+        big_libraries_are_imported_where_used,
+        "metazoo.zoo.hub",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import huggingface_hub",
+    ),
+    (keras_is_keras_3, "metazoo.losses", "import keras\nloss = keras.losses.MSE"),
+]
+ALLOWED_KNOWN = KNOWN | {"metazoo.algorithms.inner_loop"}
+
+
+@pytest.mark.parametrize(("rule", "name", "source"), BREACHES)
+def test_a_breach_is_found(rule, name, source):
+    assert rule(parse(name, source, KNOWN))
+
+
+@pytest.mark.parametrize(("rule", "name", "source"), ALLOWED)
+def test_what_is_allowed_is_not_a_breach(rule, name, source):
+    assert not rule(parse(name, source, ALLOWED_KNOWN))
+
+
+def test_a_subclass_of_a_final_class_is_found():
+    family = parse("metazoo.tasks.a", "@typing.final\nclass Cart: ...\nclass Open: ...")
+    child = parse("metazoo.tasks.b", "class Mine(a.Cart): ...\nclass Fine(a.Open): ...")
+    assert subclasses_of_final([family, child]) == ["metazoo.tasks.b:1 subclasses a.Cart, which is final"]
+
+
+def test_relative_imports_are_refused():
+    with pytest.raises(AssertionError, match="relative import"):
+        parse("metazoo.losses", "from . import types")
