@@ -25,6 +25,31 @@ class Scale(keras.layers.Layer):
         return {**super().get_config(), "initial": self.initial, "minimum": self.minimum}
 
 
+@keras.saving.register_keras_serializable("metazoo")
+class Head(keras.layers.Layer):
+    """A dense layer with few outputs, its kernel stored as ``[units, inputs]``.
+
+    XLA's CPU code for the gradients of ``x @ kernel [inputs, 2]`` is an order of magnitude slower than for the
+    transposed layout; with it the head would cost as much as all hidden layers.
+    """
+
+    def __init__(self, units: int, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((self.units, input_shape[-1]), self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.transpose(self.kernel)) + self.bias
+
+    def get_config(self):
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), "units": self.units, "kernel_initializer": initializer}
+
+
 def mlp(
     observation_space: Box,
     action_space: Space,
@@ -48,7 +73,7 @@ def mlp(
     discrete = isinstance(action_space, Discrete)
     units = action_space.n if discrete else action_space.size
     kernel = orthogonal(0.01, seed=seed + len(hidden))
-    head = keras.layers.Dense(units, kernel_initializer=kernel, dtype=dtype, name="logits" if discrete else "loc")(x)
+    head = Head(units, kernel, dtype=dtype, name="logits" if discrete else "loc")(x)
     if discrete:
         return keras.Model(inputs, {"logits": head}, name="policy")
     scale = Scale(initial_scale, dtype=dtype, name="scale")(head)
