@@ -1,10 +1,11 @@
 """CartPole with unknown physics, and CartPole with a hidden target position.
 
-Equations, integrator and thresholds are those of Gymnasium's ``CartPole-v1`` (Barto, Sutton and Anderson 1983,
-semi-implicit order as in Gymnasium's ``euler`` mode); the physics are the task.
+Equations, integrator (explicit Euler) and thresholds are those of Gymnasium's ``CartPole-v1`` (after Barto, Sutton and
+Anderson 1983); the physics are the task.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
@@ -17,6 +18,7 @@ TIME_STEP = 0.02
 POSITION_LIMIT = 2.4
 ANGLE_LIMIT = 12 * 2 * math.pi / 360
 _FLOAT_MAX = 3.4028234663852886e38
+"""Stands for an unbounded velocity: Gymnasium's ``check_env`` warns of infinite bounds."""
 
 
 class CartPoleTask(NamedTuple):
@@ -93,6 +95,13 @@ class _CartPoleBase(TaskFamily):
     )
     action_space = Discrete(2)
     horizon = 200
+    nominal: ClassVar[Mapping[str, float]] = {
+        "pole_mass": 0.1,
+        "half_length": 0.5,
+        "force": 10.0,
+        "gravity": 9.8,
+        "cart_mass": 1.0,
+    }
 
     def reset(self, task: Any, key: tf.Tensor) -> CartPoleState:
         """Each coordinate ~ U[−0.05, 0.05], as in Gymnasium."""
@@ -163,12 +172,11 @@ def best_fixed_position(targets, horizon: int = 200) -> tuple[float, float]:
     """The non-adaptive bound on given targets ``[N]`` (m): (position, mean return) of the best constant position.
 
     A cart that stood at x from the first step on would earn ``horizon · mean(max(0, 1−|x−x*|))``. The mean is
-    piecewise linear in x with kinks at x* and x*±1, so its maximum lies on one of them.
+    piecewise linear in x and only concave where x is one of the targets, so its maximum lies on one of them.
     """
     import numpy as np
 
-    targets = np.asarray(targets, np.float64)
-    kinks = np.unique(np.concatenate([targets - 1.0, targets, targets + 1.0]))
-    returns = np.maximum(0.0, 1.0 - np.abs(kinks[:, None] - targets[None])).mean(1) * horizon
+    targets = np.asarray(targets, np.float64).reshape(-1)
+    returns = np.maximum(0.0, 1.0 - np.abs(targets[:, None] - targets[None])).mean(1) * horizon
     best = int(np.argmax(returns))
-    return float(kinks[best]), float(returns[best])
+    return float(targets[best]), float(returns[best])

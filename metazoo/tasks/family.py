@@ -6,6 +6,7 @@ episode ``(m, e)`` from its own entries alone. So a rollout, the policy and the 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
@@ -37,6 +38,8 @@ class TaskFamily(ABC):
     action_space: Space
     horizon: int
     """Steps after which an episode is truncated."""
+    nominal: ClassVar[Mapping[str, float]] = {}
+    """The original environment's values of the task parameters that have one; the others differ from task to task."""
 
     @abstractmethod
     def sample_task(self, key: tf.Tensor, split: str) -> Any:

@@ -35,14 +35,13 @@ class Navigation(TaskFamily):
     name: ClassVar[str] = "navigation"
     gym_name: ClassVar[str] = "Navigation"
     Task: ClassVar[type] = NavigationTask
-    observation_space = Box((2,))
     action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
 
     def __init__(self, horizon: int = 100, reveal_goal: bool = False):
         self.horizon = horizon
         self.reveal_goal = reveal_goal
-        if reveal_goal:
-            self.observation_space = Box((4,))
+        reach = STEP_LIMIT * (horizon + 1)  # one step more than can be made, so that rounding stays inside
+        self.observation_space = Box((4,) if reveal_goal else (2,), -reach, reach)
 
     def sample_task(self, key: tf.Tensor, split: str) -> NavigationTask:
         goal = random.uniform(random.spread(key, 2), -0.5, 0.5)
