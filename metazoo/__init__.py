@@ -3,10 +3,13 @@
     policy = metazoo.load("maml_cartpole")
     adapted = policy.adapt(env, episodes=5)
 
-Importing this package is cheap: TensorFlow is loaded when a policy is. It does one thing to the process: TensorFlow
-Probability and TF-Agents run on Keras 2, which TensorFlow gives them when ``TF_USE_LEGACY_KERAS=1`` is set before
-``tf.keras`` is first touched. The variable is set here and nowhere else. It turns the caller's own ``tf.keras`` into
-Keras 2 as well; ``import keras`` stays Keras 3, and is what metazoo uses.
+Importing this package is cheap: TensorFlow is loaded when a policy is. If Gymnasium was imported before, our
+environments are registered with it (otherwise importing ``metazoo.tasks.gym_view`` does that).
+
+One thing is done to the whole process: TensorFlow Probability and TF-Agents run on Keras 2, which TensorFlow gives
+them when ``TF_USE_LEGACY_KERAS=1`` is set before ``tf.keras`` is first touched. The variable is set here and nowhere
+else. It turns the caller's own ``tf.keras`` into Keras 2 as well; ``import keras`` stays Keras 3, and is what metazoo
+uses.
 """
 
 import os
@@ -60,4 +63,11 @@ def _ask_for_legacy_keras() -> None:
             )
 
 
+def _register_environments() -> None:
+    """Give Gymnasium our ids (``metazoo/CartPole-v0``), if the program uses Gymnasium at all: it loads no plugins."""
+    if "gymnasium" in sys.modules:
+        import metazoo.tasks.gym_view  # noqa: F401  registers when it is imported
+
+
 _ask_for_legacy_keras()
+_register_environments()

@@ -96,6 +96,12 @@ def test_importing_metazoo_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
+def test_environments_are_registered_for_programs_that_use_gymnasium():
+    make = "print(gymnasium.make('metazoo/CartPole-v0').spec.id, 'tensorflow' in sys.modules)"
+    done = run("-c", f"import sys, gymnasium, metazoo; print('tensorflow' in sys.modules); {make}")
+    assert done.stdout.split() == ["False", "metazoo/CartPole-v0", "True"], done.stderr
+
+
 @pytest.mark.skipif(not (ROOT / "metazoo" / "cli.py").exists(), reason="there is no command line yet")
 def test_help_answers_quickly():
     def seconds() -> float:
