@@ -1,0 +1,173 @@
+"""Every registered family keeps the contract, and the check kit notices families that do not."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.tasks import testing
+from metazoo.tasks.cartpole import CartPoleGoal
+from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
+from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.registry import FAMILIES
+from metazoo.types import Box, Discrete
+
+VARIANTS = {
+    **{name: make for name, make in FAMILIES.items()},
+    "cartpole_goal_oracle": lambda: CartPoleGoal(horizon=50, reveal_target=True),
+    "navigation_oracle": lambda: Navigation(horizon=50, reveal_goal=True),
+}
+
+
+@pytest.mark.parametrize("check", testing.CHECKS)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_family_keeps_the_contract(name, check):
+    testing.CHECKS[check](VARIANTS[name]())
+
+
+class ToyTask(NamedTuple):
+    """``drift`` (m per step)."""
+
+    drift: object
+
+
+class ToyState(NamedTuple):
+    position: object
+
+
+class Toy(TaskFamily):
+    """A random walk with unknown drift, right in every respect; the subclasses below each break one thing."""
+
+    name, gym_name, Task, horizon = "toy", "Toy", ToyTask, 5
+    observation_space, action_space = Box((1,), -100.0, 100.0), Box((1,), -1.0, 1.0)
+    DRIFT = Range((0.0, 1.0), ((1.0, 2.0),))
+
+    def sample_task(self, key, split):
+        return ToyTask(self.DRIFT.sample(key, split))
+
+    def reset(self, task, key):
+        return ToyState(random.uniform(key))
+
+    def step(self, task, state, actions, key):
+        moved = state.position + tf.clip_by_value(actions[..., 0], -1.0, 1.0) + task.drift + random.normal(key)
+        return Transition(ToyState(moved), -tf.abs(moved), moved > 3.0)
+
+    def observe(self, task, state):
+        return state.position[..., None]
+
+
+class WithoutHorizon(Toy):
+    horizon = 0
+
+
+class SameTasksForAllSeeds(Toy):
+    def sample(self, count, split="train", seed=0):
+        return super().sample(count, split, 0)
+
+
+class OverlappingSplits(Toy):
+    def sample(self, count, split="train", seed=0):
+        return super().sample(count, "ood" if split == "ood" else "train", seed)
+
+
+class WrongDtype(Toy):
+    def observe(self, task, state):
+        return tf.cast(super().observe(task, state), tf.float64)
+
+
+class LeakingRows(Toy):
+    def step(self, task, state, actions, key):
+        after = super().step(task, state, actions, key)
+        return after._replace(rewards=after.rewards - tf.reduce_mean(after.rewards))
+
+
+class Unclipped(Toy):
+    def step(self, task, state, actions, key):
+        moved = state.position + actions[..., 0]
+        return Transition(ToyState(moved), -moved, moved > 3.0)
+
+
+class NotFinite(Toy):
+    def step(self, task, state, actions, key):
+        after = super().step(task, state, actions, key)
+        return after._replace(rewards=tf.math.log(after.state.position))
+
+
+class OutOfBounds(Toy):
+    observation_space = Box((1,), -0.5, 0.5)
+
+
+class UnlikeInGraphs(Toy):
+    def step(self, task, state, actions, key):
+        after = super().step(task, state, actions, key)
+        return after if tf.executing_eagerly() else after._replace(rewards=after.rewards + 0.01)
+
+
+BROKEN = {
+    WithoutHorizon: ("declarations", "horizon is 0"),
+    SameTasksForAllSeeds: ("sampling", "the same for two seeds"),
+    OverlappingSplits: ("splits", "in both splits train and validation"),
+    WrongDtype: ("shapes", "observe has shape .* and dtype float64"),
+    LeakingRows: ("independence", "depends on other rows"),
+    Unclipped: ("clipping", "must clip"),
+    NotFinite: ("episodes", "not finite"),
+    OutOfBounds: ("episodes", "outside observation_space"),
+    UnlikeInGraphs: ("compilation", "a graph disagree"),
+}
+
+
+def test_a_right_family_passes():
+    testing.check_family(Toy())
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_kit_notices(broken):
+    check, message = BROKEN[broken]
+    with pytest.raises(AssertionError, match=f"{broken.__name__}: .*{message}"):
+        testing.CHECKS[check](broken())
+    with pytest.raises(AssertionError):
+        testing.check_family(broken())
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split is 'tests'; choose one of train, validation, test, ood."):
+        Toy().sample(3, "tests")
+
+
+def test_ranges_cover_their_intervals_and_nothing_else():
+    keys = random.spread(random.key(1), 4000)
+    two_sided = Range((6.0, 14.0), ((4.0, 6.0), (14.0, 18.0)))
+    inside = two_sided.sample(keys, "test").numpy()
+    assert inside.min() >= 6 and inside.max() <= 14 and np.ptp(inside) > 7.9
+    outside = two_sided.sample(keys, "ood").numpy()
+    low = outside[outside < 10]
+    high = outside[outside > 10]
+    assert low.min() >= 4 and low.max() <= 6 and high.min() >= 14 and high.max() <= 18
+    assert abs(len(low) / 4000 - 1 / 3) < 0.04 and np.ptp(low) > 1.9 and np.ptp(high) > 3.8
+
+
+def test_training_seeds_never_meet_the_other_splits():
+    """Training draws tasks from a new seed per update: none of those seeds may yield another split's tasks."""
+    family = FAMILIES["cartpole"]()
+    poles = {split: set() for split in SPLITS}
+    for seed in range(40):
+        for split in SPLITS:
+            poles[split].update(map(float, family.sample(20, split, seed).half_length))
+    for split in SPLITS[1:]:
+        assert not poles["train"] & poles[split]
+
+
+def test_discrete_actions_of_a_family_start_where_the_space_says():
+    space = Discrete(3, start=2)
+
+    class Offset(Toy):
+        action_space = space
+
+        def step(self, task, state, actions, key):
+            tf.debugging.assert_greater_equal(actions, 2)
+            tf.debugging.assert_less(actions, 5)
+            return super().step(task, state, tf.cast(actions, tf.float32)[..., None], key)
+
+    testing.check_shapes(Offset())

@@ -1,0 +1,63 @@
+"""2D navigation: reward, end of an episode, clipping, goals, and what standing still is worth."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo.tasks.family import per_episode
+from metazoo.tasks.navigation import Navigation, NavigationState, NavigationTask
+
+FAMILY = Navigation()
+
+
+def step(position, goal, action):
+    task = per_episode(NavigationTask(tf.constant([goal], tf.float32)))
+    state = NavigationState(tf.constant([[position]], tf.float32))
+    after = FAMILY.step(task, state, tf.constant([[action]], tf.float32), tf.zeros((1, 1), tf.uint32))
+    return after.state.position.numpy()[0, 0], after.rewards.numpy()[0, 0], after.terminated.numpy()[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("position", "goal", "action", "moved", "reward", "reached"),
+    [
+        ((0, 0), (0.3, 0.4), (0, 0), (0, 0), -0.5, False),
+        ((0, 0), (0.3, 0.4), (0.05, -0.05), (0.05, -0.05), -np.hypot(0.25, 0.45), False),
+        ((0.1, 0.1), (0.5, 0.5), (3.0, -3.0), (0.2, 0.0), -np.hypot(0.3, 0.5), False),  # clipped to ±0.1
+        ((0.25, 0), (0.3, 0), (0.045, 0.009), (0.295, 0.009), -np.hypot(0.005, 0.009), True),
+        ((0.25, 0), (0.3, 0), (0.045, 0.011), (0.295, 0.011), -np.hypot(0.005, 0.011), False),  # one axis too far
+        ((0.25, 0), (0.3, 0), (0.08, 0), (0.33, 0), -0.03, False),
+    ],
+)
+def test_step(position, goal, action, moved, reward, reached):
+    found = step(position, goal, action)
+    np.testing.assert_allclose(found[0], moved, atol=1e-7)
+    np.testing.assert_allclose(found[1], reward, atol=1e-6)
+    assert found[2] == reached
+
+
+def test_episodes_start_at_the_origin_and_see_only_the_position():
+    task = per_episode(FAMILY.sample(3))
+    state = FAMILY.reset(task, tf.zeros((3, 2), tf.uint32))
+    np.testing.assert_array_equal(FAMILY.observe(task, state), np.zeros((3, 2, 2)))
+    seen = Navigation(reveal_goal=True).observe(task, state).numpy()
+    np.testing.assert_array_equal(seen[..., 2:], np.repeat(task.goal, 2, 1))
+
+
+def test_standing_still_earns_minus_38():
+    """E √(x²+y²) for U[−½, ½]² is (√2 + ln(1+√2))/6 = 0.3826, so 100 steps earn −38.26."""
+    goals = FAMILY.sample(100_000, "train", 1).goal.numpy()
+    expected = (np.sqrt(2) + np.log(1 + np.sqrt(2))) / 6
+    assert np.linalg.norm(goals, axis=1).mean() == pytest.approx(expected, abs=0.002)
+    total = sum(step((0, 0), goal, (0, 0))[1] for goal in goals[:20]) * FAMILY.horizon / 20
+    assert total == pytest.approx(-100 * np.linalg.norm(goals[:20], axis=1).mean(), rel=1e-5)
+
+
+def test_goals_lie_in_the_square_and_out_of_range_on_a_ring():
+    for split in ("train", "validation", "test"):
+        goals = FAMILY.sample(5000, split).goal.numpy()
+        assert np.abs(goals).max() <= 0.5 and np.abs(goals).max() > 0.499
+        np.testing.assert_allclose(goals.mean(0), 0, atol=0.02)
+    ring = np.abs(FAMILY.sample(5000, "ood").goal.numpy()).max(1)
+    assert ring.min() >= 0.5 and ring.max() <= 0.7 and np.ptp(ring) > 0.15
+    quadrants = np.sign(FAMILY.sample(5000, "ood").goal.numpy()) @ [2, 1]
+    np.testing.assert_allclose(np.unique(quadrants, return_counts=True)[1] / 5000, 0.25, atol=0.04)
