@@ -32,7 +32,7 @@ class TaskFamily(ABC):
     name: ClassVar[str]
     gym_name: ClassVar[str]
     """Name of the Gymnasium view: ``metazoo/<gym_name>-v0``."""
-    Task: ClassVar[type]
+    Task: ClassVar[Any]
     """NamedTuple of the task parameters; its docstring gives the units."""
     observation_space: Box
     action_space: Space

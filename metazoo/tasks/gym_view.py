@@ -5,7 +5,7 @@ also by ``gym.make("metazoo.tasks.gym_view:metazoo/CartPole-v0")``. TensorFlow i
 """
 
 import importlib.util
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -69,7 +69,7 @@ class FamilyEnv(gym.Env):
         ValueError: an unknown family, task parameter, split or render mode, or an unusable value.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": _RENDER_MODES, "render_fps": 50}
+    metadata: dict[str, Any] = {"render_modes": _RENDER_MODES, "render_fps": 50}
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class FamilyVectorEnv(VectorEnv):
     ``[num_envs, …]``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
     def __init__(
         self,

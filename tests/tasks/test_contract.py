@@ -15,7 +15,7 @@ from metazoo.tasks.registry import FAMILIES
 from metazoo.types import Box, Discrete
 
 VARIANTS = {
-    **{name: make for name, make in FAMILIES.items()},
+    **FAMILIES,
     "cartpole_goal_oracle": lambda: CartPoleGoal(horizon=50, reveal_target=True),
     "navigation_oracle": lambda: Navigation(horizon=50, reveal_goal=True),
 }
