@@ -28,6 +28,8 @@ from metazoo.types import Episodes
 __all__ = [
     "Collected",
     "CollectionError",
+    "Env",
+    "Episodes",
     "action_spec",
     "check_spaces",
     "collect",
@@ -42,6 +44,7 @@ __all__ = [
     "validate_episodes",
 ]
 
+Env = gym.Env
 Step = Callable[..., Mapping[str, Any]]
 """``step(observations=[1,...], previous_actions=[1,...], previous_rewards=[1], previous_done=[1], memory=[1,S],
 seed=[1], deterministic=[1]) -> {"actions": [1,...], "memory": [1,S], ...}`` on numpy arrays: the signature ``step``."""

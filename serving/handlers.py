@@ -1,0 +1,133 @@
+"""The data plane, free of transports: REST (``rest.py``) and gRPC (``rpc.py``) only translate.
+
+Texts and codes are TF Serving's; where its two APIs differ for the same fault, there is a method for each.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from google.protobuf import json_format
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from serving import codec, json_writer
+from serving.errors import Code, ServingError, invalid
+from serving.manager import Manager, VersionStatus
+from serving.servable import DEFAULT_SIGNATURE, Outputs, Servable, Signature
+
+SIGNATURE_DEF: Final = "signature_def"
+
+
+class DataPlane:
+    """Predict, status and metadata over whatever the manager has loaded. Methods raise ``ServingError``."""
+
+    def __init__(self, manager: Manager):
+        self.manager = manager
+
+    def predict(
+        self,
+        servable: Servable,
+        signature_name: str,
+        feeds: dict[str, np.ndarray],
+        output_filter: Iterable[str] = (),
+        timeout_ms: int = 0,
+    ) -> Outputs:
+        """Run a signature as gRPC Predict does."""
+        signature = servable.signatures.get(signature_name or DEFAULT_SIGNATURE)
+        if signature is None:
+            name = signature_name or DEFAULT_SIGNATURE
+            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        if feeds.keys() != signature.input_types.keys():
+            signature.check_inputs(set(feeds))
+        return signature.run(feeds, _checked_filter(signature, output_filter), timeout_ms)
+
+    def predict_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
+        """The answer to a REST predict body."""
+        found: list[Any] = []
+
+        def input_types(signature_name: str) -> codec.InputTypes:
+            servable = self.manager.lookup(name, version, label)
+            signature = servable.signatures.get(signature_name or DEFAULT_SIGNATURE)
+            if signature is None:
+                wanted = signature_name or DEFAULT_SIGNATURE
+                raise invalid(f'Serving signature name: "{wanted}" not found in signature def')
+            found.append(signature)
+            return signature.input_types
+
+        request = codec.parse_predict(body, input_types)
+        outputs = found[0].run(request.feeds)
+        write = json_writer.row_json if request.format is codec.ROW else json_writer.columnar_json
+        return json_writer.to_bytes(write(outputs))
+
+    def status_json(self, name: str, version: int | None) -> bytes:
+        """The answer to a REST status request."""
+        lines = [
+            {
+                "version": str(line.version),
+                "state": line.state.name,
+                "status": {
+                    "error_code": _code_of(line).name,
+                    "error_message": line.error.message if line.error else "",
+                },
+            }
+            for line in self.manager.status(name, version)
+        ]
+        return (json.dumps({"model_version_status": lines}, indent=1) + "\n").encode()
+
+    def metadata_json(self, name: str, version: int | None, label: str | None) -> bytes:
+        """The answer to a REST metadata request: the proto JSON of the signatures in ``saved_model.pb``."""
+        servable = self.manager.lookup(name, version, label)
+        answer = {
+            "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
+            "metadata": {SIGNATURE_DEF: _signatures_json(servable)},
+        }
+        return (json.dumps(answer, indent=1) + "\n").encode()
+
+    def metadata_proto(self, servable: Servable, name: str) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """The same over gRPC."""
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = name
+        response.model_spec.version.value = servable.version
+        response.metadata[SIGNATURE_DEF].Pack(_signature_map(servable))
+        return response
+
+
+def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> tuple[str, ...]:
+    seen: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            expected = ",".join(signature.outputs)
+            raise invalid(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {{{expected}}}."
+            )
+        if alias in seen:
+            raise invalid(f"duplicate output tensor alias: {alias}")
+        seen.append(alias)
+    return tuple(seen)
+
+
+def _code_of(line: VersionStatus) -> Code:
+    return line.error.code if line.error else Code.OK
+
+
+def _signature_map(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
+    message = get_model_metadata_pb2.SignatureDefMap()
+    for name, definition in servable.signature_defs.items():
+        message.signature_def[name].CopyFrom(definition)
+    return message
+
+
+@lru_cache(maxsize=64)
+def _signatures_json(servable: Servable) -> dict[str, Any]:
+    """Default-valued fields are printed too, as TF Serving does."""
+    definitions = {name: _definition_json(definition) for name, definition in sorted(servable.signature_defs.items())}
+    return {SIGNATURE_DEF: definitions}
+
+
+def _definition_json(definition: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
+    return json_format.MessageToDict(
+        definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

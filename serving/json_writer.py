@@ -1,0 +1,159 @@
+"""Tensors and statuses as JSON text, byte for byte as TF Serving writes them (TF_SERVING §3).
+
+TF Serving uses rapidjson's ``PrettyWriter`` (4 spaces), with single-line arrays inside ``predictions``; floats are the
+shortest of ``%.6g`` and ``%.9g`` that reads back as the same float32, with ``.0`` where nothing else marks a decimal.
+Text is ``str`` with ``surrogateescape`` for the bytes of strings that are not UTF-8; encode it with ``to_bytes``.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from serving.errors import invalid
+
+_INDENT: Final = "    "
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_TO_ESCAPE: Final = re.compile(r'["\\\x00-\x1f]')
+
+
+def row_json(outputs: Mapping[str, np.ndarray]) -> str:
+    """``{"predictions": [...]}``: one element per row; an object per row if there are several outputs.
+
+    Raises:
+        ServingError: an output without axis 0, axes 0 that differ, or a dtype that has no JSON form.
+    """
+    batch = _batch_size(outputs)
+    columns = {name: _items(name, array) for name, array in outputs.items()}
+    if len(columns) == 1:
+        rows = ", ".join(next(iter(columns.values())))
+    else:
+        rows = ",".join(
+            "\n" + _INDENT * 2 + "{" + _members({name: items[row] for name, items in columns.items()}, 3) + "}"
+            for row in range(batch)
+        )
+    close = "\n" + _INDENT if batch else ""
+    return f'{{\n{_INDENT}"predictions": [{rows}{close}]\n}}'
+
+
+def columnar_json(outputs: Mapping[str, np.ndarray]) -> str:
+    """``{"outputs": ...}``: an array, or an object of arrays if there are several outputs."""
+    if not outputs:
+        raise invalid("Cannot convert empty tensor map to JSON")
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        value = _pretty(name, array, 1)
+    else:
+        value = "{" + _members({name: _pretty(name, array, 2) for name, array in outputs.items()}, 2) + "}"
+    return f'{{\n{_INDENT}"outputs": {value}\n}}'
+
+
+def error_json(message: str) -> str:
+    """The body of every refusal."""
+    return f'{{"error": {_quote(message)}}}'
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8, with the bytes that ``surrogateescape`` carried restored."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def float_texts(values: np.ndarray) -> list[str]:
+    """The texts of a flat float32 or float64 array."""
+    numbers = values.tolist()
+    short = ("%.6g " * len(numbers) % tuple(numbers)).split()
+    with np.errstate(over="ignore"):
+        exact = np.array(short, np.float64).astype(values.dtype) == values
+    if not exact.all():
+        full = "%.9g" if values.dtype == np.float32 else "%.17g"
+        short = [
+            text if same else full % number for text, same, number in zip(short, exact.tolist(), numbers, strict=True)
+        ]
+    return [_finish(text) for text in short]
+
+
+def value_text(value: Any) -> str:
+    """A parsed JSON value as error messages quote it."""
+    if type(value) is float:
+        with np.errstate(over="ignore"):
+            single = np.float32(value)
+        return float_texts(np.array([single if np.isfinite(single) else value]))[0]
+    return json.dumps(value, indent=4, ensure_ascii=False)
+
+
+def _finish(text: str) -> str:
+    if "." in text or "e" in text:
+        return text
+    special = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text)
+    return special or text + ".0"
+
+
+def _batch_size(outputs: Mapping[str, np.ndarray]) -> int:
+    if not outputs:
+        raise invalid("Cannot convert empty tensor map to JSON")
+    batch = -1
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if batch not in (-1, array.shape[0]):
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} expecting: {batch}")
+        batch = array.shape[0]
+    return batch
+
+
+def _items(name: str, array: np.ndarray) -> list[str]:
+    """One single-line text for each entry along axis 0."""
+    texts = _leaves(name, array)
+    for axis in range(array.ndim - 1, 0, -1):
+        size, count = array.shape[axis], int(np.prod(array.shape[:axis]))
+        texts = ["[" + ", ".join(texts[row * size : (row + 1) * size]) + "]" for row in range(count)]
+    return texts
+
+
+def _pretty(name: str, array: np.ndarray, level: int) -> str:
+    """An indented array whose brackets stand at ``level``."""
+    leaves = iter(_leaves(name, array))
+
+    def write(axis: int) -> str:
+        if axis == array.ndim:
+            return next(leaves)
+        if array.shape[axis] == 0:
+            return "[]"
+        inner = "\n" + _INDENT * (level + axis + 1)
+        items = ",".join(inner + write(axis + 1) for _ in range(array.shape[axis]))
+        return "[" + items + "\n" + _INDENT * (level + axis) + "]"
+
+    return write(0)
+
+
+def _members(texts: Mapping[str, str], level: int) -> str:
+    """The inside of an object whose members stand at ``level``."""
+    inner = "\n" + _INDENT * level
+    return ",".join(f"{inner}{_quote(name)}: {text}" for name, text in texts.items()) + "\n" + _INDENT * (level - 1)
+
+
+def _leaves(name: str, array: np.ndarray) -> list[str]:
+    """The texts of all values in order."""
+    flat = array.ravel()
+    kind = array.dtype.kind
+    if array.dtype in (np.float32, np.float64):
+        return float_texts(flat)
+    if kind in "iu" and array.dtype != np.uint16:
+        return list(map(str, flat.tolist()))
+    if kind == "b":
+        return ["true" if value else "false" for value in flat.tolist()]
+    if kind in "OSU":
+        values = [value.encode() if isinstance(value, str) else bytes(value) for value in flat.tolist()]
+        if name.endswith("_bytes"):
+            inner = '{{\n{0}    "b64": "{1}"\n{0}}}'
+            return [inner.format(_INDENT * 2, base64.b64encode(value).decode()) for value in values]
+        return [_quote(value.decode("utf-8", "surrogateescape")) for value in values]
+    names = {"float16": "half", "complex64": "complex64", "complex128": "complex128"}
+    raise invalid(f"Failed to write JSON value for tensor type: {names.get(array.dtype.name, array.dtype.name)}")
+
+
+def _quote(text: str) -> str:
+    return '"' + _TO_ESCAPE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\u{ord(match[0]):04X}", text) + '"'

@@ -1,0 +1,160 @@
+"""HTTP in front of the data plane: TF Serving's ``/v1/`` and the zoo's own ``/zoo/v1/``.
+
+A bare ASGI application: TF Serving decides by regular expressions and answers every mistake with 400, so a router
+would be in the way, and each layer between socket and session costs more than the policy itself.
+"""
+
+import asyncio
+import gzip
+import re
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from serving.adapter import Adapter
+from serving.errors import ServingError, invalid
+from serving.handlers import DataPlane
+from serving.json_writer import error_json, to_bytes
+
+Answer = tuple[int, bytes, bytes]
+"""HTTP status, content type, body."""
+
+JSON: Final = b"application/json"
+INT64_MAX: Final = 2**63 - 1
+MAX_BODY_BYTES: Final = 256 * 2**20
+
+QUICK_SECONDS: Final = 0.002
+QUICK_BYTES: Final = 64 * 1024
+"""Requests of a model that answers faster than this run in the event loop: a thread would cost more than the work."""
+
+_WHERE = r"([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
+_VERB = re.compile(rf"(?i)/v1/models/{_WHERE}:(predict|classify|regress)", re.ASCII)
+_STATUS = re.compile(rf"(?i)/v1/models/{_WHERE}", re.ASCII)
+_METADATA = re.compile(rf"(?i)/v1/models/{_WHERE}/metadata", re.ASCII)
+_POLICY = re.compile(r"/zoo/v1/policies/([^/:?]+)(:adapt)?(?:\?(.*))?")
+_NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
+
+
+class RestApp:
+    """The ASGI application."""
+
+    def __init__(self, plane: DataPlane, adapter: Adapter, executor: Executor, max_body_bytes: int = MAX_BODY_BYTES):
+        self._plane, self._adapter, self._executor = plane, adapter, executor
+        self._max_body_bytes = max_body_bytes
+        self._seconds: dict[str, float] = {}  # of the last answers, by path
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        status, kind, body = await self._answer(scope, receive)
+        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _answer(self, scope: dict[str, Any], receive: Callable[..., Any]) -> Answer:
+        method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            path += "?" + scope["query_string"].decode("latin-1")
+        try:
+            body = await self._read(scope, receive)
+            if body is None:
+                return 413, JSON, to_bytes(error_json(f"The body is larger than {self._max_body_bytes} bytes"))
+            if path[:4].lower() == "/v1/":
+                return await self._serve(method, path, scope, body)
+            if path.startswith("/zoo/v1/"):
+                work = self._adaptation, method, path, body
+                return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
+            return 404, b"text/html", _NOT_FOUND
+        except ServingError as error:
+            return error.http_status, JSON, to_bytes(error_json(error.message))
+
+    async def _read(self, scope: dict[str, Any], receive: Callable[..., Any]) -> bytes | None:
+        """The body, unpacked; None if it is too large."""
+        message = await receive()
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if more:
+            chunks, size = [body], len(body)
+            while more:
+                message = await receive()
+                chunks.append(message.get("body", b""))
+                size, more = size + len(chunks[-1]), message.get("more_body", False)
+                if size > self._max_body_bytes:
+                    return None
+            body = b"".join(chunks)
+        if any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in scope["headers"]):
+            body = _gunzip(body, self._max_body_bytes)
+        return body if body is None or len(body) <= self._max_body_bytes else None
+
+    async def _serve(self, method: str, path: str, scope: dict[str, Any], body: bytes) -> Answer:
+        if method == "POST" and (match := _VERB.fullmatch(path)):
+            return await self._verb(match, path, body)
+        if method == "GET":
+            return self._describe(path)
+        if method == "OPTIONS":
+            origin = dict(scope["headers"]).get(b"origin", b"")
+            return (200 if re.match(rb"https?://", origin) else 400), JSON, b""
+        raise invalid(f"Malformed request: {method} {path}")
+
+    async def _verb(self, match: re.Match[str], path: str, body: bytes) -> Answer:
+        name, version, label, verb = match.groups()
+        if verb != "predict":  # compared in lower case, although the path matches in any
+            raise invalid(f"Malformed request: POST {path}")
+        number = int(version) if version else None
+        if number is not None and number > INT64_MAX:
+            return 400, JSON, b""
+        work = self._plane.predict_json, unquote(name), number, unquote(label) if label else None, body
+        if len(body) > QUICK_BYTES or self._seconds.get(path, 0.0) > QUICK_SECONDS:
+            return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
+        started = time.perf_counter()
+        answer = work[0](*work[1:])
+        self._seconds[path] = 0.8 * self._seconds.get(path, 0.0) + 0.2 * (time.perf_counter() - started)
+        return 200, JSON, answer
+
+    def _describe(self, path: str) -> Answer:
+        if path.lower() == "/v1/models":
+            raise invalid("Missing model name in request.")
+        match = _METADATA.fullmatch(path) or _STATUS.fullmatch(path)
+        if match is None:
+            raise invalid(f"Malformed request: GET {path}")
+        name, version, label = match.groups()
+        number = int(version) if version else None
+        if number is not None and number > INT64_MAX:
+            return 400, JSON, b""
+        if match.re is _STATUS:
+            return 200, JSON, self._plane.status_json(unquote(name), number)  # a label is ignored here
+        return 200, JSON, self._plane.metadata_json(unquote(name), number, unquote(label) if label else None)
+
+    def _adaptation(self, method: str, path: str, body: bytes) -> bytes:
+        match = _POLICY.fullmatch(path)
+        if method == "GET" and path == "/zoo/v1/policies":
+            answer = self._adapter.list()
+        elif match is None:
+            raise invalid(f"Malformed request: {method} {path}")
+        else:
+            name, verb, query = unquote(match[1]), match[2], parse_qs(match[3] or "")
+            if method == "POST" and verb:
+                answer = self._adapter.adapt(name, body, query.get("task", [None])[0])
+            elif method == "GET" and not verb:
+                answer = self._adapter.get(name)
+            elif method == "DELETE" and not verb:
+                answer = self._adapter.delete(name)
+            else:
+                raise invalid(f"Malformed request: {method} {path}")
+        return msgspec.json.encode(answer)
+
+
+def _gunzip(body: bytes, limit: int) -> bytes | None:
+    """Unpacked, or None if that is larger than ``limit``; a bomb is not unpacked to the end."""
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        unpacked = unpacker.decompress(body, limit + 1)
+        if len(unpacked) > limit:
+            return None
+        if not unpacker.eof:
+            raise gzip.BadGzipFile("it ends too early")
+        return unpacked
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise invalid(f"The body is not valid gzip: {error}") from error

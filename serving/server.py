@@ -1,0 +1,154 @@
+"""The embedded server: one process that serves directories of models over TF Serving's REST and gRPC APIs."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from serving import rpc
+from serving.adapter import Adapter
+from serving.errors import PortInUseError
+from serving.handlers import DataPlane
+from serving.manager import Manager, scan
+from serving.rest import RestApp
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 5.0
+BACKLOG: Final = 1024
+WORKERS: Final = 8
+
+
+class Server:
+    """Serves every ``models_dir/<name>`` and ``adapted_dir/<name>`` that holds version directories.
+
+    ``with Server(models_dir) as server: ...``, or ``start()`` and ``stop()``. After ``start`` all models are loaded,
+    both ports listen, and ``rest_port`` and ``grpc_port`` are known.
+    """
+
+    def __init__(
+        self,
+        models_dir: str | os.PathLike[str],
+        adapted_dir: str | os.PathLike[str] | None = None,
+        host: str = "127.0.0.1",
+        rest_port: int = 0,
+        grpc_port: int = 0,
+        poll_seconds: float = 1.0,
+    ):
+        """Args:
+        models_dir: pretrained policies, or any SavedModels.
+        adapted_dir: where adapted policies are published; created if missing. None: this server adapts nothing.
+        rest_port, grpc_port: 0 takes a free one.
+        poll_seconds: how often the directories are looked at; 0 only at the start.
+        """
+        self._models_dir = Path(models_dir).resolve()
+        self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
+        self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
+        self.manager = Manager(lambda: scan(self._models_dir, self._adapted_dir), poll_seconds)
+        self.plane = DataPlane(self.manager)
+        self.adapter = Adapter(self.plane, self._adapted_dir)
+        self._stopped = threading.Event()
+        self._started = False
+
+    @property
+    def url(self) -> str:
+        """The REST API's address."""
+        return f"http://{self.host}:{self.rest_port}"
+
+    @property
+    def grpc_target(self) -> str:
+        """The gRPC API's address."""
+        return f"{self.host}:{self.grpc_port}"
+
+    def start(self) -> "Server":
+        """Load everything, then open the ports.
+
+        Raises:
+            FileNotFoundError: ``models_dir`` does not exist.
+            PortInUseError: a port is taken.
+        """
+        if not self._models_dir.is_dir():
+            raise FileNotFoundError(f"there is no models directory {self._models_dir}")
+        if self._adapted_dir is not None:
+            self._adapted_dir.mkdir(parents=True, exist_ok=True)
+        listener = _bind(self.host, self.rest_port)  # bound first: a port in use is found before minutes of loading
+        try:
+            self._grpc, self.grpc_port = rpc.start_server(self.plane, self.host, self.grpc_port)
+            self.manager.start()
+        except BaseException:
+            listener.close()
+            raise
+        self.rest_port = listener.getsockname()[1]
+        self._grpc.start()
+        self._start_rest(listener)
+        self._started = True
+        log.info("serving %d models: REST %s, gRPC %s", len(self.manager.names()), self.url, self.grpc_target)
+        return self
+
+    def stop(self) -> None:
+        """Stop accepting, finish the requests under way (at most 5 s), release everything. Safe to call twice."""
+        if not self._started or self._stopped.is_set():
+            return
+        finished = self._grpc.stop(GRACE_SECONDS)
+        self._rest.should_exit = True
+        self._rest_thread.join()
+        finished.wait()
+        self.manager.stop()
+        self._executor.shutdown()
+        self._stopped.set()
+
+    def wait(self) -> None:
+        """Serve until SIGINT or SIGTERM (from the main thread) or until another thread calls ``stop``."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: threading.Thread(target=self.stop).start())
+        self._stopped.wait()
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start_rest(self, listener: socket.socket) -> None:
+        self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="rest")
+        config = uvicorn.Config(
+            RestApp(self.plane, self.adapter, self._executor),
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            date_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=int(GRACE_SECONDS),
+        )
+        self._rest = uvicorn.Server(config)
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                runner.run(self._rest.serve(sockets=[listener]))
+
+        listener.listen(BACKLOG)  # from here on connections queue, so nobody has to wait for the thread
+        self._rest_thread = threading.Thread(target=run, name="rest", daemon=True)
+        self._rest_thread.start()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise PortInUseError(f"cannot listen for REST on {host}:{port}: {reason.lower()}") from error
+    return listener

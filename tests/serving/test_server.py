@@ -1,0 +1,241 @@
+"""Life of a server: hot loading without a gap, broken versions, ports, checksums, shutting down."""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo import signatures, store
+from serving import saved_model
+from serving.errors import PortInUseError, ServingError
+from serving.manager import Manager, ModelConfig, State, VersionPolicy
+from serving.server import Server
+from tests import toy_policy
+from tests.serving.conftest import copy_version
+
+BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
+
+
+def wait_until(condition, seconds=20):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.01)
+
+
+def states(server, name="toy"):
+    return {line.version: line.state.name for line in server.manager.status(name)}
+
+
+def test_hot_loading_loses_no_request(server, models, http_of):
+    """Versions come and go under load from four threads; every request is answered, the newest version wins."""
+    failures, answers, stop = [], [], threading.Event()
+
+    def load(connection):
+        while not stop.is_set():
+            status, body = connection("POST", "/v1/models/toy:predict", BODY)
+            (answers if status == 200 else failures).append(body)
+
+    threads = [threading.Thread(target=load, args=(http_of(server),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in (2, 3, 4):
+            memory = np.full(toy_policy.SIZE, number, np.float32)
+            store.publish(models / "toy" / "1", models / "toy", memory, {})
+            wait_until(lambda number=number: states(server).get(number) == "AVAILABLE")
+        store.delete_version(models / "toy" / "4")  # back to 3, which loads again before 4 goes
+        wait_until(lambda: states(server) == {1: "END", 2: "END", 3: "AVAILABLE", 4: "END"})
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert len(set(answers)) == 4  # one answer per version, none in between
+
+
+def test_status_history_and_an_emptied_base_path(server, models, http_of):
+    rest = http_of(server)
+    store.delete_version(models / "toy" / "1")
+    wait_until(lambda: states(server) == {1: "END"})
+    expected = (404, "Servable not found for request: Latest(toy)")
+    assert rest.error("POST", "/v1/models/toy:predict", BODY) == expected
+    assert json.loads(rest("GET", "/v1/models/toy")[1])["model_version_status"][0]["state"] == "END"
+
+
+def test_a_broken_version_leaves_the_old_one_serving(server, models, http_of):
+    rest = http_of(server)
+    aside = models / "toy" / ".aside"
+    shutil.copytree(models / "toy" / "1", aside)
+    data = bytearray((aside / "variables" / "variables.data-00000-of-00001").read_bytes())
+    data[0] ^= 1
+    (aside / "variables" / "variables.data-00000-of-00001").write_bytes(data)
+    aside.rename(models / "toy" / "2")
+    wait_until(lambda: states(server).get(2) == "END")
+    line = json.loads(rest("GET", "/v1/models/toy/versions/2")[1])["model_version_status"][0]
+    assert line["status"]["error_code"] == "DATA_LOSS"
+    assert "is corrupted: variables/variables.data-00000-of-00001 has SHA-256" in line["status"]["error_message"]
+    assert states(server)[1] == "AVAILABLE"
+    assert rest("POST", "/v1/models/toy:predict", BODY)[0] == 200
+    copy_version(models / "toy" / "1", models / "toy" / "3")
+    wait_until(lambda: states(server) == {1: "END", 2: "END", 3: "AVAILABLE"})
+
+
+def test_a_missing_models_directory_changes_nothing(server, models, http_of):
+    models.rename(models.with_name("gone"))
+    time.sleep(0.2)
+    assert http_of(server)("POST", "/v1/models/toy:predict", BODY)[0] == 200
+
+
+def test_a_new_model_appears_and_a_removed_one_goes(server, models, http_of):
+    shutil.copytree(models / "toy", models / ".new")
+    (models / ".new").rename(models / "second")
+    wait_until(lambda: "second" in server.manager.names() and states(server, "second") == {1: "AVAILABLE"})
+    store.delete_model(models / "second")
+    wait_until(lambda: states(server, "second") == {1: "END"})
+    assert http_of(server)("POST", "/v1/models/toy:predict", BODY)[0] == 200
+
+
+def test_ports_in_use_are_named(models):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUseError, match=f"REST on 127.0.0.1:{port}: address already in use"):
+            Server(models, rest_port=port).start()
+        with pytest.raises(PortInUseError, match=f"gRPC on 127.0.0.1:{port}: the port is in use"):
+            Server(models, grpc_port=port).start()
+
+
+def test_a_missing_models_directory_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no models directory"):
+        Server(tmp_path / "none").start()
+
+
+def test_stopping_frees_the_ports_and_can_be_repeated(models):
+    server = Server(models, poll_seconds=0).start()
+    ports = server.rest_port, server.grpc_port
+    server.stop()
+    server.stop()
+    with Server(models, rest_port=ports[0], grpc_port=ports[1], poll_seconds=0) as again:
+        assert (again.rest_port, again.grpc_port) == ports
+
+
+def test_requests_under_way_are_finished(models, http_of):
+    server = Server(models, poll_seconds=0).start()
+    rest, results = http_of(server), []
+    inputs = toy_policy.example_inputs("act", rows=100_000)["observations"].tolist()
+    thread = threading.Thread(target=lambda: results.append(rest("POST", "/v1/models/toy:predict", {"inputs": inputs})))
+    thread.start()
+    time.sleep(0.3)
+    server.stop()
+    thread.join()
+    assert results[0][0] == 200
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (VersionPolicy(), [3]),
+        (VersionPolicy(latest=2), [2, 3]),
+        (VersionPolicy(latest=0), [3]),
+        (VersionPolicy(latest=None), [1, 2, 3]),
+        (VersionPolicy(specific=(1, 9)), [1]),
+    ],
+)
+def test_version_policies(models, policy, expected):
+    for number in (2, 3):
+        copy_version(models / "toy" / "1", models / "toy" / str(number))
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy", policy, {"stable": 1, "gone": 8})})
+    manager.refresh()
+    loaded = [line.version for line in manager.status("toy") if line.state is State.AVAILABLE]
+    assert loaded == expected[::-1]
+    assert manager.lookup("toy").version == expected[-1]
+    if 1 in expected:
+        assert manager.lookup("toy", label="stable").version == 1
+    with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
+        manager.lookup("toy", label="gone")
+
+
+# --- what cannot be loaded --------------------------------------------------------------------------------------
+
+
+def test_not_a_saved_model(tmp_path):
+    with pytest.raises(ServingError, match="does not appear to contain a SavedModel bundle") as caught:
+        saved_model.load(tmp_path)
+    assert caught.value.code.name == "NOT_FOUND"
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+    with pytest.raises(ServingError, match="as binary proto"):
+        saved_model.load(tmp_path)
+
+
+def test_no_serve_tag(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.constant(1.0)
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["other"])
+        builder.save()
+    with pytest.raises(ServingError, match="Could not find meta graph def matching supplied tags: { serve }"):
+        saved_model.load(tmp_path / "1")
+
+
+def save(function, path):
+    module = tf.Module()
+    module.f = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(path), signatures=module.f)
+    return path
+
+
+def test_python_ops_and_xla_are_refused(tmp_path):
+    def by_python(x):
+        return {"y": tf.numpy_function(lambda value: value * 2, [x], tf.float32)}
+
+    with pytest.raises(ServingError, match="calls back into Python"):
+        saved_model.load(save(by_python, tmp_path / "python"))
+
+    @tf.function(jit_compile=True)
+    def compiled(x):
+        return x * 2
+
+    with pytest.raises(ServingError, match="demands XLA compilation"):
+        saved_model.load(save(lambda x: {"y": compiled(x)}, tmp_path / "xla"))
+
+
+def test_a_failing_or_unreadable_warmup_fails_the_load(models):
+    version = models / "toy" / "1"
+    (version / signatures.CHECKSUMS_FILE).unlink()
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")})
+    bad = toy_policy.example_inputs("act")
+    bad["observations"] = bad["observations"][:, :3]
+    toy_policy.write_warmup(version, {"act": bad})
+    manager.refresh()
+    (line,) = manager.status("toy")
+    assert line.state is State.END and "Matrix size-incompatible" in line.error.message
+    (version / signatures.WARMUP_FILE).write_bytes(b"not a record")
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")})
+    manager.refresh()
+    assert manager.status("toy")[0].error is not None
+
+
+def test_a_server_process_ends_on_sigterm(models):
+    """`wait` returns after SIGTERM; the process exits with 0."""
+    import signal
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from serving.server import Server\n"
+        "server = Server(sys.argv[1]).start(); print(server.rest_port, flush=True); server.wait()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-c", code, str(models)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert int(process.stdout.readline()) > 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
