@@ -139,7 +139,7 @@ def read_memory(version_dir: PathLike) -> np.ndarray:
     Raises:
         StoreError: the checkpoint is missing or holds no memory.
     """
-    return _read_checkpoint(version_dir)[MEMORY_CHECKPOINT_KEY]
+    return read_checkpoint(version_dir)[MEMORY_CHECKPOINT_KEY]
 
 
 def publish(
@@ -166,7 +166,7 @@ def publish(
     metadata = read_metadata(parent_version_dir)
     if metadata is None:
         raise StoreError(f"{parent_version_dir} has no {METADATA_FILE}, so it is not a policy that can be published")
-    tensors = _read_checkpoint(parent_version_dir)
+    tensors = read_checkpoint(parent_version_dir)
     tensors[MEMORY_CHECKPOINT_KEY] = _checked_memory(memory, tensors[MEMORY_CHECKPOINT_KEY])
     base = Path(base_path)
     base.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,12 @@ def write_checkpoint(prefix: PathLike, tensors: Mapping[str, Any]) -> None:
         )
 
 
-def _read_checkpoint(version_dir: PathLike) -> dict[str, Any]:
+def read_checkpoint(version_dir: PathLike) -> dict[str, Any]:
+    """Every tensor of a policy's checkpoint by key, its memory among them.
+
+    Raises:
+        StoreError: no checkpoint, or one without a memory. CorruptedError: it cannot be read.
+    """
     import tensorflow as tf
 
     prefix = Path(version_dir, "variables", "variables")

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from metazoo import store
 from serving.errors import Code, ServingError, invalid
-from serving.servable import Servable
+from serving.servable import Loader, Servable
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ NEVER: Final = -1.0
 class Manager:
     """Loads and unloads. ``start`` and ``stop`` run the polling thread; ``refresh`` polls now, in the calling one."""
 
-    def __init__(self, sources: Sources, poll_seconds: float = 1.0, load: Callable[..., Servable] = Servable):
-        self._sources, self._poll_seconds, self._load = sources, poll_seconds, load
+    def __init__(self, sources: Sources, poll_seconds: float = 1.0, load: Callable[..., Servable] | None = None):
+        self._sources, self._poll_seconds, self._load = sources, poll_seconds, load or Loader()
         self._models: dict[str, _Model] = {}
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()

@@ -35,16 +35,11 @@ class Loaded(NamedTuple):
 
 
 def load(path: str | os.PathLike[str]) -> Loaded:
-    """Check and load a version directory.
+    """Load a version directory.
 
     Raises:
-        ServingError: no SavedModel there, corrupted (checksums), no ``serve`` tag, ops a server cannot run, or whatever
-            TensorFlow says.
+        ServingError: no SavedModel there, no ``serve`` tag, ops a server cannot run, or whatever TensorFlow says.
     """
-    try:
-        store.verify(path)
-    except store.CorruptedError as error:
-        raise ServingError(Code.DATA_LOSS, str(error)) from error
     meta_graph = read_meta_graph(path)
     check_ops(meta_graph)
     graph = tf.Graph()
@@ -63,6 +58,14 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     for name, signature in meta_graph.signature_def.items():
         slim.signature_def[name].CopyFrom(signature)
     return Loaded(session, slim)
+
+
+def verify(path: str | os.PathLike[str]) -> None:
+    """Refuse a version whose files are not what its checksums say."""
+    try:
+        store.verify(path)
+    except store.CorruptedError as error:
+        raise ServingError(Code.DATA_LOSS, str(error)) from error
 
 
 def read_meta_graph(path: str | os.PathLike[str]) -> meta_graph_pb2.MetaGraphDef:

@@ -1,146 +1,145 @@
-"""One loaded version of a model: its signatures as plain callables from numpy to numpy.
+"""One version of a model as the data plane knows it.
 
-``Servable`` is all that the data plane knows. Whether a version owns a session or shares one with the policy it was
-adapted from is this module's business alone.
+A policy that differs from a loaded one only in its memory shares that one's program (session): ``initial_memory`` and
+``act`` are answered with the policy's own memory through signatures that take it as an input. A thousand adapted
+policies need one graph, and publishing one makes it live in milliseconds. To clients there is no difference.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow.python.client import pywrap_tf_session
+from tensorflow.python.framework import dtypes
 
-from metazoo import store
-from serving import saved_model, tensors
-from serving.errors import Code, ServingError, invalid
+from metazoo import signatures, store
+from metazoo.collect import space_from_metadata
+from serving import saved_model
+from serving.errors import Code, ServingError
+from serving.program import DEFAULT_SIGNATURE, Feeds, Outputs, Program, ProgramCache, Runner, Signature
 
-DEFAULT_SIGNATURE: Final = "serving_default"
-
-Feeds = Mapping[str, np.ndarray]
-Outputs = dict[str, np.ndarray]
-Runner = Callable[[Feeds, Sequence[str], int], Outputs]
-
-
-class Signature:
-    """A named entry point. ``input_types``: name → dtype name; ``outputs``: sorted names."""
-
-    def __init__(self, name: str, definition: meta_graph_pb2.SignatureDef, runner: Runner):
-        self.name, self.definition, self._runner = name, definition, runner
-        self.input_types = {key: tensors.dtype_name(definition.inputs[key].dtype) for key in sorted(definition.inputs)}
-        self.outputs = tuple(sorted(definition.outputs))
-
-    def run(self, feeds: Feeds, outputs: Sequence[str] = (), timeout_ms: int = 0) -> Outputs:
-        """Run it.
-
-        Args:
-            feeds: exactly the signature's inputs.
-            outputs: which to return, in this order; empty for all.
-            timeout_ms: 0 for none.
-
-        Raises:
-            ServingError: with TensorFlow's own code and message.
-        """
-        return self._runner(feeds, outputs or self.outputs, timeout_ms)
-
-    def check_inputs(self, names: set[str]) -> None:
-        """Refuse a wrong set of input names, in TF Serving's words."""
-        expected = set(self.input_types)
-        if len(names) != len(expected):
-            sent, needed = ",".join(sorted(names)), ",".join(sorted(expected))
-            extra, missing = ",".join(sorted(names - expected)), ",".join(sorted(expected - names))
-            raise invalid(
-                f"input size does not match signature: {len(names)}!={len(expected)} len({{{sent}}}) != "
-                f"len({{{needed}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
-            )
-        for alias in sorted(expected - names):
-            feed, sent = self.definition.inputs[alias].name, ", ".join(sorted(names))
-            raise invalid(
-                f"Signature input alias: {alias}(feed name: {feed}) not found in request. "
-                f"Inputs expected to be in the set {{{', '.join(sorted(expected))}}}. Sent: {{{sent}}}."
-            )
+__all__ = ["DEFAULT_SIGNATURE", "Loader", "Outputs", "Servable", "Signature"]
 
 
 class Servable:
     """A loaded version. Immutable; requests that hold it may finish after it was unloaded."""
 
-    def __init__(self, name: str, version: int, path: str | os.PathLike[str]):
-        """Load ``path`` and run its warm-up requests.
+    def __init__(
+        self, name: str, version: int, path: Path, program: Program, own: Mapping[str, Signature], metadata: Any
+    ):
+        self.name, self.version, self.path, self.program, self.metadata = name, version, path, program, metadata
+        self.signatures = {**program.signatures, **own}
+
+    @property
+    def signature_defs(self) -> Mapping[str, Any]:
+        """As ``saved_model.pb`` has them, ``__saved_model_init_op`` included."""
+        return self.program.signature_defs
+
+
+class Loader:
+    """Turns version directories into servables; equal graphs are loaded once."""
+
+    def __init__(self) -> None:
+        self._programs = ProgramCache()
+
+    def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
+        """Load one version.
 
         Raises:
             ServingError: whatever stops it from being served.
         """
-        self.name, self.version, self.path = name, version, Path(path)
-        loaded = saved_model.load(path)
-        self._session = loaded.session
-        self.signature_defs = loaded.meta_graph.signature_def
-        self.metadata = _metadata(path)
-        self.signatures = {
-            key: Signature(key, definition, _session_runner(loaded.session, definition))
-            for key, definition in loaded.meta_graph.signature_def.items()
-            if key != saved_model.INIT_SIGNATURE
+        path = Path(path)
+        saved_model.verify(path)
+        metadata = _metadata(path)
+        variables = _variables(path) if metadata is not None else None
+        if variables is None:
+            return Servable(name, version, path, Program(path), {}, metadata)
+        memory = variables.pop(signatures.MEMORY_CHECKPOINT_KEY)
+        program = self._programs.get(path, variables, memory)
+        own: Mapping[str, Signature] | None = {}
+        if not np.array_equal(program.memory, memory):
+            own = own_signatures(program, memory, metadata)
+            if own is None:  # the graph does not let the memory in from outside
+                program, own = Program(path), {}
+        return Servable(name, version, path, program, own, metadata)
+
+
+def own_signatures(program: Program, memory: np.ndarray, metadata: Mapping[str, Any]) -> dict[str, Signature] | None:
+    """The signatures whose answer depends on the policy's own memory; None if ``program`` cannot give them.
+
+    ``act`` is ``step`` without sampling: the same distribution, and the mode, which ``act`` clips to the space.
+    """
+    shared = program.signatures
+    initial, step, act = (shared.get(name) for name in (signatures.INITIAL_MEMORY, signatures.STEP, signatures.ACT))
+    if initial is None or step is None:
+        return None
+    own = {initial.name: initial.replaced(_initial_memory_runner(memory))}
+    if act is None:
+        return own
+    if not set(act.outputs) <= set(step.outputs) or set(step.input_types) != _STEP_INPUTS:
+        return None
+    runner = _act_runner(step, memory, metadata)
+    own[act.name] = act.replaced(runner)
+    default = shared.get(DEFAULT_SIGNATURE)
+    if default is not None and default.outputs == act.outputs and default.input_types == act.input_types:
+        own[default.name] = default.replaced(runner)
+    return own
+
+
+_STEP_INPUTS = {argument.name for argument in signatures.STEP_INPUTS}
+
+
+def _initial_memory_runner(memory: np.ndarray) -> Runner:
+    def run(feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        return {name: np.tile(memory, (feeds["rows"].size, 1)) for name in outputs}
+
+    return run
+
+
+def _act_runner(step: Signature, memory: np.ndarray, metadata: Mapping[str, Any]) -> Runner:
+    previous = step.definition.inputs["previous_actions"]
+    action_shape = tuple(dim.size for dim in previous.tensor_shape.dim[1:])
+    action_dtype = dtypes.as_dtype(previous.dtype).as_numpy_dtype
+    space = metadata["action_space"]
+    bounds = None
+    if space["type"] == "Box":
+        box = space_from_metadata(space)
+        bounds = box.low, box.high
+
+    def run(feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        observations = feeds["observations"]
+        rows = observations.shape[0] if observations.ndim else 1
+        values = {
+            "observations": observations,
+            "previous_actions": np.zeros((rows, *action_shape), action_dtype),
+            "previous_rewards": np.zeros(rows, np.float32),
+            "previous_done": np.zeros(rows, bool),
+            "memory": np.broadcast_to(memory, (rows, memory.size)) if rows != 1 else memory[None],
+            "seed": np.zeros(rows, np.int32),
+            "deterministic": np.ones(rows, bool),
         }
-        self._warm_up()
+        answer = step.run(values, outputs, timeout_ms)
+        if bounds is not None and "actions" in answer:
+            answer["actions"] = np.clip(answer["actions"], *bounds)
+        return answer
 
-    def _warm_up(self) -> None:
-        for request in saved_model.warmup_requests(self.path):
-            signature = self.signatures.get(request.model_spec.signature_name or DEFAULT_SIGNATURE)
-            if signature is None:
-                wanted = request.model_spec.signature_name
-                raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{wanted}" not found.')
-            feeds = {key: tensors.decode(key, proto) for key, proto in request.inputs.items()}
-            signature.check_inputs(set(feeds))
-            signature.run(feeds)
+    return run
 
 
-def _metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+def _variables(path: Path) -> dict[str, Any] | None:
+    """The checkpoint's tensors, the policy's memory among them; None for graphs without one."""
+    try:
+        variables = store.read_checkpoint(path)
+    except store.CorruptedError as error:
+        raise ServingError(Code.DATA_LOSS, str(error)) from error
+    except store.StoreError:
+        return None
+    return variables if np.size(variables[signatures.MEMORY_CHECKPOINT_KEY]) else None
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
     try:
         return store.read_metadata(path)
     except store.CorruptedError as error:
         raise ServingError(Code.DATA_LOSS, str(error)) from error
-
-
-def _session_runner(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Runner:
-    """A call straight into the session's C API.
-
-    ``session.run`` would spend 60 µs on conversions and check shapes against the signature, which C++ does not do.
-    """
-    graph = session.graph
-    try:
-        feeds = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.inputs.items()}
-        fetches = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.outputs.items()}
-    except (KeyError, ValueError) as failure:
-        # kept: raising inside the closure outlives the except block
-        message = f"The signature names a tensor that is not in the graph: {failure}"
-
-        def refuse(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
-            raise ServingError(Code.NOT_FOUND, message)
-
-        return refuse
-    run, handle = pywrap_tf_session.TF_SessionRun_wrapper, session._session
-    every, all_fetches = tuple(sorted(fetches)), [fetches[key] for key in sorted(fetches)]
-
-    def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
-        wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
-        options = _timeout_options(timeout_ms) if timeout_ms else None
-        try:
-            results = run(handle, options, {feeds[key]: value for key, value in values.items()}, wanted, [], None)
-        except tf.errors.OpError as error:
-            raise ServingError(Code(error.error_code), error.message) from error
-        except TypeError as error:  # an array that no tensor can hold
-            raise invalid(str(error)) from error
-        finally:
-            if options is not None:
-                pywrap_tf_session.TF_DeleteBuffer(options)
-        return dict(zip(outputs, results, strict=True))
-
-    call.session = session  # type: ignore[attr-defined]  # the handle is only valid while the session lives
-    return call
-
-
-def _timeout_options(timeout_ms: int) -> Any:
-    options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
-    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())

@@ -181,9 +181,9 @@ def test_a_pretrained_model_is_never_replaced(models, tmp_path, exported):
 
     shutil.copytree(exported, models / "toy-a" / "1")
     _, inputs = recorded()
-    with Server(models, tmp_path / "adapted", poll_seconds=0) as server:
-        with pytest.raises(ServingError, match="There is a model toy-a that was not adapted from toy"):
-            server.adapter.adapt("toy", as_npz(**inputs), "a")
+    message = "There is a model toy-a that was not adapted from toy"
+    with Server(models, tmp_path / "adapted", poll_seconds=0) as server, pytest.raises(ServingError, match=message):
+        server.adapter.adapt("toy", as_npz(**inputs), "a")
 
 
 def test_a_disk_error_while_publishing_is_unavailable(server, monkeypatch):

@@ -1,0 +1,175 @@
+"""A loaded graph: a v1 session and its signatures as plain callables from numpy to numpy.
+
+Policies that were adapted from one another have the same graph and differ in one variable, their memory; since the
+signatures ``step`` and ``adapt`` take the memory as an input, one program serves them all (see ``servable.py``).
+"""
+
+import hashlib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
+
+from serving import saved_model, tensors
+from serving.errors import Code, ServingError, invalid
+
+DEFAULT_SIGNATURE: Final = "serving_default"
+
+Feeds = Mapping[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
+Runner = Callable[[Feeds, Sequence[str], int], Outputs]
+
+
+class Signature:
+    """A named entry point. ``input_types``: name → dtype name; ``outputs``: sorted names."""
+
+    def __init__(self, name: str, definition: meta_graph_pb2.SignatureDef, runner: Runner):
+        self.name, self.definition, self._runner = name, definition, runner
+        self.input_types = {key: tensors.dtype_name(definition.inputs[key].dtype) for key in sorted(definition.inputs)}
+        self.outputs = tuple(sorted(definition.outputs))
+
+    def run(self, feeds: Feeds, outputs: Sequence[str] = (), timeout_ms: int = 0) -> Outputs:
+        """Run it.
+
+        Args:
+            feeds: exactly the signature's inputs.
+            outputs: which to return, in this order; empty for all.
+            timeout_ms: 0 for none.
+
+        Raises:
+            ServingError: with TensorFlow's own code and message.
+        """
+        return self._runner(feeds, outputs or self.outputs, timeout_ms)
+
+    def replaced(self, runner: Runner) -> "Signature":
+        """The same entry point, run in another way."""
+        return Signature(self.name, self.definition, runner)
+
+    def check_inputs(self, names: set[str]) -> None:
+        """Refuse a wrong set of input names, in TF Serving's words."""
+        expected = set(self.input_types)
+        if len(names) != len(expected):
+            sent, needed = ",".join(sorted(names)), ",".join(sorted(expected))
+            extra, missing = ",".join(sorted(names - expected)), ",".join(sorted(expected - names))
+            raise invalid(
+                f"input size does not match signature: {len(names)}!={len(expected)} len({{{sent}}}) != "
+                f"len({{{needed}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
+            )
+        for alias in sorted(expected - names):
+            feed, sent = self.definition.inputs[alias].name, ", ".join(sorted(names))
+            raise invalid(
+                f"Signature input alias: {alias}(feed name: {feed}) not found in request. "
+                f"Inputs expected to be in the set {{{', '.join(sorted(expected))}}}. Sent: {{{sent}}}."
+            )
+
+
+class Program:
+    """An open session. Immutable; closed when the last servable that uses it is gone."""
+
+    def __init__(self, path: str | os.PathLike[str], memory: np.ndarray | None = None):
+        """Load ``path`` and run its warm-up requests. ``memory``: what its own memory variable holds.
+
+        Raises:
+            ServingError: whatever stops it from being served.
+        """
+        self.path, self.memory = Path(path), memory
+        self._session, meta_graph = saved_model.load(path)
+        self.signature_defs = meta_graph.signature_def
+        self.signatures = {
+            key: Signature(key, definition, _session_runner(self._session, definition))
+            for key, definition in self.signature_defs.items()
+            if key != saved_model.INIT_SIGNATURE
+        }
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        for request in saved_model.warmup_requests(self.path):
+            signature = self.signatures.get(request.model_spec.signature_name or DEFAULT_SIGNATURE)
+            if signature is None:
+                wanted = request.model_spec.signature_name
+                raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{wanted}" not found.')
+            feeds = {key: tensors.decode(key, proto) for key, proto in request.inputs.items()}
+            signature.check_inputs(set(feeds))
+            signature.run(feeds)
+
+
+class ProgramCache:
+    """The programs in use, by what they compute: the graph and every variable but the memory."""
+
+    def __init__(self) -> None:
+        self._programs: weakref.WeakValueDictionary[bytes, Program] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, path: str | os.PathLike[str], variables: Mapping[str, Any], memory: np.ndarray) -> Program:
+        """The program of ``path``, shared if an equal one is loaded. ``variables``: all but the memory."""
+        key = _fingerprint(path, variables)
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None:
+                program = self._programs[key] = Program(path, memory)
+            return program
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+
+def _fingerprint(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        digest.update(Path(path, "saved_model.pb").read_bytes())
+    except OSError as error:
+        raise ServingError(Code.NOT_FOUND, f"{path} has no readable saved_model.pb") from error
+    for name in sorted(variables):
+        value = np.asarray(variables[name])
+        content = value.tobytes() if value.dtype != object else repr(value.tolist()).encode()
+        digest.update(f"{name}:{value.dtype}:{value.shape}:{len(content)}:".encode() + content)
+    return digest.digest()
+
+
+def _session_runner(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Runner:
+    """A call straight into the session's C API.
+
+    ``session.run`` would spend 60 µs on conversions and check shapes against the signature, which C++ does not do.
+    """
+    graph = session.graph
+    try:
+        feeds = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.inputs.items()}
+        fetches = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.outputs.items()}
+    except (KeyError, ValueError) as failure:
+        message = f"The signature names a tensor that is not in the graph: {failure}"
+
+        def refuse(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+            raise ServingError(Code.NOT_FOUND, message)
+
+        return refuse
+    run, every = pywrap_tf_session.TF_SessionRun_wrapper, tuple(sorted(fetches))
+    all_fetches = [fetches[key] for key in every]
+
+    def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
+        options = _timeout_options(timeout_ms) if timeout_ms else None
+        try:  # session._session, the handle, is only valid while the session lives: so the session is held here
+            given = {feeds[key]: value for key, value in values.items()}
+            results = run(session._session, options, given, wanted, [], None)
+        except tf.errors.OpError as error:
+            raise ServingError(Code(error.error_code), error.message) from error
+        except TypeError as error:  # an array that no tensor can hold
+            raise invalid(str(error)) from error
+        finally:
+            if options is not None:
+                pywrap_tf_session.TF_DeleteBuffer(options)
+        return dict(zip(outputs, results, strict=True))
+
+    return call
+
+
+def _timeout_options(timeout_ms: int) -> Any:
+    options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
+    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())

@@ -1,0 +1,143 @@
+"""Adapted policies share their parent's graph, and nobody can tell."""
+
+import gc
+
+import numpy as np
+import pytest
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from metazoo import signatures, store
+from serving.errors import ServingError
+from serving.program import Program, Signature
+from serving.servable import Loader, own_signatures
+from tests import toy_policy
+
+
+@pytest.fixture
+def published(models):
+    """Two policies adapted from the toy policy, with random memories."""
+    paths = []
+    for name in ("a", "b"):
+        memory = np.random.default_rng(len(paths)).normal(size=toy_policy.SIZE)
+        paths.append(store.publish(models / "toy" / "1", models / f"toy-{name}", memory, {"name": f"toy-{name}"}))
+    return paths
+
+
+def test_adapted_policies_share_one_program(models, published):
+    load = Loader()
+    parent = load("toy", 1, models / "toy" / "1")
+    children = [load(path.parent.name, 1, path) for path in published]
+    assert {id(child.program) for child in children} == {id(parent.program)}
+    assert [child.metadata["name"] for child in children] == ["toy-a", "toy-b"]
+
+
+def test_a_shared_program_answers_as_an_own_one(models, published):
+    load = Loader()
+    kept = load("toy", 1, models / "toy" / "1")
+    for path in published:
+        shared, own = load("x", 1, path), Program(path)
+        assert shared.program is kept.program
+        for name in ("act", "serving_default", "initial_memory", "step", "adapt"):
+            for rows in (1, 5):
+                inputs = toy_policy.example_inputs(name, rows=rows)
+                expected = own.signatures[name].run(inputs)
+                answer = shared.signatures[name].run(inputs)
+                assert answer.keys() == expected.keys()
+                for key, value in expected.items():
+                    assert answer[key].dtype == value.dtype
+                    np.testing.assert_allclose(answer[key], value, rtol=1e-6, atol=1e-6)
+        only = shared.signatures["act"].run(toy_policy.example_inputs("act"), ("logits",))
+        assert list(only) == ["logits"]
+        with pytest.raises(ServingError, match="Matrix size-incompatible"):
+            shared.signatures["act"].run({"observations": np.zeros((1, 3), np.float32)})
+
+
+def test_other_weights_are_another_program(models, tmp_path):
+    """The memory may differ, nothing else: not the graph, not another variable."""
+    ballast = toy_policy.export_toy(tmp_path / "more" / "1", pad_bytes=8)
+    load = Loader()
+    parent, other = load("toy", 1, models / "toy" / "1"), load("more", 1, ballast)
+    assert parent.program is not other.program
+    tensors = store.read_checkpoint(ballast)
+    (key,) = (key for key in tensors if key.startswith("ballast"))
+    tensors[key] = tensors[key] + 1
+    (ballast / signatures.CHECKSUMS_FILE).unlink()
+    store.write_checkpoint(ballast / "variables" / "variables", tensors)
+    assert load("more", 2, ballast).program is not other.program
+
+
+def test_a_version_replaced_in_place_is_not_confused(published):
+    """Same path, other memory, while the old program is still alive."""
+    load = Loader()
+    first = load("a", 1, published[0])
+    base = published[0].parent
+    store.delete_model(base)
+    again = store.publish(published[1], base, np.ones(toy_policy.SIZE), {})
+    assert again == published[0]
+    second = load("a", 1, again)
+    assert second.program is first.program
+    rows = {"rows": np.zeros(2, np.int32)}
+    np.testing.assert_array_equal(second.signatures["initial_memory"].run(rows)["memory"], np.ones((2, 11)))
+
+
+def test_programs_are_released_with_their_last_servable(models, published):
+    load = Loader()
+    servables = [load("toy", 1, models / "toy" / "1"), load("a", 1, published[0])]
+    assert len(load._programs) == 1
+    servables.pop(0)
+    gc.collect()
+    assert len(load._programs) == 1
+    servables.clear()
+    gc.collect()
+    assert len(load._programs) == 0
+
+
+def test_continuous_actions_are_clipped_as_act_does():
+    """`step` gives the raw mode; `act` of a shared program clips it to the action space."""
+    program = Gaussian()
+    metadata = {"action_space": {"type": "Box", "shape": [2], "dtype": "float32", "low": [-1, -2], "high": 1}}
+    own = own_signatures(program, np.zeros(2, np.float32), metadata)
+    answer = own["act"].run({"observations": np.array([[-9, 0.5, 9]], np.float32)})
+    np.testing.assert_array_equal(answer["actions"], [[-1, 0.5]])
+    np.testing.assert_array_equal(answer["loc"], [[-9, 0.5]])
+
+
+class Gaussian:
+    """Stands for a program with a two-dimensional Gaussian policy whose mode is the first two observations."""
+
+    path = memory = None
+
+    def __init__(self):
+        def step(feeds, outputs, timeout_ms):
+            mode = feeds["observations"][:, :2]
+            assert feeds["deterministic"].all() and feeds["previous_actions"].shape == mode.shape
+            answer = {"actions": mode, "loc": mode, "scale": np.ones_like(mode)}
+            return {name: answer[name] for name in outputs}
+
+        def define(inputs, outputs):
+            definition = meta_graph_pb2.SignatureDef()
+            for name in inputs:
+                info = definition.inputs[name]
+                info.dtype = 1
+                for size in (-1, 2):
+                    info.tensor_shape.dim.add(size=size)
+            for name in outputs:
+                definition.outputs[name].dtype = 1
+            return definition
+
+        names = [argument.name for argument in signatures.STEP_INPUTS]
+        outputs = ["actions", "loc", "scale"]
+        self.signatures = {
+            "step": Signature("step", define(names, outputs), step),
+            "act": Signature("act", define(["observations"], outputs), step),
+            "initial_memory": Signature("initial_memory", define(["rows"], ["memory"]), step),
+        }
+
+
+def test_an_unreadable_checkpoint_is_refused(models):
+    path = models / "toy" / "1"
+    (path / signatures.CHECKSUMS_FILE).unlink()
+    (path / "variables" / "variables.index").write_bytes(b"nonsense")
+    with pytest.raises(ServingError, match="cannot be read") as caught:
+        Loader()("toy", 1, path)
+    assert caught.value.code.name == "DATA_LOSS"
