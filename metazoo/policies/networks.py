@@ -43,7 +43,7 @@ class Head(keras.layers.Layer):
         self.bias = self.add_weight((self.units,), "zeros", name="bias")
 
     def call(self, x):
-        return keras.ops.matmul(x, keras.ops.transpose(self.kernel)) + self.bias
+        return keras.ops.einsum("...i,oi->...o", x, self.kernel) + self.bias
 
     def get_config(self):
         initializer = keras.initializers.serialize(self.kernel_initializer)
