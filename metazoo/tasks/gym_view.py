@@ -4,7 +4,6 @@ Gymnasium loads no plugins since 1.0, so the ids exist once ``register_envs`` ha
 also by ``gym.make("metazoo.tasks.gym_view:metazoo/CartPole-v0")``. TensorFlow is loaded by the first environment.
 """
 
-import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
@@ -13,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from metazoo.tasks import gym_render
 from metazoo.types import Box, Discrete, Space
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ GYM_IDS: Final = {
     "cartpole": ("metazoo/CartPole-v0", 200),
     "cartpole_goal": ("metazoo/CartPoleGoal-v0", 200),
     "navigation": ("metazoo/Navigation-v0", 100),
+    "pendulum": ("metazoo/Pendulum-v0", 200),
+    "acrobot": ("metazoo/Acrobot-v0", 200),
+    "mountain_car_continuous": ("metazoo/MountainCarContinuous-v0", 200),
 }
 """Family name → Gymnasium id and horizon, repeated here so that registering needs no TensorFlow (a test compares)."""
-
-_CARTPOLE_FAMILIES: Final = ("cartpole", "cartpole_goal")
-_RENDER_MODES: Final = ["rgb_array"] if importlib.util.find_spec("pygame") else []
 
 
 def register_envs() -> None:
@@ -63,13 +63,13 @@ class FamilyEnv(gym.Env):
         seed: chooses the sampled parameters. Start states and noise follow ``reset(seed=…)``.
         max_episode_steps: truncate after so many steps; None: never. ``gym.make`` has a wrapper for that; make
             environments of your own families with ``max_episode_steps=family.horizon``.
-        render_mode: ``rgb_array`` for the CartPole families if pygame is installed (a red line marks the target).
+        render_mode: ``rgb_array`` for the classic-control families if pygame is installed.
 
     Raises:
         ValueError: an unknown family, task parameter, split or render mode, or an unusable value.
     """
 
-    metadata: dict[str, Any] = {"render_modes": _RENDER_MODES, "render_fps": 50}
+    metadata: dict[str, Any] = {"render_modes": gym_render.MODES, "render_fps": 50}
 
     def __init__(
         self,
@@ -82,15 +82,16 @@ class FamilyEnv(gym.Env):
         render_mode: str | None = None,
     ):
         self.family, self._batch = _prepare(family, task, split, seed, 1)
-        self.metadata = {**self.metadata, "render_modes": _RENDER_MODES if _drawable(self.family) else []}
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode is {render_mode!r}; {self.family.name} has {self.metadata['render_modes']}.")
+        modes = gym_render.modes_of(self.family.name)
+        if render_mode not in (None, *modes):
+            raise ValueError(f"render_mode is {render_mode!r}; {self.family.name} has {modes}.")
+        self.metadata = {**self.metadata, "render_modes": modes}
         self.render_mode = render_mode
         self.observation_space = to_gym_space(self.family.observation_space)
         self.action_space = to_gym_space(self.family.action_space)
         self._limit = max_episode_steps
         self._never = np.zeros(1, bool)
-        self._drawing: Any = None
+        self._renderer: Any = None
 
     @property
     def task(self) -> dict[str, Any]:
@@ -119,29 +120,20 @@ class FamilyEnv(gym.Env):
         return observations[0], float(rewards[0]), ended, truncated, {"task": self.task}
 
     def render(self) -> np.ndarray | None:
-        """An image ``[400, 600, 3]`` uint8, by Gymnasium's own CartPole renderer with this task's pole."""
+        """An image ``[height, width, 3]`` uint8 by Gymnasium's own renderer; without a mode None and a warning."""
         if self.render_mode is None:
             gym.logger.warn('there is nothing to render: make the environment with render_mode="rgb_array".')
             return None
         if not self._batch.started:
             raise ValueError("call reset before render.")
-        task = self._batch.task
-        if self._drawing is None:
-            from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-
-            self._drawing = CartPoleEnv(render_mode=self.render_mode)
-            self._drawing.length = float(task.half_length[0])
-        self._drawing.state = np.array([field[0] for field in self._batch.state], np.float64)
-        image = self._drawing.render()
-        if "target" in task._fields:
-            column = round(image.shape[1] * (0.5 + float(task.target[0]) / (2 * self._drawing.x_threshold)))
-            image[:, max(column - 1, 0) : column + 1] = (220, 40, 40)
-        return image
+        if self._renderer is None:
+            self._renderer = gym_render.Renderer(self.family.name, self._batch.task)
+        return self._renderer.draw(self._batch.state)
 
     def close(self) -> None:
-        if self._drawing is not None:
-            self._drawing.close()
-            self._drawing = None
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
 
 class FamilyVectorEnv(VectorEnv):
@@ -221,10 +213,6 @@ def _check_action(space: Space, gym_space: spaces.Space, action: Any) -> np.ndar
     if array.shape != gym_space.shape or array.dtype.kind not in "iu" or not gym_space.contains(array):
         raise ValueError(f"action is {action!r}; it must be in {gym_space}.")
     return array.astype(np.int32)
-
-
-def _drawable(family: "TaskFamily") -> bool:
-    return family.name in _CARTPOLE_FAMILIES
 
 
 register_envs()
