@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving import codec, json_writer
+from serving import codec, examples, inference, json_writer
 from serving.errors import Code, ServingError, invalid
 from serving.manager import Manager, VersionStatus
 from serving.servable import DEFAULT_SIGNATURE, Outputs, Servable, Signature
@@ -61,6 +61,22 @@ class DataPlane:
         outputs = found[0].run(request.feeds)
         write = json_writer.row_json if request.format is codec.ROW else json_writer.columnar_json
         return json_writer.to_bytes(write(outputs))
+
+    def classify_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
+        """The answer to a REST classify body."""
+        signature_name, given = examples.parse_examples(body)
+        result = inference.classify(self.manager.lookup(name, version, label), signature_name, given)
+        if not result.classifications:
+            raise invalid("Cannot convert empty ClassificationResults to JSON")
+        rows = [[(item.label.encode(), item.score) for item in row.classes] for row in result.classifications]
+        return json_writer.to_bytes(json_writer.classifications_json(rows))
+
+    def regress_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
+        """The answer to a REST regress body."""
+        signature_name, given = examples.parse_examples(body)
+        result = inference.regress(self.manager.lookup(name, version, label), signature_name, given)
+        values = np.array([item.value for item in result.regressions], np.float32)
+        return json_writer.to_bytes(json_writer.regressions_json(values))
 
     def status_json(self, name: str, version: int | None) -> bytes:
         """The answer to a REST status request."""

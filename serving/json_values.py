@@ -29,6 +29,11 @@ def is_base64(value: Any) -> bool:
     return type(value) is dict and len(value) == 1 and type(value.get("b64")) is str
 
 
+def json_kind(value: Any) -> str:
+    """The kind of a parsed JSON value, as error messages call it."""
+    return _KINDS.get(type(value)) or str(value)
+
+
 def leaf_array(values: list[Any], dtype: str) -> np.ndarray | None:
     """A flat array of ``values``, or None if any is of the wrong kind or out of range."""
     kinds = set(map(type, values))
@@ -51,7 +56,7 @@ def leaf_array(values: list[Any], dtype: str) -> np.ndarray | None:
         return None
     array = np.empty(len(values), object)
     try:
-        array[:] = [_to_bytes(value) for value in values]
+        array[:] = [to_bytes(value) for value in values]
     except ServingError:
         return None
     return array
@@ -110,15 +115,15 @@ def _leaf(value: Any, dtype: str) -> Any:
     if dtype == "bool" and kind is bool:
         return value
     if dtype == "string" and kind in (str, dict):
-        return _to_bytes(value)
+        return to_bytes(value)
     if dtype not in FLOATS and dtype not in INTEGER_RANGES and dtype not in ("bool", "string") and kind is not dict:
         text = f"Conversion of JSON Value: {value_text(value)} to type: {dtype}"
         raise ServingError(Code.UNIMPLEMENTED, text)
-    name = _KINDS.get(kind) or str(value)
-    raise invalid(f"JSON Value: {value_text(value)} Type: {name} is not of expected type: {dtype}")
+    raise invalid(f"JSON Value: {value_text(value)} Type: {json_kind(value)} is not of expected type: {dtype}")
 
 
-def _to_bytes(value: Any) -> bytes:
+def to_bytes(value: Any) -> bytes:
+    """The bytes of a JSON string or of ``{"b64": ...}``."""
     if type(value) is str:
         return value.encode("utf-8", "surrogatepass")
     if not is_base64(value):

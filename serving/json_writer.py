@@ -8,7 +8,7 @@ Text is ``str`` with ``surrogateescape`` for the bytes of strings that are not U
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -49,6 +49,21 @@ def columnar_json(outputs: Mapping[str, np.ndarray]) -> str:
     else:
         value = "{" + _members({name: _pretty(name, array, 2) for name, array in outputs.items()}, 2) + "}"
     return f'{{\n{_INDENT}"outputs": {value}\n}}'
+
+
+def classifications_json(rows: Sequence[Sequence[tuple[bytes, float]]]) -> str:
+    """``{"results": [[["label", score], ...], ...]}``."""
+    texts = []
+    for row in rows:
+        scores = float_texts(np.array([score for _, score in row], np.float32)) if row else []
+        labels = [_quote(label.decode("utf-8", "surrogateescape")) for label, _ in row]
+        texts.append("[" + ", ".join(f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)) + "]")
+    return f'{{\n{_INDENT}"results": [{", ".join(texts)}\n{_INDENT}]\n}}'
+
+
+def regressions_json(values: np.ndarray) -> str:
+    """``{"results": [value, ...]}``."""
+    return f'{{\n{_INDENT}"results": [{", ".join(float_texts(values))}]\n}}'
 
 
 def error_json(message: str) -> str:

@@ -46,6 +46,7 @@ class RestApp:
     def __init__(self, plane: DataPlane, adapter: Adapter, executor: Executor, max_body_bytes: int = MAX_BODY_BYTES):
         self._plane, self._adapter, self._executor = plane, adapter, executor
         self._max_body_bytes = max_body_bytes
+        self._verbs = {"predict": plane.predict_json, "classify": plane.classify_json, "regress": plane.regress_json}
         self._seconds: dict[str, float] = {}  # of the last answers, by path
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
@@ -100,12 +101,13 @@ class RestApp:
 
     async def _verb(self, match: re.Match[str], path: str, body: bytes) -> Answer:
         name, version, label, verb = match.groups()
-        if verb != "predict":  # compared in lower case, although the path matches in any
+        run = self._verbs.get(verb)
+        if run is None:  # compared in lower case, although the path matches in any
             raise invalid(f"Malformed request: POST {path}")
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        work = self._plane.predict_json, unquote(name), number, unquote(label) if label else None, body
+        work = run, unquote(name), number, unquote(label) if label else None, body
         if len(body) > QUICK_BYTES or self._seconds.get(path, 0.0) > QUICK_SECONDS:
             return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
         started = time.perf_counter()

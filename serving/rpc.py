@@ -12,14 +12,17 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from serving import tensors
+from serving import inference, tensors
 from serving.errors import Code, PortInUseError, ServingError, invalid
 from serving.handlers import SIGNATURE_DEF, DataPlane
 from serving.servable import DEFAULT_SIGNATURE, Servable
@@ -59,7 +62,7 @@ def start_server(plane: DataPlane, host: str, port: int) -> tuple[grpc.Server, i
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata."""
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
     def __init__(self, plane: DataPlane):
         self._plane = plane
@@ -76,6 +79,37 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             for name, array in outputs.items():
                 tensors.encode(array, response.outputs[name])
             return response
+
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _errors(context):
+            servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
+            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+            timeout_ms = _timeout_ms(context.time_remaining())
+            result = inference.classify(servable, signature_name, request.input, timeout_ms)
+            response = classification_pb2.ClassificationResponse(result=result)
+            _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
+            return response
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _errors(context):
+            servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
+            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+            timeout_ms = _timeout_ms(context.time_remaining())
+            result = inference.regress(servable, signature_name, request.input, timeout_ms)
+            response = regression_pb2.RegressionResponse(result=result)
+            _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
+            return response
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _errors(context):
+            if not request.tasks:
+                raise invalid("MultiInferenceRequest must have at least one task.")
+            if not all(task.model_spec.name for task in request.tasks):
+                raise invalid("Found ModelSpec with an empty model name.")
+            servable = _lookup(self._plane, request.tasks[0].model_spec, True)
+            timeout_ms = _timeout_ms(context.time_remaining())
+            results = inference.multi_inference(servable, request.tasks, request.input, timeout_ms)
+            return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _errors(context):
