@@ -25,6 +25,10 @@ GYM_IDS: Final = {
     "pendulum": ("metazoo/Pendulum-v0", 200),
     "acrobot": ("metazoo/Acrobot-v0", 200),
     "mountain_car_continuous": ("metazoo/MountainCarContinuous-v0", 200),
+    "bandit": ("metazoo/Bandit-v0", 100),
+    "gaussian_bandit": ("metazoo/GaussianBandit-v0", 100),
+    "tabular_mdp": ("metazoo/TabularMDP-v0", 10),
+    "gridworld": ("metazoo/Gridworld-v0", 15),
 }
 """Family name → Gymnasium id and horizon, repeated here so that registering needs no TensorFlow (a test compares)."""
 

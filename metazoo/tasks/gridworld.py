@@ -1,0 +1,67 @@
+"""A grid with a hidden goal, as in VariBAD (Zintgraf et al. 2020, arXiv 1910.08348, section 5.1).
+
+Reward 1 on the goal and −0.1 elsewhere. Ours adds a hidden probability of slipping, which VariBAD has at 0: with goals
+alone there would be 21 tasks, and none left that training has not met.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, final
+
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.types import Box, Discrete
+
+MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
+"""Stay, up, right, down, left."""
+
+
+class GridworldTask(NamedTuple):
+    """``goal [M, 2]``: column and row of its cell, from 0; ``slip [M]``: probability that a move is not made."""
+
+    goal: Any
+    slip: Any
+
+
+class GridworldState(NamedTuple):
+    """``cell [M, E, 2]``: column and row, float32."""
+
+    cell: Any
+
+
+@final
+class Gridworld(TaskFamily):
+    """Episodes of 15 steps from cell (0, 0); goals uniform over the cells that are not next to it."""
+
+    name: ClassVar[str] = "gridworld"
+    gym_name: ClassVar[str] = "Gridworld"
+    Task: ClassVar[type] = GridworldTask
+    action_space = Discrete(len(MOVES))
+    nominal: ClassVar[Mapping[str, float]] = {"slip": 0.0}
+    SLIP = Range((0.0, 0.1), ((0.1, 0.3),))
+
+    def __init__(self, size: int = 5, horizon: int = 15):
+        self.size = size
+        self.horizon = horizon
+        self.observation_space = Box((2,), 0.0, size - 1.0)
+
+    def sample_task(self, key: tf.Tensor, split: str) -> GridworldTask:
+        cells = [(x, y) for x in range(self.size) for y in range(self.size) if max(x, y) > 1]
+        chosen = random.integers(random.fold(key, 0), len(cells))
+        return GridworldTask(
+            tf.gather(tf.constant(cells, tf.float32), chosen), self.SLIP.sample(random.fold(key, 1), split)
+        )
+
+    def reset(self, task: GridworldTask, key: tf.Tensor) -> GridworldState:
+        return GridworldState(tf.zeros(tf.concat([tf.shape(key), [2]], 0)))
+
+    def step(self, task: GridworldTask, state: GridworldState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        move = tf.gather(tf.constant(MOVES, tf.float32), actions)
+        move = tf.where(random.bernoulli(key, task.slip)[..., None], 0.0, move)
+        cell = tf.clip_by_value(state.cell + move, 0.0, self.size - 1.0)
+        there = tf.reduce_all(cell == task.goal, -1)
+        return Transition(GridworldState(cell), tf.where(there, 1.0, -0.1), tf.zeros_like(there))
+
+    def observe(self, task: GridworldTask, state: GridworldState) -> tf.Tensor:
+        return state.cell
