@@ -143,6 +143,11 @@ class Manager:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
         return [VersionStatus(number, known[number].state, known[number].error) for number in sorted(known)[::-1]]
 
+    def is_available(self, name: str, version: int | None = None) -> bool:
+        """Whether requests for the model (or the version) find it."""
+        live = self._live.get(name)
+        return live is not None and (live.latest is not None if version is None else version in live.by_version)
+
     def names(self) -> list[str]:
         """The configured models, sorted."""
         return sorted(self._models)
@@ -183,7 +188,9 @@ class Manager:
             return
         if model is None:
             model = self._models[name] = _Model(config)
-        model.config = config
+        relabelled, model.config = model.config.labels != config.labels, config
+        if relabelled:
+            self._publish(name, model)
         try:
             found = store.versions(config.base_path)
         except OSError as error:

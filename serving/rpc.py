@@ -15,6 +15,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -22,9 +23,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference, tensors
+from serving import inference, model_config, tensors
 from serving.errors import Code, PortInUseError, ServingError, invalid
 from serving.handlers import SIGNATURE_DEF, DataPlane
+from serving.model_config import ConfiguredModels
 from serving.servable import DEFAULT_SIGNATURE, Servable
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ MAX_DEADLINE_SECONDS: Final = 1e6
 STATUS_BY_CODE: Final = {code: getattr(grpc.StatusCode, code.name) for code in Code}
 
 
-def start_server(plane: DataPlane, host: str, port: int) -> tuple[grpc.Server, int]:
+def start_server(plane: DataPlane, configured: ConfiguredModels, host: str, port: int) -> tuple[grpc.Server, int]:
     """A server bound to ``host:port`` (0: any free port), not yet started, and its port.
 
     Raises:
@@ -47,7 +49,7 @@ def start_server(plane: DataPlane, host: str, port: int) -> tuple[grpc.Server, i
     """
     server = grpc.server(ThreadPoolExecutor(WORKERS, thread_name_prefix="grpc"), options=OPTIONS)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(plane), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane, configured), server)
     servicer = health.HealthServicer()
     for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
         servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -123,10 +125,15 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus."""
+    """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, plane: DataPlane):
-        self._plane = plane
+    def __init__(self, plane: DataPlane, configured: ConfiguredModels):
+        self._plane, self._configured = plane, configured
+
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _errors(context):
+            self._configured.replace(self._plane.manager, model_config.convert(request.config))
+            return model_management_pb2.ReloadConfigResponse()
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _errors(context):

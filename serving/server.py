@@ -12,11 +12,12 @@ from typing import Final
 
 import uvicorn
 
-from serving import rpc
+from serving import model_config, rpc
 from serving.adapter import Adapter
 from serving.errors import PortInUseError
 from serving.handlers import DataPlane
 from serving.manager import Manager, scan
+from serving.model_config import ConfiguredModels
 from serving.rest import RestApp
 
 log = logging.getLogger(__name__)
@@ -35,23 +36,27 @@ class Server:
 
     def __init__(
         self,
-        models_dir: str | os.PathLike[str],
+        models_dir: str | os.PathLike[str] | None = None,
         adapted_dir: str | os.PathLike[str] | None = None,
         host: str = "127.0.0.1",
         rest_port: int = 0,
         grpc_port: int = 0,
         poll_seconds: float = 1.0,
+        model_config_file: str | os.PathLike[str] | None = None,
     ):
         """Args:
         models_dir: pretrained policies, or any SavedModels.
         adapted_dir: where adapted policies are published; created if missing. None: this server adapts nothing.
         rest_port, grpc_port: 0 takes a free one.
         poll_seconds: how often the directories are looked at; 0 only at the start.
+        model_config_file: TF Serving's list of models, as a text proto; its models are served besides.
         """
-        self._models_dir = Path(models_dir).resolve()
+        self._models_dir = Path(models_dir).resolve() if models_dir is not None else None
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
-        self.manager = Manager(lambda: scan(self._models_dir, self._adapted_dir), poll_seconds)
+        self._config_file = model_config_file
+        self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir))
+        self.manager = Manager(self._configured, poll_seconds)
         self.plane = DataPlane(self.manager)
         self.adapter = Adapter(self.plane, self._adapted_dir)
         self._stopped = threading.Event()
@@ -71,16 +76,19 @@ class Server:
         """Load everything, then open the ports.
 
         Raises:
-            FileNotFoundError: ``models_dir`` does not exist.
+            FileNotFoundError: ``models_dir`` or ``model_config_file`` does not exist.
             PortInUseError: a port is taken.
+            ServingError: the config file is refused, or one of its models does not become available.
         """
-        if not self._models_dir.is_dir():
+        if self._models_dir is not None and not self._models_dir.is_dir():
             raise FileNotFoundError(f"there is no models directory {self._models_dir}")
         if self._adapted_dir is not None:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
         listener = _bind(self.host, self.rest_port)  # bound first: a port in use is found before minutes of loading
         try:
-            self._grpc, self.grpc_port = rpc.start_server(self.plane, self.host, self.grpc_port)
+            self._grpc, self.grpc_port = rpc.start_server(self.plane, self._configured, self.host, self.grpc_port)
+            if self._config_file is not None:
+                self._configured.replace(self.manager, model_config.read_file(self._config_file))
             self.manager.start()
         except BaseException:
             listener.close()

@@ -1,0 +1,132 @@
+"""Model config files, labels, and HandleReloadConfigRequest."""
+
+import grpc
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+from serving import model_config
+from serving.errors import ServingError
+from serving.server import Server
+from tests.serving.conftest import copy_version
+
+BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
+
+
+@pytest.fixture
+def base(models):
+    for number in (2, 3):
+        copy_version(models / "toy" / "1", models / "toy" / str(number))
+    return models / "toy"
+
+
+def listed(*entries):
+    return "model_config_list { " + " ".join(f"config {{ {entry} }}" for entry in entries) + " }"
+
+
+def entry(base, more="", name="toy"):
+    return f"name: '{name}' base_path: '{base}' model_platform: 'tensorflow' {more}"
+
+
+@pytest.fixture
+def start(tmp_path):
+    running = []
+
+    def run(text, **arguments):
+        file = tmp_path / "models.config"
+        file.write_text(text)
+        running.append(Server(model_config_file=file, poll_seconds=0.05, **arguments).start())
+        return running[-1]
+
+    yield run
+    for server in running:
+        server.stop()
+
+
+def available(server, name="toy"):
+    return [line.version for line in server.manager.status(name) if line.state.name == "AVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    ("more", "versions"),
+    [
+        ("", [3]),
+        ("model_version_policy { latest { num_versions: 2 } }", [3, 2]),
+        ("model_version_policy { latest { num_versions: 0 } }", [3]),
+        ("model_version_policy { all {} }", [3, 2, 1]),
+        ("model_version_policy: { specific: { versions: 1, versions: 3 } },", [3, 1]),
+    ],
+)
+def test_policies(start, base, more, versions):
+    assert available(start(listed(entry(base, more)))) == versions
+
+
+def test_listed_and_scanned_models_live_together(start, base, models):
+    server = start(listed(entry(base, name="other")), models_dir=models)
+    assert server.manager.names() == ["other", "toy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "Invalid protobuf file"),
+        ("custom_model_config {}", "Only model_config_list is supported"),
+        (listed(entry("/a"), entry("/b")), "Illegal to list model toy multiple times in config list."),
+        (listed("name: 'toy' base_path: '/a'"), "Illegal setting neither"),
+        (listed("name: 'toy' base_path: '/a' model_platform: 'tensorflow' model_type: TENSORFLOW"), "setting both"),
+        (listed("name: 'toy' base_path: '/a' model_platform: 'other'"), "only tensorflow is served"),
+        (listed(entry("relative")), "absolute path or URI; got base_path()=relative"),
+        (listed("base_path: '/a' model_platform: 'tensorflow'"), "has no name"),
+    ],
+)
+def test_bad_configs(tmp_path, text, message):
+    file = tmp_path / "models.config"
+    file.write_text(text)
+    with pytest.raises(ServingError) as caught:
+        model_config.read_file(file)
+    assert caught.value.code.name == "INVALID_ARGUMENT" and message in caught.value.message
+
+
+def test_a_configured_model_that_does_not_load_stops_the_start(start, base):
+    (base / "3" / "saved_model.pb").write_bytes(b"\xff")
+    with pytest.raises(ServingError, match=r"1 servable\(s\) did not become available: {toy}"):
+        start(listed(entry(base)))
+
+
+STABLE = "version_labels { key: 'stable' value: %d }"
+BOTH = "model_version_policy { specific { versions: 1 versions: 2 } } "
+
+
+def reload(server, text):
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(text, request.config)
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        return model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=30)
+
+
+def test_labels_and_reload(start, base, http_of):
+    server = start(listed(entry(base, BOTH + STABLE % 1)))
+    rest = http_of(server)
+    assert server.manager.lookup("toy", label="stable").version == 1
+    assert rest("POST", "/v1/models/toy/labels/stable:predict", BODY)[0] == 200
+    reload(server, listed(entry(base, BOTH + STABLE % 2)))
+    assert server.manager.lookup("toy", label="stable").version == 2
+    reload(server, listed(entry(base, BOTH + STABLE % 2), entry(base, name="second")))
+    assert available(server, "second") == [3]
+    reload(server, listed(entry(base, name="second")))  # the list is replaced: toy goes
+    assert rest.error("POST", "/v1/models/toy:predict", BODY)[0] == 404
+    assert rest("POST", "/v1/models/second:predict", BODY)[0] == 200
+
+
+def test_refused_reloads(start, base):
+    server = start(listed(entry(base, BOTH + STABLE % 1)))
+    with pytest.raises(grpc.RpcError) as caught:
+        reload(server, listed(entry(base, BOTH + STABLE % 9)))
+    assert caught.value.code().name == "FAILED_PRECONDITION"
+    expected = "Request to assign label to version 9 of model toy, which is not currently available for inference"
+    assert caught.value.details() == expected
+    assert server.manager.lookup("toy", label="stable").version == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        reload(server, "")
+    assert caught.value.code().name == "INVALID_ARGUMENT"
+    assert available(server) == [2, 1]
