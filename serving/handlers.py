@@ -4,6 +4,7 @@ Texts and codes are TF Serving's; where its two APIs differ for the same fault, 
 """
 
 import json
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -16,6 +17,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from serving import codec, examples, inference, json_writer
 from serving.errors import Code, ServingError, invalid
 from serving.manager import Manager, VersionStatus
+from serving.metrics import RUNTIME_LATENCY, Metrics
 from serving.servable import DEFAULT_SIGNATURE, Outputs, Servable, Signature
 
 SIGNATURE_DEF: Final = "signature_def"
@@ -24,8 +26,8 @@ SIGNATURE_DEF: Final = "signature_def"
 class DataPlane:
     """Predict, status and metadata over whatever the manager has loaded. Methods raise ``ServingError``."""
 
-    def __init__(self, manager: Manager):
-        self.manager = manager
+    def __init__(self, manager: Manager, metrics: Metrics | None = None):
+        self.manager, self.metrics = manager, metrics or Metrics()
 
     def predict(
         self,
@@ -42,7 +44,10 @@ class DataPlane:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         if feeds.keys() != signature.input_types.keys():
             signature.check_inputs(set(feeds))
-        return signature.run(feeds, _checked_filter(signature, output_filter), timeout_ms)
+        started = time.perf_counter()
+        outputs = signature.run(feeds, _checked_filter(signature, output_filter), timeout_ms)
+        self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, servable.name, "Predict", "TF1")
+        return outputs
 
     def predict_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """The answer to a REST predict body."""
@@ -58,7 +63,9 @@ class DataPlane:
             return signature.input_types
 
         request = codec.parse_predict(body, input_types)
+        started = time.perf_counter()
         outputs = found[0].run(request.feeds)
+        self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, name, "Predict", "TF1")
         write = json_writer.row_json if request.format is codec.ROW else json_writer.columnar_json
         return json_writer.to_bytes(write(outputs))
 

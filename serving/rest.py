@@ -43,9 +43,16 @@ _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>Not Foun
 class RestApp:
     """The ASGI application."""
 
-    def __init__(self, plane: DataPlane, adapter: Adapter, executor: Executor, max_body_bytes: int = MAX_BODY_BYTES):
+    def __init__(
+        self,
+        plane: DataPlane,
+        adapter: Adapter,
+        executor: Executor,
+        metrics_path: str | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ):
         self._plane, self._adapter, self._executor = plane, adapter, executor
-        self._max_body_bytes = max_body_bytes
+        self._metrics_path, self._max_body_bytes = metrics_path, max_body_bytes
         self._verbs = {"predict": plane.predict_json, "classify": plane.classify_json, "regress": plane.regress_json}
         self._seconds: dict[str, float] = {}  # of the last answers, by path
 
@@ -63,6 +70,8 @@ class RestApp:
             body = await self._read(scope, receive)
             if body is None:
                 return 413, JSON, to_bytes(error_json(f"The body is larger than {self._max_body_bytes} bytes"))
+            if path == self._metrics_path:
+                return 200, b"text/plain", self._plane.metrics.text().encode()
             if path[:4].lower() == "/v1/":
                 return await self._serve(method, path, scope, body)
             if path.startswith("/zoo/v1/"):
@@ -107,13 +116,17 @@ class RestApp:
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        work = run, unquote(name), number, unquote(label) if label else None, body
+        work = self._counted, run, verb, unquote(name), number, unquote(label) if label else None, body
         if len(body) > QUICK_BYTES or self._seconds.get(path, 0.0) > QUICK_SECONDS:
             return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
         started = time.perf_counter()
         answer = work[0](*work[1:])
         self._seconds[path] = 0.8 * self._seconds.get(path, 0.0) + 0.2 * (time.perf_counter() - started)
         return 200, JSON, answer
+
+    def _counted(self, run: Callable[..., bytes], verb: str, name: str, *rest: Any) -> bytes:
+        with self._plane.metrics.request(name, verb, "REST"):
+            return run(name, *rest)
 
     def _describe(self, path: str) -> Answer:
         if path.lower() == "/v1/models":
@@ -125,9 +138,11 @@ class RestApp:
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        if match.re is _STATUS:
-            return 200, JSON, self._plane.status_json(unquote(name), number)  # a label is ignored here
-        return 200, JSON, self._plane.metadata_json(unquote(name), number, unquote(label) if label else None)
+        name = unquote(name)
+        if match.re is _STATUS:  # a label is ignored here
+            return 200, JSON, self._counted(self._plane.status_json, "GetModelStatus", name, number)
+        run = self._plane.metadata_json
+        return 200, JSON, self._counted(run, "GetModelMetadata", name, number, unquote(label) if label else None)
 
     def _adaptation(self, method: str, path: str, body: bytes) -> bytes:
         match = _POLICY.fullmatch(path)

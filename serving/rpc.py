@@ -69,8 +69,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, plane: DataPlane):
         self._plane = plane
 
+    def _count(self, spec: model_pb2.ModelSpec, api: str) -> contextlib.AbstractContextManager[None]:
+        return self._plane.metrics.request(spec.name, api, "GRPC")
+
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with _errors(context), self._count(request.model_spec, "Predict"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             feeds = {name: tensors.decode(name, proto) for name, proto in request.inputs.items()}
             timeout_ms = _timeout_ms(context.time_remaining())
@@ -83,7 +86,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with _errors(context), self._count(request.model_spec, "Classify"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
@@ -93,7 +96,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with _errors(context), self._count(request.model_spec, "Regress"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())

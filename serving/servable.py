@@ -6,6 +6,7 @@ policies need one graph, and publishing one makes it live in milliseconds. To cl
 """
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from metazoo import signatures, store
 from metazoo.collect import space_from_metadata
 from serving import saved_model
 from serving.errors import Code, ServingError
+from serving.metrics import LOAD_COUNT, LOAD_LATENCY, Metrics
 from serving.program import DEFAULT_SIGNATURE, Feeds, Outputs, Program, ProgramCache, Runner, Signature
 
 __all__ = ["DEFAULT_SIGNATURE", "Loader", "Outputs", "Servable", "Signature"]
@@ -40,8 +42,8 @@ class Servable:
 class Loader:
     """Turns version directories into servables; equal graphs are loaded once."""
 
-    def __init__(self) -> None:
-        self._programs = ProgramCache()
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._programs, self._metrics = ProgramCache(), metrics or Metrics()
 
     def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
         """Load one version.
@@ -49,7 +51,17 @@ class Loader:
         Raises:
             ServingError: whatever stops it from being served.
         """
-        path = Path(path)
+        started = time.perf_counter()
+        try:
+            servable = self._load(name, version, Path(path))
+        except ServingError:
+            self._metrics.count(LOAD_COUNT, os.fspath(path), "fail")
+            raise
+        self._metrics.count(LOAD_COUNT, os.fspath(path), "success")
+        self._metrics.observe(LOAD_LATENCY, (time.perf_counter() - started) * 1e6, os.fspath(path))
+        return servable
+
+    def _load(self, name: str, version: int, path: Path) -> Servable:
         saved_model.verify(path)
         metadata = _metadata(path)
         variables = _variables(path) if metadata is not None else None

@@ -17,8 +17,10 @@ from serving.adapter import Adapter
 from serving.errors import PortInUseError
 from serving.handlers import DataPlane
 from serving.manager import Manager, scan
+from serving.metrics import Metrics
 from serving.model_config import ConfiguredModels
 from serving.rest import RestApp
+from serving.servable import Loader
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Server:
         grpc_port: int = 0,
         poll_seconds: float = 1.0,
         model_config_file: str | os.PathLike[str] | None = None,
+        metrics_path: str | None = None,
     ):
         """Args:
         models_dir: pretrained policies, or any SavedModels.
@@ -50,14 +53,16 @@ class Server:
         rest_port, grpc_port: 0 takes a free one.
         poll_seconds: how often the directories are looked at; 0 only at the start.
         model_config_file: TF Serving's list of models, as a text proto; its models are served besides.
+        metrics_path: where the REST port answers with Prometheus metrics; None: nowhere, as TF Serving.
         """
         self._models_dir = Path(models_dir).resolve() if models_dir is not None else None
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
-        self._config_file = model_config_file
+        self._config_file, self._metrics_path = model_config_file, metrics_path
         self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir))
-        self.manager = Manager(self._configured, poll_seconds)
-        self.plane = DataPlane(self.manager)
+        metrics = Metrics()
+        self.manager = Manager(self._configured, poll_seconds, Loader(metrics))
+        self.plane = DataPlane(self.manager, metrics)
         self.adapter = Adapter(self.plane, self._adapted_dir)
         self._stopped = threading.Event()
         self._started = False
@@ -128,7 +133,7 @@ class Server:
     def _start_rest(self, listener: socket.socket) -> None:
         self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="rest")
         config = uvicorn.Config(
-            RestApp(self.plane, self.adapter, self._executor),
+            RestApp(self.plane, self.adapter, self._executor, self._metrics_path),
             access_log=False,
             log_config=None,
             lifespan="off",
