@@ -1,34 +1,34 @@
-"""Policy losses as pure functions of log-probabilities, advantages and masks. All reduce over the given axes."""
+"""Policy losses as pure functions of log-probabilities, advantages and masks. All return a scalar."""
 
 import tensorflow as tf
 
 
-def masked_mean(values: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
-    """Mean over the valid entries along ``axes`` (0 where there are none)."""
+def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean over the valid entries (0 where there are none)."""
     mask = tf.cast(mask, values.dtype)
-    return tf.reduce_sum(values * mask, axes) / tf.maximum(tf.reduce_sum(mask, axes), 1.0)
+    return tf.reduce_sum(values * mask) / tf.maximum(tf.reduce_sum(mask), 1.0)
 
 
-def policy_gradient(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
+def policy_gradient(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """−mean(log π(a|s) · A): REINFORCE (Williams 1992; Finn et al. 2017, equation 4)."""
-    return -masked_mean(log_probs * tf.stop_gradient(advantages), mask, axes)
+    return -masked_mean(log_probs * tf.stop_gradient(advantages), mask)
 
 
-def likelihood_ratio(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
+def likelihood_ratio(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """−mean(π(a|s) / ⊥π(a|s) · A), ⊥ stopping the gradient: the low-variance curvature surrogate.
 
     Its gradient is ``policy_gradient``'s; its Hessian also holds E[∇log π ∇log πᵀ A], without which the meta-gradient
     ignores how the inner step depends on the sampling (Rothfuss et al. 2018, equation 10).
     """
     ratio = tf.exp(log_probs - tf.stop_gradient(log_probs))
-    return -masked_mean(ratio * tf.stop_gradient(advantages), mask, axes)
+    return -masked_mean(ratio * tf.stop_gradient(advantages), mask)
 
 
 def clipped_ratio(
-    log_probs: tf.Tensor, old_log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor, clip: float, axes: list[int]
+    log_probs: tf.Tensor, old_log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor, clip: float
 ) -> tf.Tensor:
     """PPO's clipped surrogate, negated (Schulman et al. 2017, equation 7)."""
     ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
     advantages = tf.stop_gradient(advantages)
     clipped = tf.clip_by_value(ratio, 1.0 - clip, 1.0 + clip)
-    return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask, axes)
+    return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask)

@@ -99,29 +99,27 @@ class MAML(Learner):
         return StepOutputs(actions, parameters, distribution.log_prob(parameters, actions), memory)
 
     def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        batch = self._inner_samples(episodes)
-        after, loss, parameters = self._inner_step(weights, memory[:, 0], batch)
-        kl = inner_loop.divergence(self.policy, parameters, tf.stop_gradient(after[:, :-1]), batch)
+        def adapt_task(args):
+            memory, batch = args
+            after, loss, parameters = self._inner_step(weights, memory, batch)
+            return after, loss, inner_loop.divergence(self.policy, parameters, after[:-1], batch)
+
+        args = (memory[:, 0], self._inner_samples(episodes))
+        after, loss, kl = tf.map_fn(adapt_task, args, fn_output_signature=(memory.dtype,) * 3)
         return after[:, None], {"loss": loss, "kl": kl}
 
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
         config = self.config
-        memory = tf.broadcast_to(self.initial_memory(weights), [config.tasks, self.memory_size])
+        memory = tf.broadcast_to(self.initial_memory(weights), [config.tasks, 1, self.memory_size])
 
         def act(inputs, memory, keys, deterministic):
             return self.step(weights, inputs, memory, keys, deterministic)
 
-        def adapt_task(args):
-            memory, batch = tf.nest.map_structure(lambda tensor: tensor[None], args)
-            return self._inner_step(weights, memory, batch)[0][0]
-
         rounds = []
         for made in range(config.inner_steps + 1):
             if made:
-                # task by task, so that activations stay in the cache
-                batch = self._inner_samples(rounds[-1])
-                memory = tf.map_fn(adapt_task, (memory, batch), fn_output_signature=memory.dtype)
-            rounds.append(rollout(self.family, tasks, act, memory[:, None], random.fold(key, made), config.episodes))
+                memory, _ = self.adapt(weights, memory, rounds[-1])
+            rounds.append(rollout(self.family, tasks, act, memory, random.fold(key, made), config.episodes))
         return tf.nest.map_structure(tf.stop_gradient, rounds)
 
     def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -130,14 +128,13 @@ class MAML(Learner):
         tasks = batches[0][0].mask.shape[0]
 
         def body(task, loss, gradients):
-            one = tf.nest.map_structure(lambda field: tf.gather(field, [task]), batches)
+            one = tf.nest.map_structure(lambda field: field[task], batches)
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 task_loss = self.meta_loss(weights, one) / tasks
             parts = tape.gradient(task_loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return task + 1, loss + task_loss, [a + b for a, b in zip(gradients, parts, strict=True)]
 
-        # The meta-gradient is a mean over tasks: one at a time, its activations stay in the cache (twice as fast).
         zero = (tf.constant(0), tf.zeros([], weights[0].dtype), [tf.zeros_like(tensor) for tensor in weights])
         _, loss, gradients = tf.while_loop(lambda task, *_: task < tasks, body, zero, parallel_iterations=1)
         metrics = {"loss": loss, "gradient_norm": tf.linalg.global_norm(gradients)}
@@ -154,15 +151,17 @@ class MAML(Learner):
         return [(self._inner_samples(episodes), samples) for episodes, samples in zip(rounds, outer, strict=True)]
 
     def meta_loss(self, weights: Tensors, batches: list[tuple[Samples, Samples]]) -> tf.Tensor:
-        """The scalar that ``meta_gradient`` differentiates, twice through the inner steps: a mean over tasks."""
+        """One task's part of the meta-objective, a scalar, from its samples ``[N, ...]`` of every round.
+
+        ``meta_gradient`` differentiates it, through the inner steps.
+        """
         config = self.config
-        tasks = tf.shape(batches[0][0].mask)[0]
-        memory = tf.broadcast_to(self.initial_memory(weights), [tasks, self.memory_size])
+        memory = self.initial_memory(weights)
         counted = range(min(1, config.inner_steps) if config.every_step else config.inner_steps, len(batches))
-        total = 0.0
+        total = tf.zeros([], memory.dtype)
         for made, (inner, outer) in enumerate(batches):
             if made in counted:
-                total += self._outer_loss(memory[:, :-1], outer) / len(counted)
+                total += self._outer_loss(memory[:-1], outer) / len(counted)
             if made < config.inner_steps:
                 memory, _, _ = self._inner_step(weights, memory, inner)
         return total
@@ -171,25 +170,27 @@ class MAML(Learner):
         return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda)
 
     def _inner_step(self, weights: Tensors, memory: tf.Tensor, batch: Samples) -> tuple[tf.Tensor, tf.Tensor, Any]:
-        """Memory ``[M, S]`` → memory after one inner step, loss ``[M]``, distribution parameters before the step."""
+        """One task's memory ``[S]`` after an inner step, the loss and the distribution parameters before it."""
         config = self.config
-        fast, made = memory[:, :-1], memory[:, -1]
+        fast, made = memory[:-1], memory[-1]
         after, loss, parameters = inner_loop.adapt(
             self.policy, fast, self._step_sizes(weights, made), batch, config.surrogate, bool(config.first_order)
         )
-        return tf.concat([after, made[:, None] + 1.0], 1), loss, parameters
+        return tf.concat([after, made[None] + 1.0], 0), loss, parameters
 
     def _outer_loss(self, fast: tf.Tensor, batch: Samples) -> tf.Tensor:
-        """Policy gradient on one round's samples, averaged over tasks."""
+        """Policy gradient of the weights ``fast [P]`` on one round's samples."""
         loss, parameters = inner_loop.surrogate(self.policy, fast, batch, "policy_gradient")
         if self.config.entropy:
             entropy = self.policy.distribution.of(parameters).entropy()
-            loss -= self.config.entropy * losses.masked_mean(entropy, batch.mask, [1])
-        return tf.reduce_mean(loss)
+            loss -= self.config.entropy * losses.masked_mean(entropy, batch.mask)
+        return loss
 
     def _step_sizes(self, weights: Tensors, made: tf.Tensor) -> tf.Tensor:
-        """α ``[M, P]`` or ``[M, 1]`` of the inner step that follows ``made [M]`` earlier ones."""
+        """α ``[P]`` or ``[1]`` of the inner step that follows ``made`` earlier ones."""
         config = self.config
         rates = self.rates.value if config.step_sizes == "fixed" else weights[-1]
         sizes = config.inner_rate * (1.0 + config.step_size_gain * rates)
-        return tf.gather(sizes, tf.minimum(tf.cast(made, tf.int32), sizes.shape[0] - 1))
+        row = tf.minimum(tf.cast(made, tf.int32), sizes.shape[0] - 1)
+        # Not sizes[row]: the gradient of a slice needs its position at compile time, so XLA would compile every update.
+        return tf.linalg.matvec(sizes, tf.one_hot(row, sizes.shape[0], dtype=sizes.dtype), transpose_a=True)
