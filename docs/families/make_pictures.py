@@ -13,9 +13,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
+from metazoo.tasks.acrobot import Acrobot
+from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
-from metazoo.tasks.family import per_episode
+from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.gridworld import Gridworld
+from metazoo.tasks.mountain_car import MountainCarContinuous
 from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.pendulum import Pendulum
+from metazoo.tasks.tabular_mdp import TabularMDP, optimal_returns
 
 HERE = Path(__file__).parent
 SPLIT_COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}
@@ -26,6 +32,28 @@ def save(figure, name: str) -> None:
     """Write a PNG small enough for git."""
     figure.savefig(HERE / f"{name}.png", dpi=80, bbox_inches="tight")
     plt.close(figure)
+
+
+def play(family: TaskFamily, split: str, state, actions: list) -> np.ndarray:
+    """States ``[T, N, fields]`` of the split's tasks from start states ``[N, 1]`` under one sequence of actions.
+
+    NaN once the episode has terminated.
+    """
+    count = tf.nest.flatten(state)[0].shape[0]
+    task = per_episode(family.sample(count, split, 2))
+    states, going = [], np.ones((count, 1), bool)
+    for action in actions:
+        states.append(np.where(going, np.concatenate([field.numpy() for field in state], 1), np.nan))
+        batch = tf.broadcast_to(tf.constant(action), (count, 1, *family.action_space.shape))
+        after = family.step(task, state, batch, tf.zeros((count, 1), tf.uint32))
+        state, going = after.state, going & ~after.terminated.numpy()
+    return np.array(states)
+
+
+def draw_lines(axes, split: str, colour: str, time_step: float, values: np.ndarray) -> None:
+    """Time series ``[T, N]`` in one colour with one legend entry."""
+    lines = axes.plot(np.arange(len(values)) * time_step, values, color=colour, alpha=0.7, linewidth=1.1)
+    lines[0].set_label({"train": "training ranges", "ood": "out of range"}[split])
 
 
 def draw_cart(axes, half_length: float, position: float = 0.0, angle: float = 0.0) -> None:
@@ -50,18 +78,13 @@ def cartpole() -> None:
     left.text(1.16, 0.72, "gravity", va="center")
     left.set(xlim=(-1, 1.7), ylim=(-0.5, 1.2), xlabel="position $x$ [m]")
 
-    family, count, steps = CartPole(), 12, 45
+    family, count = CartPole(), 12
     for split, colour in SPLIT_COLOURS.items():
-        task = per_episode(family.sample(count, split, 2))
         zeros = tf.zeros((count, 1))
-        state = CartPoleState(zeros, zeros, zeros + 0.02, zeros)
-        angles, up = [], np.ones(count, bool)
-        for t in range(steps):
-            angles.append(np.where(up, np.degrees(state.angle[:, 0]), np.nan))
-            after = family.step(task, state, tf.fill((count, 1), (t // 5) % 2), tf.zeros((count, 1), tf.uint32))
-            state, up = after.state, up & ~after.terminated.numpy()[:, 0]
-        lines = right.plot(np.arange(steps) * 0.02, angles, color=colour, alpha=0.7, linewidth=1.2)
-        lines[0].set_label({"train": "training ranges", "ood": "out of range"}[split])
+        start = CartPoleState(zeros, zeros, zeros + 0.02, zeros)
+        states = play(family, split, start, [(t // 5) % 2 for t in range(45)])
+        angles = np.degrees(states[..., 2])
+        draw_lines(right, split, colour, 0.02, angles)
     limit = np.degrees(ANGLE_LIMIT)
     right.axhspan(-limit, limit, color="0.94", zorder=0)
     right.set(xlabel="time [s]", ylabel="pole angle [°]", ylim=(-14, 14), xlim=(-0.02, 1.3))
@@ -130,8 +153,116 @@ def navigation() -> None:
     save(figure, "navigation")
 
 
-if __name__ == "__main__":
-    for draw in (cartpole, cartpole_goal, navigation):
-        draw()
+def pendulum() -> None:
+    """The swing under one push back and forth."""
+    figure, axes = plt.subplots(figsize=(6.4, 3))
+    for split, colour in SPLIT_COLOURS.items():
+        start = type(Pendulum().reset(None, ONE_KEY))(tf.fill((8, 1), np.pi), tf.zeros((8, 1)))
+        states = play(Pendulum(), split, start, [[2.0 if (t // 14) % 2 else -2.0] for t in range(80)])
+        draw_lines(axes, split, colour, 0.05, np.degrees(states[..., 0]) - 180)
+    axes.set(xlabel="time [s]", ylabel="angle from hanging [°]", xlim=(0, 6.4))
+    axes.legend(frameon=False, loc="lower right", title="the same torques,\n16 tasks")
+    save(figure, "pendulum")
+
+
+def acrobot() -> None:
+    """The height of the tip under one sequence of torques."""
+    figure, axes = plt.subplots(figsize=(6.4, 3))
+    for split, colour in SPLIT_COLOURS.items():
+        start = type(Acrobot().reset(None, ONE_KEY))(*[tf.zeros((8, 1))] * 4)
+        states = play(Acrobot(), split, start, [2 if (t // 6) % 2 else 0 for t in range(80)])
+        draw_lines(axes, split, colour, 0.2, -np.cos(states[..., 0]) - np.cos(states[..., 0] + states[..., 1]))
+    axes.axhline(1.0, color="black", linewidth=1, linestyle="--")
+    axes.text(0.1, 1.07, "goal")
+    axes.set(xlabel="time [s]", ylabel="height of the tip\n(links of length 1)", xlim=(0, 25), ylim=(-2.1, 1.4))
+    axes.legend(frameon=False, loc="center right", title="the same torques,\n16 tasks")
+    save(figure, "acrobot")
+
+
+def mountain_car() -> None:
+    """Left: the valley and the range of flags. Right: driving with the swing."""
+    family = MountainCarContinuous()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
+    x = np.linspace(-1.2, 0.6, 200)
+    left.plot(x, np.sin(3 * x), color="black")
+    for interval, colour in ((family.GOAL.train, "train"), *((part, "ood") for part in family.GOAL.ood)):
+        flags = np.linspace(*interval, 20)
+        left.plot(flags, np.sin(3 * flags), color=SPLIT_COLOURS[colour], linewidth=6, alpha=0.7)
+    left.plot(-0.5, np.sin(-1.5) + 0.06, "o", color="black")
+    left.set(xlabel="position", yticks=[], title="start and flags")
+    for split, colour in SPLIT_COLOURS.items():
+        start = type(family.reset(None, ONE_KEY))(tf.fill((8, 1), -0.5), tf.zeros((8, 1)))
+        states = play(family, split, start, [[1.0 if (t // 22) % 2 else -1.0] for t in range(120)])
+        draw_lines(right, split, colour, 1, states[..., 0])
+    right.set(xlabel="step", ylabel="position", title="the same throttle, 16 tasks", xlim=(0, 195))
+    right.legend(frameon=False, loc="center right", fontsize=8)
+    save(figure, "mountain_car_continuous")
+
+
+def bandit() -> None:
+    """The arms of forty tasks of each split, each sorted."""
+    figure, panels = plt.subplots(1, 2, figsize=(8, 2), sharey=True)
+    for axes, split in zip(panels, SPLIT_COLOURS, strict=True):
+        means = np.sort(Bandit().sample(40, split, 1).means.numpy(), 1)
+        means = means[np.argsort(means[:, -1])]
+        image = axes.imshow(means.T, origin="lower", vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        axes.set(xlabel="task", yticks=[], title={"train": "training", "ood": "out of range"}[split])
+    panels[0].set_ylabel("arms, sorted")
+    figure.colorbar(image, ax=panels, label="mean reward")
+    save(figure, "bandit")
+
+
+def tabular_mdp() -> None:
+    """Transition probabilities of one action of one MDP of each split."""
+    figure, panels = plt.subplots(1, 2, figsize=(6.6, 2.8), sharey=True)
+    for axes, split in zip(panels, SPLIT_COLOURS, strict=True):
+        matrix = TabularMDP().sample(1, split, 3).transitions.numpy()[0, :, 0]
+        image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+        axes.set(xlabel="next state", xticks=range(0, 10, 3), title={"train": "training", "ood": "out of range"}[split])
+    panels[0].set_ylabel("state")
+    figure.colorbar(image, ax=panels, label="probability")
+    save(figure, "tabular_mdp")
+
+
+def gridworld() -> None:
+    """Start, possible goals, and a shortest path to one."""
+    figure, axes = plt.subplots(figsize=(3, 3))
+    goals = np.unique(Gridworld().sample(2000, "train").goal.numpy(), axis=0)
+    for x in range(5):
+        for y in range(5):
+            colour = "#a8d5ba" if [x, y] in goals.tolist() else "white"
+            axes.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="0.5"))
+    axes.plot([0, 0, 0, 1, 2, 3], [0, 1, 2, 2, 2, 2], color="black", marker=".")
+    axes.plot(3, 2, "*", color="#d1495b", markersize=16)
+    axes.text(0.12, 0.05, "start")
+    axes.set(xlim=(-0.5, 4.5), ylim=(-0.5, 4.5), aspect="equal", xticks=range(5), yticks=range(5))
+    save(figure, "gridworld")
+
+
+def figures() -> None:
+    """Print what the pages quote."""
     returns, _ = straight_walk(Navigation().sample(10_000, "test").goal.numpy())
     print(f"navigation, walking straight to a known goal: {returns.mean():.3f}")
+    mdps = TabularMDP().sample(2_000, "test")
+    print(f"tabular_mdp, oracle per episode: {optimal_returns(mdps).mean():.2f}")
+    goals = Gridworld().sample(21_000, "test").goal.numpy()
+    steps = goals.sum(1)
+    print(f"gridworld without slipping, oracle per episode: {np.mean(-0.1 * (steps - 1) + 16 - steps):.2f}")
+
+
+PICTURES = (
+    cartpole,
+    cartpole_goal,
+    navigation,
+    pendulum,
+    acrobot,
+    mountain_car,
+    bandit,
+    tabular_mdp,
+    gridworld,
+)
+
+if __name__ == "__main__":
+    for draw in PICTURES:
+        draw()
+    figures()
