@@ -18,7 +18,8 @@ from serving import codec, examples, inference, json_writer
 from serving.errors import Code, ServingError, invalid
 from serving.manager import Manager, VersionStatus
 from serving.metrics import RUNTIME_LATENCY, Metrics
-from serving.servable import DEFAULT_SIGNATURE, Outputs, Servable, Signature
+from serving.servable import Servable
+from serving.signature import DEFAULT_SIGNATURE, Outputs, Signature
 
 SIGNATURE_DEF: Final = "signature_def"
 
@@ -72,7 +73,7 @@ class DataPlane:
     def classify_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """The answer to a REST classify body."""
         signature_name, given = examples.parse_examples(body)
-        result = inference.classify(self.manager.lookup(name, version, label), signature_name, given)
+        result = inference.classify(self.manager.lookup(name, version, label).signatures, signature_name, given)
         if not result.classifications:
             raise invalid("Cannot convert empty ClassificationResults to JSON")
         rows = [[(item.label.encode(), item.score) for item in row.classes] for row in result.classifications]
@@ -81,7 +82,7 @@ class DataPlane:
     def regress_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """The answer to a REST regress body."""
         signature_name, given = examples.parse_examples(body)
-        result = inference.regress(self.manager.lookup(name, version, label), signature_name, given)
+        result = inference.regress(self.manager.lookup(name, version, label).signatures, signature_name, given)
         values = np.array([item.value for item in result.regressions], np.float32)
         return json_writer.to_bytes(json_writer.regressions_json(values))
 

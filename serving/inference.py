@@ -3,7 +3,7 @@
 Signatures are told apart by their inputs and outputs, not by their method name, which TF 2 exports never set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2
 
 from serving.errors import Code, ServingError, invalid
 from serving.examples import serialized
-from serving.servable import DEFAULT_SIGNATURE, Outputs, Servable, Signature
+from serving.signature import DEFAULT_SIGNATURE, Outputs, Signature
 
 CLASSIFY: Final = "tensorflow/serving/classify"
 REGRESS: Final = "tensorflow/serving/regress"
@@ -19,31 +19,35 @@ INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 
 
 def classify(
-    servable: Servable, signature_name: str, given: input_pb2.Input, timeout_ms: int = 0
+    signatures: Mapping[str, Signature], signature_name: str, given: input_pb2.Input, timeout_ms: int = 0
 ) -> classification_pb2.ClassificationResult:
     """Labels and scores for each example.
 
     Raises:
         ServingError: no such signature, one that does not classify, no examples, or outputs of a wrong shape.
     """
-    signature = _signature(servable, signature_name, "No signature was found with the name: ")
+    signature = _signature(signatures, signature_name, "No signature was found with the name: ")
     names = _classify_outputs(signature)
     rows = serialized(given)
     return _classification_result(_run(signature, names, rows, timeout_ms), len(rows))
 
 
 def regress(
-    servable: Servable, signature_name: str, given: input_pb2.Input, timeout_ms: int = 0
+    signatures: Mapping[str, Signature], signature_name: str, given: input_pb2.Input, timeout_ms: int = 0
 ) -> regression_pb2.RegressionResult:
     """A value for each example. Raises as ``classify`` does."""
-    signature = _signature(servable, signature_name, "No signature was found with the name: ")
+    signature = _signature(signatures, signature_name, "No signature was found with the name: ")
     names = _regress_outputs(signature)
     rows = serialized(given)
     return _regression_result(_run(signature, names, rows, timeout_ms), len(rows))
 
 
 def multi_inference(
-    servable: Servable, tasks: Sequence[Any], given: input_pb2.Input, timeout_ms: int = 0
+    signatures: Mapping[str, Signature],
+    version: int,
+    tasks: Sequence[Any],
+    given: input_pb2.Input,
+    timeout_ms: int = 0,
 ) -> list[inference_pb2.InferenceResult]:
     """Several classify and regress tasks on the same examples and the same model."""
     if len({task.model_spec.name for task in tasks}) > 1:
@@ -56,7 +60,7 @@ def multi_inference(
         if name in seen:
             raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
-        signature = _signature(servable, name, "Requested signature not found in model graph: ")
+        signature = _signature(signatures, name, "Requested signature not found in model graph: ")
         result = inference_pb2.InferenceResult()
         if task.method_name == CLASSIFY:
             outputs = _run(signature, _classify_outputs(signature), rows, timeout_ms)
@@ -67,13 +71,13 @@ def multi_inference(
         else:
             raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
         result.model_spec.name, result.model_spec.signature_name = task.model_spec.name, name
-        result.model_spec.version.value = servable.version
+        result.model_spec.version.value = version
         results.append(result)
     return results
 
 
-def _signature(servable: Servable, name: str, complaint: str) -> Signature:
-    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+def _signature(signatures: Mapping[str, Signature], name: str, complaint: str) -> Signature:
+    signature = signatures.get(name or DEFAULT_SIGNATURE)
     if signature is None:
         raise invalid(f"{complaint}{name or DEFAULT_SIGNATURE}")
     return signature

@@ -7,6 +7,7 @@ meet a gap. All changes happen in one thread at a time, under one lock.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -64,6 +65,8 @@ class _Version:
     state: State
     error: ServingError | None = None
     servable: Servable | None = None
+    attempts: int = 0
+    retry_at: float = 0.0  # time.monotonic()
 
 
 @dataclass
@@ -87,8 +90,23 @@ NEVER: Final = -1.0
 class Manager:
     """Loads and unloads. ``start`` and ``stop`` run the polling thread; ``refresh`` polls now, in the calling one."""
 
-    def __init__(self, sources: Sources, poll_seconds: float = 1.0, load: Callable[..., Servable] | None = None):
+    def __init__(
+        self,
+        sources: Sources,
+        poll_seconds: float = 1.0,
+        load: Callable[..., Servable] | None = None,
+        load_retries: int = 0,
+        retry_seconds: float = 60.0,
+    ):
+        """Args:
+        sources: see ``Sources``.
+        poll_seconds: how often they are asked; 0 only at the start.
+        load: makes a servable from (name, version, path).
+        load_retries: how often a version that fails to load is tried again (TF Serving: 5) before it ends.
+        retry_seconds: the time between two tries, at least; other models are not held up by it.
+        """
         self._sources, self._poll_seconds, self._load = sources, poll_seconds, load or Loader()
+        self._load_retries, self._retry_seconds = load_retries, retry_seconds
         self._models: dict[str, _Model] = {}
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
@@ -141,7 +159,10 @@ class Manager:
             known = {version: known[version]}
         if not known:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return [VersionStatus(number, known[number].state, known[number].error) for number in sorted(known)[::-1]]
+        return [
+            VersionStatus(number, entry.state, entry.error if entry.state is State.END else None)
+            for number, entry in sorted(known.items(), reverse=True)
+        ]
 
     def is_available(self, name: str, version: int | None = None) -> bool:
         """Whether requests for the model (or the version) find it."""
@@ -200,29 +221,35 @@ class Manager:
         for number in aspired:
             entry = model.versions.get(number)
             if entry is None or (entry.state is State.END and entry.error is None):
+                entry = model.versions[number] = _Version(State.LOADING)
+            if entry.state is State.LOADING and time.monotonic() >= entry.retry_at:
                 self._load_version(name, model, number, found[number])
         keep = set(aspired)
-        if not any(model.versions[number].servable for number in keep) and found:
-            # the new version is broken: what was loaded goes on serving
-            keep |= {number for number, entry in model.versions.items() if entry.servable and number in found}
+        if not all(model.versions[number].servable for number in aspired):
+            # a new version is broken, or not ready yet: what was loaded goes on serving
+            keep |= {number for number, entry in model.versions.items() if entry.servable}
         self._unload(name, model, keep)
 
     def _load_version(self, name: str, model: _Model, number: int, path: Path) -> None:
-        entry = model.versions[number] = _Version(State.LOADING)
+        entry = model.versions[number]
+        entry.attempts += 1
         try:
-            entry.servable = self._load(name, number, path)
+            entry.servable, entry.error = self._load(name, number, path), None
         except ServingError as error:
             entry.error = error
         except Exception as error:  # a fault of ours must not stop the other models
             log.exception("loading %s failed", path)
             entry.error = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-        if entry.error is not None:
+        if entry.error is None:
+            entry.state = State.AVAILABLE
+            self._publish(name, model)
+            log.info("model %s version %d is available", name, number)
+        elif entry.attempts <= self._load_retries:
+            entry.retry_at = time.monotonic() + self._retry_seconds
+            log.warning("model %s version %d failed to load, will try again: %s", name, number, entry.error.message)
+        else:
             entry.state = State.END
             log.error("model %s version %d cannot be served: %s", name, number, entry.error.message)
-            return
-        entry.state = State.AVAILABLE
-        self._publish(name, model)
-        log.info("model %s version %d is available", name, number)
 
     def _unload(self, name: str, model: _Model, keep: set[int]) -> None:
         gone = [number for number, entry in model.versions.items() if entry.servable and number not in keep]

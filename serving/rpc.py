@@ -27,7 +27,8 @@ from serving import inference, model_config, tensors
 from serving.errors import Code, PortInUseError, ServingError, invalid
 from serving.handlers import SIGNATURE_DEF, DataPlane
 from serving.model_config import ConfiguredModels
-from serving.servable import DEFAULT_SIGNATURE, Servable
+from serving.servable import Servable
+from serving.signature import DEFAULT_SIGNATURE
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
-            result = inference.classify(servable, signature_name, request.input, timeout_ms)
+            result = inference.classify(servable.signatures, signature_name, request.input, timeout_ms)
             response = classification_pb2.ClassificationResponse(result=result)
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             return response
@@ -100,7 +101,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
-            result = inference.regress(servable, signature_name, request.input, timeout_ms)
+            result = inference.regress(servable.signatures, signature_name, request.input, timeout_ms)
             response = regression_pb2.RegressionResponse(result=result)
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             return response
@@ -113,7 +114,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise invalid("Found ModelSpec with an empty model name.")
             servable = _lookup(self._plane, request.tasks[0].model_spec, True)
             timeout_ms = _timeout_ms(context.time_remaining())
-            results = inference.multi_inference(servable, request.tasks, request.input, timeout_ms)
+            results = inference.multi_inference(
+                servable.signatures, servable.version, request.tasks, request.input, timeout_ms
+            )
             return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -6,14 +6,12 @@ as C++, and what the session cannot notice (XLA, Python ops) is found by reading
 
 import os
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
-from tensorflow_serving.apis import prediction_log_pb2
 
 from metazoo import store
 from serving.errors import Code, ServingError
@@ -21,7 +19,6 @@ from serving.errors import Code, ServingError
 TAG: Final = "serve"
 PYTHON_OPS: Final = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 INIT_SIGNATURE: Final = "__saved_model_init_op"
-MAX_WARMUP_RECORDS: Final = 1000
 
 # Operations run in the calling thread: no hand-over between threads, which for small models is most of the time.
 _SESSION_CONFIG: Final = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1, intra_op_parallelism_threads=1)
@@ -103,33 +100,6 @@ def check_ops(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
             raise _unservable(f"node {node.name} calls back into Python ({node.op})")
         if "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b:
             raise _unservable(f"node {node.name} demands XLA compilation (jit_compile=True)")
-
-
-def warmup_requests(path: str | os.PathLike[str]) -> list[Any]:
-    """The PredictRequests of the version's warm-up file; empty if it has none.
-
-    Raises:
-        ServingError: unreadable, more than 1000 records, or a kind of record that is not served here.
-    """
-    file = Path(path, "assets.extra", "tf_serving_warmup_requests")
-    if not file.is_file():
-        return []
-    requests = []
-    try:
-        for record in RecordIterator(str(file), ""):
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            kind = log.WhichOneof("log_type")
-            if kind != "predict_log":
-                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-            requests.append(log.predict_log.request)
-            if len(requests) > MAX_WARMUP_RECORDS:
-                text = f"Number of warmup records exceeds the maximum ({MAX_WARMUP_RECORDS}) in {file}"
-                raise ServingError(Code.INVALID_ARGUMENT, text)
-    except DecodeError as error:
-        raise ServingError(Code.INVALID_ARGUMENT, f"Failed to parse warmup record: {file}") from error
-    except tf.errors.OpError as error:
-        raise ServingError(Code(error.error_code), f"Failed to read warmup records: {error.message}") from error
-    return requests
 
 
 def _unservable(reason: str) -> ServingError:

@@ -19,9 +19,8 @@ from metazoo.collect import space_from_metadata
 from serving import saved_model
 from serving.errors import Code, ServingError
 from serving.metrics import LOAD_COUNT, LOAD_LATENCY, Metrics
-from serving.program import DEFAULT_SIGNATURE, Feeds, Outputs, Program, ProgramCache, Runner, Signature
-
-__all__ = ["DEFAULT_SIGNATURE", "Loader", "Outputs", "Servable", "Signature"]
+from serving.program import Program, ProgramCache
+from serving.signature import DEFAULT_SIGNATURE, Feeds, Outputs, Runner, Signature
 
 
 class Servable:

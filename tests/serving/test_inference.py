@@ -10,10 +10,13 @@ from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
     input_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 
+from serving import warmup
+from serving.errors import ServingError
 from serving.examples import parse_examples
 from serving.server import Server
 
@@ -177,3 +180,35 @@ def test_multi_inference_refusals(stub, request_, code, text):
     with pytest.raises(grpc.RpcError) as caught:
         stub.MultiInference(request_, timeout=10)
     assert caught.value.code().name == code and text in caught.value.details()
+
+
+def test_warmup_records_of_every_kind(server, tmp_path):
+    """They are replayed; a kind that cannot be is UNIMPLEMENTED, one that fails fails the load."""
+    signatures = server.manager.lookup("m").signatures
+    (tmp_path / "assets.extra").mkdir()
+    file = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
+
+    def write(*logs):
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for log in logs:
+                writer.write(log.SerializeToString())
+
+    good = [prediction_log_pb2.PredictionLog() for _ in range(3)]
+    for request, name in ((good[0].classify_log.request, "classify"), (good[1].regress_log.request, "regress")):
+        request.model_spec.signature_name = name
+        request.input.CopyFrom(examples(1))
+    good[2].multi_inference_log.request.CopyFrom(multi(("regress", REGRESS)))
+    write(*good)
+    warmup.run(tmp_path, signatures)
+    good[0].classify_log.request.model_spec.signature_name = "none"
+    write(good[0])
+    with pytest.raises(ServingError, match="No signature was found with the name: none"):
+        warmup.run(tmp_path, signatures)
+    bad = prediction_log_pb2.PredictionLog()
+    bad.session_run_log.SetInParent()
+    write(bad)
+    with pytest.raises(ServingError, match="Unsupported log_type for warmup: session_run_log"):
+        warmup.run(tmp_path, signatures)
+    write(*[good[1]] * 1001)
+    with pytest.raises(ServingError, match="exceeds the maximum"):
+        warmup.run(tmp_path, signatures)

@@ -8,8 +8,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from metazoo import signatures, store
 from serving.errors import ServingError
-from serving.program import Program, Signature
+from serving.program import Program
 from serving.servable import Loader, own_signatures
+from serving.signature import Signature
 from tests import toy_policy
 
 

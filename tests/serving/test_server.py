@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from metazoo import signatures, store
 from serving import saved_model
-from serving.errors import PortInUseError, ServingError
+from serving.errors import Code, PortInUseError, ServingError
 from serving.manager import Manager, ModelConfig, State, VersionPolicy
+from serving.servable import Loader
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.conftest import copy_version
@@ -161,6 +162,55 @@ def test_version_policies(models, policy, expected):
         assert manager.lookup("toy", label="stable").version == 1
     with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
         manager.lookup("toy", label="gone")
+
+
+class Flaky:
+    """A loader that fails the given number of times for each version but the first."""
+
+    def __init__(self, failures):
+        self.failures, self.tries = failures, 0
+
+    def __call__(self, name, version, path):
+        if version > 1:
+            self.tries += 1
+            if self.tries <= self.failures:
+                raise ServingError(Code.UNAVAILABLE, f"try {self.tries}")
+        return Loader()(name, version, path)
+
+
+def test_a_failing_load_is_tried_again(models):
+    load = Flaky(2)
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=load, load_retries=2, retry_seconds=0)
+    manager.refresh()
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    for expected in ("LOADING", "LOADING", "AVAILABLE", "AVAILABLE"):
+        manager.refresh()
+        assert manager.status("toy")[0].state.name == expected
+        assert manager.lookup("toy").version == (2 if expected == "AVAILABLE" else 1)
+    assert load.tries == 3
+
+
+def test_retries_end_and_wait_their_time(models):
+    load = Flaky(99)
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=load, load_retries=1, retry_seconds=3600)
+    for _ in range(3):
+        manager.refresh()
+    assert load.tries == 1 and manager.status("toy")[0].state is State.LOADING
+    manager._models["toy"].versions[2].retry_at = 0
+    for _ in range(3):
+        manager.refresh()
+    (line,) = manager.status("toy")
+    assert load.tries == 2 and line.state is State.END and line.error.message == "try 2"
+
+
+def test_the_old_version_serves_on_even_if_its_files_are_gone(models):
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=Flaky(99))
+    manager.refresh()
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    store.delete_version(models / "toy" / "1")
+    manager.refresh()
+    assert manager.lookup("toy").version == 1
 
 
 # --- what cannot be loaded --------------------------------------------------------------------------------------
