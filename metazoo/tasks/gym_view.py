@@ -22,6 +22,7 @@ GYM_IDS: Final = {
     "cartpole": ("metazoo/CartPole-v0", 200),
     "cartpole_goal": ("metazoo/CartPoleGoal-v0", 200),
     "navigation": ("metazoo/Navigation-v0", 100),
+    "navigation_sparse": ("metazoo/NavigationSparse-v0", 100),
     "pendulum": ("metazoo/Pendulum-v0", 200),
     "acrobot": ("metazoo/Acrobot-v0", 200),
     "mountain_car_continuous": ("metazoo/MountainCarContinuous-v0", 200),

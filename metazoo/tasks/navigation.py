@@ -1,7 +1,8 @@
 """2D navigation to an unknown goal (Finn et al. 2017, section 5.3 and the authors' ``point_env_randgoal``).
 
 A point starts at the origin and moves by its action, clipped to ±0.1 per axis; the reward is minus the distance to the
-goal, which no observation shows. An episode ends within 0.01 of the goal on both axes, or after 100 steps.
+goal, which no observation shows. An episode ends within 0.01 of the goal on both axes, or after 100 steps. The sparse
+variant rewards nothing until the goal is near, in the manner of PEARL's sparse point robot (Rakelly et al. 2019).
 """
 
 from typing import Any, ClassVar, NamedTuple, final
@@ -28,12 +29,9 @@ class NavigationState(NamedTuple):
     position: Any
 
 
-@final
-class Navigation(TaskFamily):
+class _NavigationBase(TaskFamily):
     """Goals ~ U[−0.5, 0.5]²; out of range: on the square ring between 0.5 and 0.7."""
 
-    name: ClassVar[str] = "navigation"
-    gym_name: ClassVar[str] = "Navigation"
     Task: ClassVar[type] = NavigationTask
     action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
 
@@ -54,13 +52,41 @@ class Navigation(TaskFamily):
     def reset(self, task: NavigationTask, key: tf.Tensor) -> NavigationState:
         return NavigationState(tf.zeros(tf.concat([tf.shape(key), [2]], 0)))
 
-    def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
-        position = state.position + tf.clip_by_value(actions, -STEP_LIMIT, STEP_LIMIT)
-        offset = position - task.goal
-        reached = tf.reduce_all(tf.abs(offset) < GOAL_RADIUS, -1)
-        return Transition(NavigationState(position), -tf.norm(offset, axis=-1), reached)
-
     def observe(self, task: NavigationTask, state: NavigationState) -> tf.Tensor:
         if not self.reveal_goal:
             return state.position
         return tf.concat([state.position, tf.broadcast_to(task.goal, tf.shape(state.position))], -1)
+
+    @staticmethod
+    def _move(task: NavigationTask, state: NavigationState, actions: tf.Tensor) -> tuple[NavigationState, tf.Tensor]:
+        """The state after the clipped action, and its offset from the goal ``[M, E, 2]``."""
+        position = state.position + tf.clip_by_value(actions, -STEP_LIMIT, STEP_LIMIT)
+        return NavigationState(position), position - task.goal
+
+
+@final
+class Navigation(_NavigationBase):
+    """Reward: minus the distance to the goal after the step."""
+
+    name: ClassVar[str] = "navigation"
+    gym_name: ClassVar[str] = "Navigation"
+
+    def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        state, offset = self._move(task, state, actions)
+        reached = tf.reduce_all(tf.abs(offset) < GOAL_RADIUS, -1)
+        return Transition(state, -tf.norm(offset, axis=-1), reached)
+
+
+@final
+class NavigationSparse(_NavigationBase):
+    """Reward: 1 − distance within 0.2 of the goal, else 0. Never terminated: an end would take rewards away."""
+
+    name: ClassVar[str] = "navigation_sparse"
+    gym_name: ClassVar[str] = "NavigationSparse"
+    REWARD_RADIUS = 0.2
+
+    def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
+        state, offset = self._move(task, state, actions)
+        distance = tf.norm(offset, axis=-1)
+        reward = tf.where(distance < self.REWARD_RADIUS, 1.0 - distance, 0.0)
+        return Transition(state, reward, tf.zeros_like(reward, tf.bool))

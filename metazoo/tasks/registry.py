@@ -1,4 +1,8 @@
-"""The task families by name. A new family is one file and one line here."""
+"""The task families by name. A new family is one file and one line here; other packages add theirs by the entry point
+``metazoo.families``, whose value is a ``TaskFamily`` subclass that can be made without arguments."""
+
+import warnings
+from importlib.metadata import entry_points
 
 from metazoo.tasks.acrobot import Acrobot
 from metazoo.tasks.bandit import Bandit, GaussianBandit
@@ -6,14 +10,15 @@ from metazoo.tasks.cartpole import CartPole, CartPoleGoal
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.gridworld import Gridworld
 from metazoo.tasks.mountain_car import MountainCarContinuous
-from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.navigation import Navigation, NavigationSparse
 from metazoo.tasks.pendulum import Pendulum
 from metazoo.tasks.tabular_mdp import TabularMDP
 
-_ALL = (
+BUILT_IN: tuple[type[TaskFamily], ...] = (
     CartPole,
     CartPoleGoal,
     Navigation,
+    NavigationSparse,
     Pendulum,
     Acrobot,
     MountainCarContinuous,
@@ -22,4 +27,21 @@ _ALL = (
     TabularMDP,
     Gridworld,
 )
-FAMILIES: dict[str, type[TaskFamily]] = {family.name: family for family in _ALL}
+
+
+def load_families() -> dict[str, type[TaskFamily]]:
+    """The built-in families and those of entry points; an unusable entry point is left out with a warning."""
+    families = {family.name: family for family in BUILT_IN}
+    for point in entry_points(group="metazoo.families"):
+        try:
+            family = point.load()
+            if not (isinstance(family, type) and issubclass(family, TaskFamily)):
+                raise TypeError("it is not a subclass of TaskFamily")
+            if families.setdefault(family.name, family) is not family:
+                raise ValueError(f"the name {family.name!r} is taken")
+        except Exception as error:  # whatever another package does must not take the zoo down
+            warnings.warn(f"the family {point.value} of entry point {point.name!r} is left out: {error}.", stacklevel=2)
+    return families
+
+
+FAMILIES: dict[str, type[TaskFamily]] = load_families()

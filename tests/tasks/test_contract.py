@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks import testing
+from metazoo.tasks import registry, testing
 from metazoo.tasks.cartpole import CartPoleGoal
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
 from metazoo.tasks.navigation import Navigation
@@ -171,3 +171,35 @@ def test_discrete_actions_of_a_family_start_where_the_space_says():
             return super().step(task, state, tf.cast(actions, tf.float32)[..., None], key)
 
     testing.check_shapes(Offset())
+
+
+class EntryPoint(NamedTuple):
+    name: str
+    value: str
+    family: object
+
+    def load(self):
+        if isinstance(self.family, Exception):
+            raise self.family
+        return self.family
+
+
+def test_other_packages_add_families_by_entry_point(monkeypatch):
+    points = [EntryPoint("toy", "pkg:Toy", Toy)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "metazoo.families" else [])
+    assert registry.load_families() == {**{family.name: family for family in registry.BUILT_IN}, "toy": Toy}
+
+
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        (ImportError("no module pkg"), "no module pkg"),
+        (Toy(), "not a subclass of TaskFamily"),
+        (type("Toy", (Toy,), {"name": "cartpole"}), "the name 'cartpole' is taken"),
+    ],
+)
+def test_an_unusable_entry_point_is_left_out(monkeypatch, family, reason):
+    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("bad", "pkg:Bad", family)])
+    with pytest.warns(UserWarning, match=f"pkg:Bad of entry point 'bad' is left out: .*{reason}"):
+        families = registry.load_families()
+    assert list(families) == [family.name for family in registry.BUILT_IN]

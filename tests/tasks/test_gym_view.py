@@ -16,7 +16,7 @@ from metazoo.tasks import gym_render, gym_view
 from metazoo.tasks.cartpole import CartPole, CartPoleGoal, CartPoleTask
 from metazoo.tasks.family import per_episode
 from metazoo.tasks.gym_view import GYM_IDS, FamilyEnv, FamilyVectorEnv, to_gym_space
-from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.registry import BUILT_IN
 from metazoo.types import Box, Discrete
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -24,7 +24,7 @@ IDS = [gym_id for gym_id, _ in GYM_IDS.values()]
 
 
 def test_every_family_has_an_id_with_its_horizon():
-    assert {name: (f"metazoo/{f.gym_name}-v0", f().horizon) for name, f in FAMILIES.items()} == GYM_IDS
+    assert {f.name: (f"metazoo/{f.gym_name}-v0", f().horizon) for f in BUILT_IN} == GYM_IDS
     for gym_id, horizon in GYM_IDS.values():
         assert gym.spec(gym_id).max_episode_steps == horizon
     gym_view.register_envs()  # again: no warning

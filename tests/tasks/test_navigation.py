@@ -5,15 +5,15 @@ import pytest
 import tensorflow as tf
 
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.navigation import Navigation, NavigationState, NavigationTask
+from metazoo.tasks.navigation import Navigation, NavigationSparse, NavigationState, NavigationTask
 
 FAMILY = Navigation()
 
 
-def step(position, goal, action):
+def step(position, goal, action, family=FAMILY):
     task = per_episode(NavigationTask(tf.constant([goal], tf.float32)))
     state = NavigationState(tf.constant([[position]], tf.float32))
-    after = FAMILY.step(task, state, tf.constant([[action]], tf.float32), tf.zeros((1, 1), tf.uint32))
+    after = family.step(task, state, tf.constant([[action]], tf.float32), tf.zeros((1, 1), tf.uint32))
     return after.state.position.numpy()[0, 0], after.rewards.numpy()[0, 0], after.terminated.numpy()[0, 0]
 
 
@@ -61,3 +61,17 @@ def test_goals_lie_in_the_square_and_out_of_range_on_a_ring():
     assert ring.min() >= 0.5 and ring.max() <= 0.7 and np.ptp(ring) > 0.15
     quadrants = np.sign(FAMILY.sample(5000, "ood").goal.numpy()) @ [2, 1]
     np.testing.assert_allclose(np.unique(quadrants, return_counts=True)[1] / 5000, 0.25, atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("action", "reward"), [((0, 0), 0.0), ((0.05, 0), 0.0), ((0.1, 0.05), 0.85), ((0.1, 0.1), 1 - np.hypot(0.15, 0.05))]
+)
+def test_the_sparse_variant_pays_near_the_goal_only(action, reward):
+    moved, found, ended = step((0, 0), (0.25, 0.05), action, NavigationSparse())
+    np.testing.assert_allclose(moved, action, atol=1e-7)
+    assert found == pytest.approx(reward, abs=1e-6) and not ended
+
+
+def test_the_sparse_variant_pays_on_at_the_goal():
+    assert step((0.25, 0), (0.3, 0), (0.05, 0), NavigationSparse())[1:] == (pytest.approx(1.0), False)
+    assert step((0.25, 0), (0.3, 0), (0.05, 0))[2]

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.registry import BUILT_IN
 
 PAGES = Path(__file__).parents[2] / "docs" / "families"
-SHARED = {"gaussian_bandit": "bandit"}
+SHARED = {"gaussian_bandit": "bandit", "navigation_sparse": "navigation"}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_the_page_covers_the_family(name):
-    family, page = FAMILIES[name](), SHARED.get(name, name)
+@pytest.mark.parametrize("make", BUILT_IN, ids=lambda family: family.name)
+def test_the_page_covers_the_family(make):
+    family, name = make(), make.name
+    page = SHARED.get(name, name)
     text = (PAGES / f"{page}.md").read_text()
     for parameter in family.Task._fields:
         assert f"`{parameter}`" in text or f"`{parameter} [" in text, f"{page}.md does not explain {parameter}"
