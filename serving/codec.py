@@ -25,6 +25,8 @@ InputTypes = Mapping[str, str]
 """The inputs of a signature: name → dtype as TensorFlow calls it (``float``, ``int32``, ``string`` ...)."""
 
 _decode = msgspec.json.Decoder().decode
+_SURROGATES: Final = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
+"""Escaped backslashes and whole pairs, and (group 1) what is left: half a pair."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
@@ -44,7 +46,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """
     try:
         document = _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document = _parse_slowly(body)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {value_text(document)} Is not object")
@@ -88,12 +90,15 @@ def parse_signature_name(document: Mapping[str, Any]) -> str:
 
 
 def _parse_slowly(body: bytes) -> Any:
-    """What rapidjson takes beyond strict JSON: NaN and Infinity, and anything after the document."""
+    """What rapidjson takes beyond strict JSON: NaN and Infinity, bytes that are not UTF-8, anything after the end."""
     try:
         text = body.decode("utf-8", "surrogateescape")
         start = _SPACE.match(text).end()
         if start == len(text):
             raise invalid("JSON Parse error: The document is empty")
+        lone = next((match for match in _SURROGATES.finditer(text) if match[1]), None)
+        if lone is not None:
+            raise invalid(f"JSON Parse error: The surrogate pair in string is invalid. at offset: {lone.start()}")
         return json.JSONDecoder().raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from error

@@ -125,7 +125,7 @@ def _leaf(value: Any, dtype: str) -> Any:
 def to_bytes(value: Any) -> bytes:
     """The bytes of a JSON string or of ``{"b64": ...}``."""
     if type(value) is str:
-        return value.encode("utf-8", "surrogatepass")
+        return value.encode("utf-8", "surrogateescape")
     if not is_base64(value):
         raise invalid(f"JSON Value: {value_text(value)} not formatted correctly for base64 data")
     text = value["b64"]

@@ -66,9 +66,9 @@ def regressions_json(values: np.ndarray) -> str:
     return f'{{\n{_INDENT}"results": [{", ".join(float_texts(values))}]\n}}'
 
 
-def error_json(message: str) -> str:
-    """The body of every refusal."""
-    return f'{{"error": {_quote(message)}}}'
+def error_json(message: str) -> bytes:
+    """The body of every refusal, in valid UTF-8 even where it quotes a request that was not."""
+    return to_bytes(f'{{"error": {_quote(message)}}}').decode("utf-8", "replace").encode()
 
 
 def to_bytes(text: str) -> bytes:

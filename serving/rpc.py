@@ -182,8 +182,13 @@ def _fill_spec(spec: model_pb2.ModelSpec, name: str, signature_name: str, servab
 def _errors(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
+        return
     except ServingError as error:
-        context.abort(STATUS_BY_CODE[error.code], error.grpc_details)
+        refusal = error
+    except Exception as error:  # a fault of ours
+        log.exception("a request failed")
+        refusal = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+    context.abort(STATUS_BY_CODE[refusal.code], refusal.grpc_details)
 
 
 __all__ = ["ModelService", "PredictionService", "start_server"]

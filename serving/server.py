@@ -138,6 +138,7 @@ class Server:
             log_config=None,
             lifespan="off",
             ws="none",
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             backlog=BACKLOG,

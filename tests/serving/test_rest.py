@@ -257,3 +257,12 @@ def test_large_bodies_take_the_thread_pool_and_answer_the_same(rest):
 
 def test_deep_nesting_is_refused(rest):
     assert rest("POST", FOREIGN, b'{"instances": ' + b"[" * 100000)[0] == 400
+
+
+def test_a_fault_of_the_server_is_a_json_500(server, http_of, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(server.manager, "lookup", fail)
+    expected = (500, "RuntimeError: boom")
+    assert http_of(server).error("POST", "/v1/models/toy:predict", {"instances": [1]}) == expected
