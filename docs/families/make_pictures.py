@@ -21,6 +21,7 @@ from metazoo.tasks.gridworld import Gridworld
 from metazoo.tasks.mountain_car import MountainCarContinuous
 from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.pendulum import Pendulum
+from metazoo.tasks.sinusoid import Sinusoid, SinusoidState
 from metazoo.tasks.tabular_mdp import TabularMDP, optimal_returns
 
 HERE = Path(__file__).parent
@@ -239,6 +240,21 @@ def gridworld() -> None:
     save(figure, "gridworld")
 
 
+def sinusoid() -> None:
+    """Five tasks, and their mean over the family."""
+    figure, axes = plt.subplots(figsize=(5.4, 2.8))
+    x = np.linspace(-5, 5, 200, dtype=np.float32)
+    family = Sinusoid()
+    tasks = family.sample(5, "test", 2)
+    y = family.targets(per_episode(tasks), SinusoidState(tf.constant(np.tile(x, (5, 1))))).numpy()[..., 0]
+    axes.plot(x, y.T, color="#d1495b", alpha=0.55, linewidth=1)
+    axes.plot(x, -2 / np.pi * 2.55 * np.cos(x), color="#1f6f8b", linewidth=2.5, label="best without adapting")
+    axes.plot([], [], color="#d1495b", alpha=0.6, label="five tasks")
+    axes.set(xlabel="$x$", ylabel="$y$", ylim=(-5, 7.4))
+    axes.legend(frameon=False, loc="upper center", ncols=2)
+    save(figure, "sinusoid")
+
+
 def figures() -> None:
     """Print what the pages quote."""
     returns, _ = straight_walk(Navigation().sample(10_000, "test").goal.numpy())
@@ -260,6 +276,7 @@ PICTURES = (
     bandit,
     tabular_mdp,
     gridworld,
+    sinusoid,
 )
 
 if __name__ == "__main__":

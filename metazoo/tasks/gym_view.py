@@ -30,6 +30,7 @@ GYM_IDS: Final = {
     "gaussian_bandit": ("metazoo/GaussianBandit-v0", 100),
     "tabular_mdp": ("metazoo/TabularMDP-v0", 10),
     "gridworld": ("metazoo/Gridworld-v0", 15),
+    "sinusoid": ("metazoo/Sinusoid-v0", 10),
 }
 """Family name → Gymnasium id and horizon, repeated here so that registering needs no TensorFlow (a test compares)."""
 

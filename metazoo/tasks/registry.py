@@ -12,6 +12,7 @@ from metazoo.tasks.gridworld import Gridworld
 from metazoo.tasks.mountain_car import MountainCarContinuous
 from metazoo.tasks.navigation import Navigation, NavigationSparse
 from metazoo.tasks.pendulum import Pendulum
+from metazoo.tasks.sinusoid import Sinusoid
 from metazoo.tasks.tabular_mdp import TabularMDP
 
 BUILT_IN: tuple[type[TaskFamily], ...] = (
@@ -26,6 +27,7 @@ BUILT_IN: tuple[type[TaskFamily], ...] = (
     GaussianBandit,
     TabularMDP,
     Gridworld,
+    Sinusoid,
 )
 
 
