@@ -4,7 +4,8 @@ It is written for *one* task; callers loop over tasks (``tf.map_fn``). That is f
 because one task's activations fit in the processor's cache: twice as fast for the second-order gradient.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -61,6 +62,34 @@ def divergence(policy: Policy, before: Parameters, after: tf.Tensor, batch: Samp
     parameters = policy.apply(after, tf.cast(batch.observations, after.dtype))
     kl = policy.distribution.of(before).kl_divergence(policy.distribution.of(parameters))
     return losses.masked_mean(kl, batch.mask)
+
+
+def gradient_over_tasks(loss: Callable[[Any], tf.Tensor], weights: list[tf.Tensor], batches: Any) -> Any:
+    """(mean over tasks of ``loss``, its gradient with respect to ``weights``), one task after another.
+
+    ``batches`` is a nest of tensors ``[M, ...]``; ``loss`` gets one task's part of it and returns a scalar.
+    """
+    tasks = tf.nest.flatten(batches)[0].shape[0]
+
+    def body(task, total, gradients):
+        one = tf.nest.map_structure(lambda field: field[task], batches)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            part = loss(one) / tasks
+        parts = tape.gradient(part, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return task + 1, total + part, [a + b for a, b in zip(gradients, parts, strict=True)]
+
+    zero = (tf.constant(0), tf.zeros([], weights[0].dtype), [tf.zeros_like(tensor) for tensor in weights])
+    _, total, gradients = tf.while_loop(lambda task, *_: task < tasks, body, zero, parallel_iterations=1)
+    return total, gradients
+
+
+def policy_gradient(policy: Policy, weights: tf.Tensor, batch: Samples, entropy: float) -> tf.Tensor:
+    """The outer loss on one task's samples: −mean(log π · A) − ``entropy`` · H(π)."""
+    loss, parameters = surrogate(policy, weights, batch, "policy_gradient")
+    if entropy:
+        loss -= entropy * losses.masked_mean(policy.distribution.of(parameters).entropy(), batch.mask)
+    return loss
 
 
 def _by_task(field: tf.Tensor) -> tf.Tensor:

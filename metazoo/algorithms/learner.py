@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
 from metazoo.tasks.family import TaskFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
@@ -69,6 +70,22 @@ class Learner(keras.Model, ABC):
     def initial_memory(self, weights: Tensors) -> tf.Tensor:
         """Memory ``[S]`` of a policy that has seen nothing of its task."""
 
+    @property
+    @abstractmethod
+    def exported_variables(self) -> list[keras.Variable]:
+        """What an export stores besides the policy's own memory: no weight twice."""
+
+    @abstractmethod
+    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
+        """``weights`` as the methods below take them, from an export's own memory ``[S]`` and stored variables."""
+
+    def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
+        """Distribution parameters of ``observations [B, ...]`` under the policy's own memory ``[S]``.
+
+        Feed-forward policies only; recurrent ones have no ``act``.
+        """
+        raise NotImplementedError(f"{self.name_in_registry} policies act through step, with their memory.")
+
     @abstractmethod
     def step(
         self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
@@ -115,6 +132,12 @@ class Learner(keras.Model, ABC):
         gradients, metrics = self.meta_gradient(weights, rounds)
         self.optimizer.apply(gradients, self.meta_variables)
         return metrics
+
+
+def clip(gradients: list[tf.Tensor], norm: float) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """The gradients scaled down to a global norm of at most ``norm`` (0: as they are), and their norm before."""
+    before = tf.linalg.global_norm(gradients)
+    return (tf.clip_by_global_norm(gradients, norm, before)[0] if norm else gradients), before
 
 
 def updates(start: int, stop: int) -> tf.data.Dataset:

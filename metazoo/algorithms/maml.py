@@ -11,14 +11,19 @@ baseline.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, final
 
+import keras
 import tensorflow as tf
 
-from metazoo import losses, random, returns
+from metazoo import random, returns
 from metazoo.algorithms import inner_loop
 from metazoo.algorithms.inner_loop import Samples
-from metazoo.algorithms.learner import Config, Learner, Tensors, setting
+from metazoo.algorithms.learner import Config, Learner, Tensors, clip, setting
+from metazoo.policies.acting import act
+from metazoo.policies.distributions import Parameters
+from metazoo.policies.weights import unflatten
 from metazoo.rollouts import rollout
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
@@ -80,6 +85,13 @@ class MAML(Learner):
         config = self.config
         return config.tasks * config.episodes * self.family.horizon * (config.inner_steps + 1)
 
+    @property
+    def exported_variables(self) -> list[keras.Variable]:
+        return [self.rates]
+
+    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
+        return [*unflatten(memory[:-1], self.policy.shapes), *variables]
+
     def initial_memory(self, weights: Tensors) -> tf.Tensor:
         flat = self.policy.flat_weights(weights[: len(self.policy.shapes)])
         return tf.concat([flat, tf.zeros([1], flat.dtype)], 0)
@@ -87,16 +99,10 @@ class MAML(Learner):
     def step(
         self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
     ) -> StepOutputs:
-        parameters = self.policy.apply(memory[:, 0, :-1], inputs.observations)
-        distribution = self.policy.distribution
-        if deterministic is True:
-            actions = distribution.mode(parameters)
-        else:
-            actions = distribution.sample(parameters, key)
-            if deterministic is not False:
-                greedy = tf.reshape(deterministic, tf.concat([tf.shape(key), [1] * (actions.shape.rank - 2)], 0))
-                actions = tf.where(greedy, distribution.mode(parameters), actions)
-        return StepOutputs(actions, parameters, distribution.log_prob(parameters, actions), memory)
+        return act(self.policy, memory[:, 0, :-1], inputs.observations, memory, key, deterministic)
+
+    def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
+        return self.policy.apply(memory[:-1], observations)
 
     def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         def adapt_task(args):
@@ -112,34 +118,24 @@ class MAML(Learner):
         config = self.config
         memory = tf.broadcast_to(self.initial_memory(weights), [config.tasks, 1, self.memory_size])
 
-        def act(inputs, memory, keys, deterministic):
-            return self.step(weights, inputs, memory, keys, deterministic)
-
         rounds = []
         for made in range(config.inner_steps + 1):
             if made:
                 memory, _ = self.adapt(weights, memory, rounds[-1])
-            rounds.append(rollout(self.family, tasks, act, memory, random.fold(key, made), config.episodes))
+            rounds.append(
+                rollout(
+                    self.family, tasks, partial(self.step, weights), memory, random.fold(key, made), config.episodes
+                )
+            )
         return tf.nest.map_structure(tf.stop_gradient, rounds)
 
     def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         weights = list(weights)
-        batches = self.batches(rounds)
-        tasks = batches[0][0].mask.shape[0]
-
-        def body(task, loss, gradients):
-            one = tf.nest.map_structure(lambda field: field[task], batches)
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                task_loss = self.meta_loss(weights, one) / tasks
-            parts = tape.gradient(task_loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return task + 1, loss + task_loss, [a + b for a, b in zip(gradients, parts, strict=True)]
-
-        zero = (tf.constant(0), tf.zeros([], weights[0].dtype), [tf.zeros_like(tensor) for tensor in weights])
-        _, loss, gradients = tf.while_loop(lambda task, *_: task < tasks, body, zero, parallel_iterations=1)
-        metrics = {"loss": loss, "gradient_norm": tf.linalg.global_norm(gradients)}
-        if self.config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.config.clip_norm, metrics["gradient_norm"])
+        loss, gradients = inner_loop.gradient_over_tasks(
+            lambda batches: self.meta_loss(weights, batches), weights, self.batches(rounds)
+        )
+        metrics = {"loss": loss}
+        gradients, metrics["gradient_norm"] = clip(gradients, self.config.clip_norm)
         for made, episodes in enumerate(rounds):
             metrics[f"return_{made}"] = tf.reduce_mean(returns.episode_returns(episodes))
         return gradients, metrics
@@ -161,7 +157,7 @@ class MAML(Learner):
         total = tf.zeros([], memory.dtype)
         for made, (inner, outer) in enumerate(batches):
             if made in counted:
-                total += self._outer_loss(memory[:-1], outer) / len(counted)
+                total += inner_loop.policy_gradient(self.policy, memory[:-1], outer, config.entropy) / len(counted)
             if made < config.inner_steps:
                 memory, _, _ = self._inner_step(weights, memory, inner)
         return total
@@ -177,14 +173,6 @@ class MAML(Learner):
             self.policy, fast, self._step_sizes(weights, made), batch, config.surrogate, bool(config.first_order)
         )
         return tf.concat([after, made[None] + 1.0], 0), loss, parameters
-
-    def _outer_loss(self, fast: tf.Tensor, batch: Samples) -> tf.Tensor:
-        """Policy gradient of the weights ``fast [P]`` on one round's samples."""
-        loss, parameters = inner_loop.surrogate(self.policy, fast, batch, "policy_gradient")
-        if self.config.entropy:
-            entropy = self.policy.distribution.of(parameters).entropy()
-            loss -= self.config.entropy * losses.masked_mean(entropy, batch.mask)
-        return loss
 
     def _step_sizes(self, weights: Tensors, made: tf.Tensor) -> tf.Tensor:
         """α ``[P]`` or ``[1]`` of the inner step that follows ``made`` earlier ones."""
