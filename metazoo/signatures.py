@@ -56,6 +56,7 @@ ADAPT_INPUTS: Final = (
     Argument("mask", "float32", "BKT"),
 )
 INITIAL_MEMORY_INPUTS: Final = (Argument("rows", "int32", "B"),)
+INPUTS: Final = {ACT: ACT_INPUTS, INITIAL_MEMORY: INITIAL_MEMORY_INPUTS, STEP: STEP_INPUTS, ADAPT: ADAPT_INPUTS}
 EPISODE_FIELDS: Final = tuple(argument.name for argument in ADAPT_INPUTS[1:])
 """The names of the recorded episodes, in order: what ``adapt`` takes besides ``memory``."""
 

@@ -27,11 +27,14 @@ class Policy:
         """Number of weights, P."""
 
     def apply(self, weights: tf.Tensor, observations: tf.Tensor) -> Parameters:
-        """Distribution parameters of ``observations [N, ...]`` under weights ``[P]``, or ``[M, N, ...]`` under
-        weights ``[M, P]``, a set for each task."""
+        """Distribution parameters of ``observations``: ``[..., *shape]`` under weights ``[P]``, or ``[M, N, *shape]``
+        under weights ``[M, P]``, a set for each task."""
         parts = unflatten(weights, self.shapes)
         if weights.shape.rank == 1:
-            return self._call(parts, observations)
+            shape = self.observation_space.shape
+            rows = self._call(parts, tf.reshape(observations, [-1, *shape]))
+            lead = tf.shape(observations)[: observations.shape.rank - len(shape)]
+            return {name: tf.reshape(value, tf.concat([lead, value.shape[1:]], 0)) for name, value in rows.items()}
         return tf.vectorized_map(lambda args: self._call(*args), (parts, observations), warn=False)
 
     def flat_weights(self, variables: list[tf.Tensor] | None = None) -> tf.Tensor:
