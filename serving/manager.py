@@ -4,6 +4,7 @@ Requests read ``lookup`` without a lock: it works on an immutable snapshot that 
 meet a gap. All changes happen in one thread at a time, under one lock.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -84,7 +85,10 @@ class _Live(NamedTuple):
 Sources = Callable[[], Mapping[str, ModelConfig]]
 """Gives the models to serve, at each poll. May raise OSError: then this poll changes nothing."""
 
-NEVER: Final = -1.0
+Versions = Callable[[Path], Mapping[int, Path]]
+"""Lists the versions under a base path; ``store.versions`` or something that gives the same."""
+
+SETTLED_NS: Final = 2 * 10**9
 
 
 class Manager:
@@ -97,6 +101,7 @@ class Manager:
         load: Callable[..., Servable] | None = None,
         load_retries: int = 0,
         retry_seconds: float = 60.0,
+        versions: Versions = store.versions,
     ):
         """Args:
         sources: see ``Sources``.
@@ -104,7 +109,9 @@ class Manager:
         load: makes a servable from (name, version, path).
         load_retries: how often a version that fails to load is tried again (TF Serving: 5) before it ends.
         retry_seconds: the time between two tries, at least; other models are not held up by it.
+        versions: lists base paths.
         """
+        self._versions = versions
         self._sources, self._poll_seconds, self._load = sources, poll_seconds, load or Loader()
         self._load_retries, self._retry_seconds = load_retries, retry_seconds
         self._models: dict[str, _Model] = {}
@@ -213,7 +220,7 @@ class Manager:
         if relabelled:
             self._publish(name, model)
         try:
-            found = store.versions(config.base_path)
+            found = self._versions(config.base_path)
         except OSError as error:
             log.error("base path of model %s is not readable, nothing changes: %s", name, error)
             return
@@ -270,7 +277,25 @@ class Manager:
         self._live[name] = _Live(latest, loaded, labels)
 
 
-def scan(*directories: str | os.PathLike[str] | None) -> dict[str, ModelConfig]:
+class VersionCache:
+    """``store.versions``, asked again only for directories that changed: a thousand policies are polled in few ms."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, bool, dict[int, Path]]] = {}
+
+    def __call__(self, base_path: Path) -> dict[int, Path]:
+        changed = os.stat(base_path).st_mtime_ns
+        known = self._known.get(base_path)
+        if known is not None and known[0] == changed and known[1]:
+            return known[2]
+        # Two changes within one tick of the file system's clock share a time: believe it only when it is old.
+        settled = time.time_ns() - changed > SETTLED_NS
+        found = store.versions(base_path)
+        self._known[base_path] = changed, settled, found
+        return found
+
+
+def scan(*directories: str | os.PathLike[str] | None, versions: Versions = store.versions) -> dict[str, ModelConfig]:
     """Every ``DIR/<name>`` that holds version directories; of equal names the first directory's wins.
 
     Raises:
@@ -278,8 +303,11 @@ def scan(*directories: str | os.PathLike[str] | None) -> dict[str, ModelConfig]:
     """
     found: dict[str, ModelConfig] = {}
     for directory in filter(None, directories):
-        for name in sorted(os.listdir(directory)):
+        with os.scandir(directory) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        for name in names:
             path = Path(directory, name)
-            if name not in found and not name.startswith(".") and path.is_dir() and store.versions(path):
-                found[name] = ModelConfig(path)
+            with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                if name not in found and versions(path):
+                    found[name] = ModelConfig(path)
     return found

@@ -16,7 +16,7 @@ from serving import model_config, rpc
 from serving.adapter import Adapter
 from serving.errors import PortInUseError
 from serving.handlers import DataPlane
-from serving.manager import Manager, scan
+from serving.manager import Manager, VersionCache, scan
 from serving.metrics import Metrics
 from serving.model_config import ConfiguredModels
 from serving.rest import RestApp
@@ -59,9 +59,9 @@ class Server:
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
         self._config_file, self._metrics_path = model_config_file, metrics_path
-        self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir))
-        metrics = Metrics()
-        self.manager = Manager(self._configured, poll_seconds, Loader(metrics))
+        self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir, versions=versions))
+        versions, metrics = VersionCache(), Metrics()
+        self.manager = Manager(self._configured, poll_seconds, Loader(metrics), versions=versions)
         self.plane = DataPlane(self.manager, metrics)
         self.adapter = Adapter(self.plane, self._adapted_dir)
         self._stopped = threading.Event()

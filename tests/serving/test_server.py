@@ -14,7 +14,7 @@ import tensorflow as tf
 from metazoo import signatures, store
 from serving import saved_model
 from serving.errors import Code, PortInUseError, ServingError
-from serving.manager import Manager, ModelConfig, State, VersionPolicy
+from serving.manager import Manager, ModelConfig, State, VersionCache, VersionPolicy
 from serving.servable import Loader
 from serving.server import Server
 from tests import toy_policy
@@ -128,13 +128,21 @@ def test_stopping_frees_the_ports_and_can_be_repeated(models):
         assert (again.rest_port, again.grpc_port) == ports
 
 
-def test_requests_under_way_are_finished(models, http_of):
+def test_requests_under_way_are_finished(models, http_of, monkeypatch):
     server = Server(models, poll_seconds=0).start()
-    rest, results = http_of(server), []
-    inputs = toy_policy.example_inputs("act", rows=100_000)["observations"].tolist()
+    rest, results, working = http_of(server), [], threading.Event()
+    lookup = server.manager.lookup
+
+    def slow_lookup(*arguments):
+        working.set()
+        time.sleep(0.3)  # the server is told to stop in the meantime
+        return lookup(*arguments)
+
+    monkeypatch.setattr(server.manager, "lookup", slow_lookup)
+    inputs = toy_policy.example_inputs("act", rows=20_000)["observations"].tolist()
     thread = threading.Thread(target=lambda: results.append(rest("POST", "/v1/models/toy:predict", {"inputs": inputs})))
     thread.start()
-    time.sleep(0.3)
+    assert working.wait(30)
     server.stop()
     thread.join()
     assert results[0][0] == 200
@@ -162,6 +170,31 @@ def test_version_policies(models, policy, expected):
         assert manager.lookup("toy", label="stable").version == 1
     with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
         manager.lookup("toy", label="gone")
+
+
+def test_the_version_cache_sees_every_change(tmp_path):
+    """Whatever is created or deleted, however fast, the cache gives what the directory holds."""
+    cache = VersionCache()
+    for number in range(1, 200):
+        (tmp_path / str(number)).mkdir()
+        assert cache(tmp_path) == store.versions(tmp_path)
+        if number % 3 == 0:
+            (tmp_path / str(number)).rmdir()
+            assert cache(tmp_path) == store.versions(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        cache(tmp_path / "none")
+
+
+def test_the_version_cache_lists_settled_directories_once(tmp_path, monkeypatch):
+    (tmp_path / "1").mkdir()
+    os.utime(tmp_path, (1, 1))
+    calls = []
+    real = store.versions
+    monkeypatch.setattr(store, "versions", lambda path: calls.append(path) or real(path))
+    cache = VersionCache()
+    assert [list(cache(tmp_path)) for _ in range(3)] == [[1]] * 3 and len(calls) == 1
+    (tmp_path / "2").mkdir()
+    assert list(cache(tmp_path)) == [1, 2]
 
 
 class Flaky:
