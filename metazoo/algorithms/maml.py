@@ -71,7 +71,7 @@ class MAML(Learner):
             shape=(rows, columns),
             initializer="zeros",
             name="step_sizes",
-            dtype=policy.model.dtype,
+            dtype=policy.model.trainable_variables[0].dtype,
             trainable=config.step_sizes != "fixed",
         )
         self.built = True
