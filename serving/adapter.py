@@ -7,6 +7,7 @@ leaves either the old policy or the new one.
 import contextlib
 import io
 import re
+import tempfile
 import threading
 import time
 import zipfile
@@ -34,6 +35,12 @@ class Adapter:
     def __init__(self, plane: DataPlane, directory: Path | None):
         self._plane, self._manager, self._directory = plane, plane.manager, directory
         self._publishing = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Write a tiny checkpoint: TensorFlow's first one takes a tenth of a second, which no client should wait."""
+        if self._directory is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                store.write_checkpoint(Path(scratch, "variables"), {"nothing": np.zeros(1, np.float32)})
 
     def adapt(self, name: str, body: bytes, task: str | None = None) -> dict[str, Any]:
         """Adapt policy ``name`` by one inner step and publish the result.

@@ -95,6 +95,7 @@ class Server:
             if self._config_file is not None:
                 self._configured.replace(self.manager, model_config.read_file(self._config_file))
             self.manager.start()
+            self.adapter.warm_up()
         except BaseException:
             listener.close()
             raise
