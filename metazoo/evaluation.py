@@ -1,0 +1,166 @@
+"""The one evaluation protocol: explore → adapt → test, on held-out tasks, the same for every learner and every export.
+
+Round 0 plays ``K`` episodes a task with the unadapted policy; ``adapt`` makes one inner step from them; round 1 plays
+fresh episodes with the new memory, and so on. Round ``s`` is at the same time the test after ``s`` steps and the
+exploration for step ``s + 1``, so the curve over steps costs nothing extra and no episode is adapted to and tested on.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from metazoo import random, returns
+from metazoo.algorithms.learner import Learner
+from metazoo.rollouts import Step, rollout
+from metazoo.tasks.family import TaskFamily
+from metazoo.types import Discrete, Episodes, StepOutputs
+
+CHUNK = 50
+"""Tasks played side by side: bounds the memory, changes no result."""
+RESAMPLES = 2000
+
+
+class Agent(NamedTuple):
+    """What evaluation needs of a policy: three functions on tensors, in the shapes of training."""
+
+    initial_memory: Callable[[], tf.Tensor]
+    """→ ``[S]``."""
+    step: Step
+    adapt: Callable[[tf.Tensor, Episodes], tf.Tensor]
+    """``(memory [M, E', S], time-major episodes) → memory``."""
+
+
+def agent_of(learner: Learner) -> Agent:
+    """A learner with its current weights."""
+    return Agent(
+        lambda: learner.initial_memory(learner.current_weights()),
+        lambda *args: learner.step(learner.current_weights(), *args),
+        lambda memory, episodes: learner.adapt(learner.current_weights(), memory, episodes)[0],
+    )
+
+
+def random_agent(family: TaskFamily) -> Agent:
+    """Uniformly random actions, the floor of every comparison."""
+    space = family.action_space
+
+    def step(inputs, memory, key, deterministic):
+        if isinstance(space, Discrete):
+            actions = random.integers(key, space.n) + space.start
+        else:
+            actions = random.uniform(random.spread(key, *space.shape), space.low, space.high)
+        return StepOutputs(actions, {}, tf.zeros(tf.shape(key)), memory)
+
+    return Agent(lambda: tf.zeros([0]), step, lambda memory, episodes: memory)
+
+
+def player(
+    agent: Agent, family: TaskFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
+) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A compiled function ``(tasks [M], key) → (returns [steps + 1, M, episodes], long returns [M, episodes])``.
+
+    ``long`` is the same family with a longer horizon, for one more round with the final memory; without it the second
+    result is empty.
+    """
+
+    def play(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        count = tf.nest.flatten(tasks)[0].shape[0]
+        initial = agent.initial_memory()
+        memory = tf.broadcast_to(initial, [count, 1, initial.shape[0]])
+        rounds = []
+        for made in range(steps + 1):
+            played = rollout(family, tasks, agent.step, memory, random.fold(key, made), episodes, deterministic)
+            rounds.append(returns.episode_returns(played))
+            if made < steps:
+                memory = agent.adapt(memory, played)
+        if long is None:
+            return tf.stack(rounds), tf.zeros([count, 0])
+        last = rollout(long, tasks, agent.step, memory, random.fold(key, steps + 1), episodes, deterministic)
+        return tf.stack(rounds), returns.episode_returns(last)
+
+    return tf.function(play, jit_compile=True, autograph=False)
+
+
+def play_split(
+    agent: Agent,
+    family: TaskFamily,
+    split: str,
+    tasks: int,
+    episodes: int,
+    steps: int,
+    seed: int = 0,
+    deterministic: bool = False,
+    long: TaskFamily | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ``[steps + 1, tasks, episodes]`` on a split's tasks, and ``[tasks, episodes]`` at the long horizon."""
+    play = player(agent, family, episodes, steps, deterministic, long)
+    sampled = family.sample(tasks, split, seed)
+    key = random.fold(random.key(seed), 1)
+    curves, ends = [], []
+    for start in range(0, tasks, CHUNK):
+        part = tf.nest.map_structure(lambda field, i=start: field[i : i + CHUNK], sampled)
+        curve, end = play(part, random.fold(key, start))
+        curves.append(curve.numpy())
+        ends.append(end.numpy())
+    return np.concatenate(curves, 1), np.concatenate(ends, 0)
+
+
+def evaluate(
+    agent: Agent,
+    family: TaskFamily,
+    *,
+    name: str,
+    split: str = "test",
+    tasks: int = 200,
+    episodes: int = 10,
+    steps: int = 1,
+    seed: int = 0,
+    deterministic: bool = False,
+    long: TaskFamily | None = None,
+) -> dict[str, Any]:
+    """The report of DESIGN §8: a curve over inner steps with mean, IQM and 95 % interval, and the whole trial's total.
+
+    The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
+    tasks, not how much training runs differ. ``long`` (the family at a longer horizon) adds ``at_horizon``.
+
+    Raises:
+        ValueError: no tasks, no episodes, negative steps, or an unknown split.
+    """
+    for what, value, least in (("tasks", tasks, 2), ("episodes", episodes, 1), ("steps", steps, 0)):
+        if value < least:
+            raise ValueError(f"{what} is {value}; it must be at least {least}.")
+    played, end = play_split(agent, family, split, tasks, episodes, steps, seed, deterministic, long)
+    per_task = played.mean(2)
+    report = {
+        "name": name,
+        "split": split,
+        "tasks": tasks,
+        "seed": seed,
+        "deterministic": deterministic,
+        "metric": "return",
+        "higher_is_better": True,
+        "horizon": family.horizon,
+        "curve": [
+            {"steps": s, "episodes": s * episodes, **summary(per_task[s]), "per_task": per_task[s].round(3).tolist()}
+            for s in range(steps + 1)
+        ],
+        "total": summary(played.sum((0, 2))),
+        "baselines": {},
+    }
+    if long is not None:
+        report["at_horizon"] = {str(long.horizon): summary(end.mean(1))}
+    return report
+
+
+def summary(per_task: np.ndarray) -> dict[str, Any]:
+    """Mean, interquartile mean and a 95 % bootstrap interval of the mean over tasks ``[N]``."""
+    mean = float(np.mean(per_task))
+    result = {"mean": mean, "iqm": float(stats.trim_mean(per_task, 0.25)), "ci95": [mean, mean]}
+    if np.ptp(per_task) > 0:
+        interval = stats.bootstrap(
+            (per_task,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+        ).confidence_interval
+        result["ci95"] = [float(interval.low), float(interval.high)]
+    return result

@@ -1,0 +1,164 @@
+"""Keras callbacks of ``metazoo train``: checkpoints that resume exactly, validation, and a polite Ctrl-C."""
+
+import csv
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, final
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.algorithms.learner import Learner
+from metazoo.evaluation import agent_of, player
+
+VALIDATION_TASKS = 100
+
+
+@final
+class Checkpoints(keras.callbacks.Callback):
+    """Saves weights, optimizer, progress and the best weights so far after every epoch, and when training stops.
+
+    ``tf.train.CheckpointManager`` writes aside and renames, so a kill at any moment leaves the last checkpoint whole.
+    """
+
+    def __init__(self, learner: Learner, directory: Path, epoch: int):
+        super().__init__()
+        self.learner, self.epoch = learner, epoch
+        variables = [*learner.variables, *learner.optimizer.variables]
+        unique = list({id(variable): variable.value for variable in variables}.values())
+        self._best = [tf.Variable(value) for value in learner.current_weights()]
+        self._score = tf.Variable(-np.inf, dtype=tf.float64)
+        self._update = tf.Variable(0, dtype=tf.int64)
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        progress = [self._score, self._update, self._seconds]
+        saved = tf.train.Checkpoint(state=unique, best=self._best, progress=progress)
+        self._manager = tf.train.CheckpointManager(saved, str(directory), max_to_keep=2)
+        self._saved = saved
+        self._clock = time.monotonic()
+
+    @property
+    def update(self) -> int:
+        """Updates made so far."""
+        return int(self._update)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock of the training, over all its parts."""
+        return float(self._seconds)
+
+    def restore(self) -> int:
+        """Loads the newest checkpoint; the number of updates it had made, 0 without one."""
+        if self._manager.latest_checkpoint:
+            self._saved.restore(self._manager.latest_checkpoint).assert_consumed()
+        self._clock = time.monotonic()
+        return self.update
+
+    def offer(self, score: float) -> None:
+        """Keeps the current weights if ``score``, on validation tasks, beats the best so far."""
+        if score > float(self._score):
+            self._score.assign(score)
+            for best, value in zip(self._best, self.learner.current_weights(), strict=True):
+                best.assign(value)
+
+    def load_best(self) -> None:
+        """Puts the weights with the best validation score into the learner, if there was any validation."""
+        if np.isfinite(float(self._score)):
+            for variable, best in zip(self.learner.meta_variables, self._best, strict=True):
+                variable.assign(best)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._clock = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._update.assign(int(self.learner.optimizer.iterations))
+        now = time.monotonic()
+        self._seconds.assign_add(now - self._clock)
+        self._clock = now
+        self._manager.save(checkpoint_number=self.update)
+
+
+@final
+class Validation(keras.callbacks.Callback):
+    """Return before and after adaptation on validation tasks, the speed, and the time left, once an epoch."""
+
+    def __init__(self, episodes: int, steps: int, epoch: int, checkpoints: Checkpoints, total: int):
+        super().__init__()
+        self.checkpoints, self.epoch, self.total = checkpoints, epoch, total
+        learner = checkpoints.learner
+        self._learner = learner
+        self._tasks = learner.family.sample(VALIDATION_TASKS, "validation")
+        self._play = player(agent_of(learner), learner.family, episodes, steps)
+        self._begun = (0, 0.0)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begun = (int(self._learner.optimizer.iterations), time.monotonic())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = {} if logs is None else logs
+        update = int(self._learner.optimizer.iterations)
+        made, seconds = update - self._begun[0], time.monotonic() - self._begun[1]
+        if update % self.epoch and update != self.total:
+            return  # interrupted in the middle: an uninterrupted run would not have validated here
+        curve, _ = self._play(self._tasks, random.key(0))
+        scores = curve.numpy().mean((1, 2))
+        for step, score in enumerate(scores):
+            logs[f"val_return_{step}"] = float(score)
+        self.checkpoints.offer(float(scores[1:].mean() if len(scores) > 1 else scores[0]))
+        logs["env_steps_per_s"] = made * self._learner.env_steps_per_update / seconds
+        left = (self.total - update) * seconds / made
+        curve_text = " → ".join(f"{score:.1f}" for score in scores)
+        print(
+            f"\nupdate {update}/{self.total}: validation return {curve_text}, "
+            f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+@final
+class Interrupt(keras.callbacks.Callback):
+    """As a context: the first Ctrl-C ends training after the current update, with a checkpoint; a second one at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = False
+        self._previous: Any = None
+
+    def __enter__(self) -> "Interrupt":
+        self._previous = signal.getsignal(signal.SIGINT)
+        try:
+            signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # not in the main thread: Ctrl-C is not ours to handle
+            self._previous = None
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.asked:
+            self.model.stop_training = True
+
+    def _ask(self, *_: Any) -> None:
+        self.asked = True
+        print("\nStopping after this update; press Ctrl-C again to stop at once.", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def keep_epochs(path: Path, epochs: int) -> None:
+    """Cuts a CSV log to its first ``epochs`` epochs: what a resumed run will write again must not stand there twice."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if int(row["epoch"]) < epochs]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys() if rows else [])
+        if kept:
+            writer.writeheader()
+            writer.writerows(kept)

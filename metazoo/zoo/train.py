@@ -1,0 +1,211 @@
+"""``metazoo train``: a preset → a run directory → an exported policy, with Keras' ``fit`` and callbacks."""
+
+import dataclasses
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from metazoo.algorithms.learner import Learner
+from metazoo.algorithms.learner import updates as update_indices
+from metazoo.algorithms.registry import LEARNERS
+from metazoo.policies.networks import mlp
+from metazoo.policies.policy import Policy
+from metazoo.tasks.registry import FAMILIES
+from metazoo.zoo.callbacks import Checkpoints, Interrupt, Validation, keep_epochs
+from metazoo.zoo.export import export
+from metazoo.zoo.presets import Preset
+
+EPOCH = 50
+"""Updates between two checkpoints and validations; what Keras calls an epoch."""
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Learner:
+    """The preset's learner with its initial weights, not compiled."""
+    family = FAMILIES[preset.family](**preset.family_args)
+    seed = preset.seed if seed is None else seed
+    model = mlp(family.observation_space, family.action_space, **preset.network, seed=seed, dtype=dtype)
+    policy = Policy(model, family.observation_space, family.action_space)
+    learner = LEARNERS[preset.algorithm]
+    return learner(policy, family, learner.config_class(**preset.config), seed=seed)
+
+
+def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
+    """The preset with ``key=value`` settings: fields of the learner's config, or ``learning_rate``.
+
+    Raises:
+        ValueError: an unknown key (the known ones are listed) or a value that is not of the field's type or range.
+    """
+    config_class = LEARNERS[preset.algorithm].config_class
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    config = dict(preset.config)
+    rate = preset.learning_rate
+    for key, text in settings.items():
+        if key != "learning_rate" and key not in fields:
+            known = ", ".join(["learning_rate", *fields])
+            raise ValueError(f"{preset.algorithm} has no setting {key!r}; it has {known}.")
+        kind = float if key == "learning_rate" else type(fields[key].default)
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(
+                f"{key} is {text!r}; it must be {kind.__name__}, such as {preset_value(key, preset)}."
+            ) from None
+        if key == "learning_rate":
+            rate = value
+        else:
+            config[key] = value
+    config_class(**config)  # refuses values out of range
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"learning_rate is {rate}; it must lie in (0, 1].")
+    return dataclasses.replace(preset, config=config, learning_rate=rate)
+
+
+def preset_value(key: str, preset: Preset) -> Any:
+    """The value a setting has in a preset, or its default."""
+    if key == "learning_rate":
+        return preset.learning_rate
+    return getattr(LEARNERS[preset.algorithm].config_class(**preset.config), key)
+
+
+def train(
+    preset: Preset,
+    out: Path,
+    *,
+    seed: int | None = None,
+    updates: int | None = None,
+    overrides: Mapping[str, str] | None = None,
+    resume: bool = False,
+    export_to: Path | None = None,
+) -> Path:
+    """Trains a preset in ``out/<name>`` and exports it to ``<export_to or run directory/savedmodels>/<name>/1``.
+
+    The run directory holds ``run.json`` (settings, seed, versions), ``metrics.csv``, TensorBoard logs and checkpoints.
+    The exported weights are those with the best return after adaptation on *validation* tasks. Killed at any moment,
+    it goes on with ``resume=True`` and ends with the same weights, bit by bit.
+
+    Returns:
+        The exported version directory, or the run directory when it was interrupted.
+
+    Raises:
+        ValueError: a bad setting, or settings that differ from those of the run to resume.
+        FileExistsError: the directory holds a run and ``resume`` is False, or the export exists.
+    """
+    preset = override(preset, overrides or {})
+    seed = preset.seed if seed is None else seed
+    total = preset.updates if updates is None else updates
+    if total < 1:
+        raise ValueError(f"updates is {total}; it must be at least 1.")
+    run = Path(out) / preset.name
+    target = Path(export_to or run / "savedmodels") / preset.name / "1"
+    if target.exists():
+        raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
+    _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    learner = build(preset, seed)
+    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total, alpha=0.05)
+    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True)
+    learner.optimizer.build(learner.trainable_variables)
+    checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
+    start = checkpoints.restore() if resume else 0
+    if start < total and not _fit(learner, preset, run, checkpoints, start, total):
+        print(
+            f"Interrupted after {checkpoints.update} of {total} updates; --resume goes on from there.", file=sys.stderr
+        )
+        return run
+    checkpoints.load_best()
+    provenance = _provenance(preset, seed, total, learner, checkpoints.seconds)
+    metadata = {
+        "name": preset.name,
+        "family_args": preset.family_args,
+        "adapt": {"episodes": preset.episodes, "steps": preset.steps},
+        "network": preset.network,
+        "provenance": provenance,
+        "evaluation": {},
+    }
+    return export(learner, target, metadata)
+
+
+def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, start: int, total: int) -> bool:
+    """Makes updates ``start … total − 1``; False if it was interrupted."""
+    keep_epochs(run / "metrics.csv", start // EPOCH)
+    interrupt = Interrupt()
+    callbacks = [
+        Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total),
+        checkpoints,
+        interrupt,
+        keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=start >= EPOCH),
+        keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
+    ]
+    with interrupt:
+        while start < total and not interrupt.asked:
+            # to the next epoch's end first, so that a resumed run validates at the same updates as an uninterrupted one
+            aligned = start % EPOCH == 0 and total - start >= EPOCH
+            steps = EPOCH if aligned else min(EPOCH - start % EPOCH, total - start)
+            epochs = (total - start) // EPOCH if aligned else 1
+            first = start // EPOCH
+            stop = start + epochs * steps
+            learner.fit(
+                update_indices(start, stop),
+                initial_epoch=first,
+                epochs=first + epochs,
+                steps_per_epoch=steps,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+            start = stop
+    return not interrupt.asked
+
+
+def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Writes ``run.json``, or checks that a resumed run has the same settings."""
+    path = run / "run.json"
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        if not resume:
+            raise FileExistsError(f"{run} holds a training already; go on with --resume or choose another --out.")
+        earlier = json.loads(path.read_text())
+        differing = [key for key in settings if earlier.get(key) != settings[key]]
+        if differing:
+            raise ValueError(
+                f"{run} was trained with another {' and '.join(differing)}; resume with the same settings."
+            )
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**settings, "versions": _versions(), "hardware": _hardware()}, indent=2) + "\n")
+
+
+def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds: float) -> dict[str, Any]:
+    command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
+    for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
+        command += ["--set", f"{key}={value}"]
+    return {
+        "command": shlex.join(command),
+        "evaluate_command": f"metazoo evaluate {preset.name} --split test --tasks 200 --seed 0 --json",
+        "seed": seed,
+        "updates": total,
+        "env_steps": total * learner.env_steps_per_update,
+        "seconds": round(seconds, 1),
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def _hardware() -> str:
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} core(s), {platform.machine()}, no GPU"
