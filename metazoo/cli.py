@@ -4,17 +4,15 @@ Exit codes: 0 done, 1 the work failed, 2 the request was wrong. With ``--json`` 
 document and nothing else; logs and progress go to standard error.
 """
 
-import contextlib
-import json
 import os
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, savedmodels_directory
+from metazoo import __version__, cli_output, savedmodels_directory
 from metazoo.zoo.presets import PRESETS, Preset
 
 app = typer.Typer(
@@ -95,20 +93,40 @@ def list_command(models: Models = None, as_json: Json = False) -> None:
 
     rows = index.entries(models or savedmodels_directory())
     if as_json:
-        _print_json(rows)
+        cli_output.print_json(rows)
     else:
         print(index.table(rows))
+
+
+@app.command()
+def card(
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A policy.")],
+    as_json: Json = False,
+) -> None:
+    """The model card of a policy; with --json its whole metadata.
+
+    \b
+    metazoo card maml_cartpole_goal
+    """
+    from metazoo import store
+    from metazoo.zoo import index
+
+    version = index.find(name, savedmodels_directory())
+    if as_json:
+        cli_output.print_json(store.read_metadata(version))
+    else:
+        print(index.card(version))
 
 
 @app.command()
 def train(
     names: Annotated[list[str] | None, typer.Argument(metavar="PRESET...", help=", ".join(PRESETS))] = None,
     all_presets: Annotated[bool, typer.Option("--all", help="Every preset.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Export as the next version under OUT/<preset>.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where checkpoints and TensorBoard logs go.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Checkpoints, logs and the export go to OUT/<preset>.")] = Path("runs"),
+    export: Annotated[Path | None, typer.Option(help="Export to EXPORT/<preset>/1 instead.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     seed: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="Several runs, one after another.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="One run for each, in OUT/seed-N.")] = None,
     updates: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
 ) -> None:
@@ -119,23 +137,175 @@ def train(
     metazoo train maml_cartpole_goal --updates 100 --set inner_steps=2
     metazoo train maml_cartpole_goal --resume
     metazoo train maml_navigation --seeds 0,1,2
-    metazoo train --all --out savedmodels
+    metazoo train --all --export models
     """
     chosen = _presets(names or [], all_presets)
     overrides = _pairs(settings, "--set")
-    if seed is not None and seeds is not None:
-        raise ValueError("--seed and --seeds are both given: use one of them.")
-    numbers = [seed] if seeds is None else _integers(seeds, "--seeds")
+    if seeds is not None and (seed is not None or export is not None):
+        raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
+    runs = [(out, seed)] if seeds is None else [(out / f"seed-{n}", n) for n in _integers(seeds, "--seeds")]
 
+    cli_output.load_tensorflow()
     from metazoo.zoo.train import train as run
 
     for preset in chosen:
-        for number in numbers:
-            directory = runs / preset.name if number is None else runs / f"{preset.name}-seed{number}"
-            finished = run(
-                preset, directory, seed=number, updates=updates, overrides=overrides, resume=resume, export_to=out
+        for directory, number in runs:
+            result = run(
+                preset, directory, seed=number, updates=updates, overrides=overrides, resume=resume, export_to=export
             )
-            print(f"{preset.name}: finished in {finished}")
+            print(result)
+
+
+@app.command()
+def evaluate(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Policies; evaluated on the same tasks.")],
+    split: Annotated[str, typer.Option(help="validation, test or ood.")] = "test",
+    tasks: Annotated[int, typer.Option(help="How many tasks.")] = 200,
+    episodes: Annotated[int | None, typer.Option(help="Per round; as trained by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Rounds of adaptation; as trained by default.")] = None,
+    seed: Seed = 0,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Modes instead of samples.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the adaptation curves into this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Return before and after adapting, on tasks of the policy's family that it was not trained on.
+
+    \b
+    metazoo evaluate maml_cartpole_goal
+    metazoo evaluate maml_cartpole_goal --steps 5 --plot curve.png
+    metazoo evaluate runs/maml_navigation/savedmodels/maml_navigation --split ood --json
+    """
+    with cli_output.stdout_is_for_json(as_json):
+        cli_output.load_tensorflow()
+        from metazoo.zoo.report import evaluate_preset
+
+        options = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
+        reports = [evaluate_preset(name, **options, deterministic=deterministic) for name in names]
+        if plot is not None:
+            from metazoo.zoo.plots import adaptation_curve
+
+            adaptation_curve(reports, plot)
+    if as_json:
+        cli_output.print_json(reports[0] if len(reports) == 1 else reports)
+        return
+    for report in reports:
+        cli_output.print_report(report)
+
+
+@app.command()
+def adapt(
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="The policy to start from.")],
+    env: Annotated[str | None, typer.Option(metavar="ID", help="A Gymnasium environment.")] = None,
+    env_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument or attribute.")] = None,
+    task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
+    episodes_file: Annotated[Path | None, typer.Option(help="Recorded episodes, .npz; allows one step.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Per step; as trained by default.")] = None,
+    steps: Annotated[int, typer.Option(help="Inner steps, each on fresh episodes.")] = 1,
+    test_episodes: Annotated[int, typer.Option(help="Episodes to measure the return with.")] = 20,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Publish under OUT.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Adapt a policy to an environment, to a task of its family, or on recorded episodes; publish it with --out.
+
+    \b
+    metazoo adapt maml_cartpole --env CartPole-v1 --env-arg length=0.8 --env-arg force_mag=-9 --out adapted
+    metazoo adapt maml_cartpole_goal --task target=1.2 --steps 3 --json
+    metazoo adapt maml_cartpole --episodes-file episodes.npz --out adapted
+    """
+    if (env is not None) + bool(task) + (episodes_file is not None) != 1:
+        raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
+    if env_arg and env is None:
+        raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
+    env_arguments, parameters = _pairs(env_arg, "--env-arg"), _pairs(task, "--task")
+    with cli_output.stdout_is_for_json(as_json):
+        cli_output.load_tensorflow()
+        import metazoo
+        from metazoo import gym_make
+        from metazoo.collect import load_episodes
+
+        policy = metazoo.load(name)
+        if episodes_file is not None:
+            target, label = load_episodes(episodes_file, policy.metadata), episodes_file.stem
+        elif env is not None:
+            target, label = gym_make.make(env, env_arguments), env.rpartition("/")[2]
+        else:
+            target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
+        adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed)
+        result: dict[str, Any] = {"name": policy.name, "version": policy.version, "steps": steps}
+        if episodes_file is None:
+            for key, one in (("before", policy), ("after", adapted)):
+                result[key] = cli_output.mean_and_interval(one.evaluate(target, episodes=test_episodes, seed=seed + 1))
+        result["published"] = None if out is None else str(adapted.publish(out, task=_task_name(label)))
+    cli_output.print_json(result) if as_json else cli_output.print_adapted(result)
+
+
+@app.command()
+def serve(
+    models: Models = None,
+    adapted: Annotated[Path, typer.Option(help="Where adapted policies are published.")] = Path("adapted"),
+    model_config_file: Annotated[Path | None, typer.Option(help="TF Serving's list of models, served too.")] = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 for every interface.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8500,
+) -> None:
+    """Serve models over TF Serving's REST and gRPC APIs, and adapt them. Ctrl-C ends it.
+
+    \b
+    metazoo serve
+    metazoo serve --models my-models --adapted my-adapted --rest-port 0 --grpc-port 0
+    """
+    cli_output.load_tensorflow()
+    from serving.server import Server
+
+    directory = models or savedmodels_directory()
+    with Server(directory, adapted, host, rest_port, grpc_port, model_config_file=model_config_file) as server:
+        print(f"REST  {server.url}\ngRPC  {server.grpc_target}", flush=True)
+        for served in server.adapter.list()["policies"]:
+            print(f"      {served['name']}, version {served['version']}")
+        print(
+            f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_output.curl_example(server)}Ctrl-C ends it.", flush=True
+        )
+        server.wait()
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(metavar="[WHAT]", help="learners, families, serving, or all of them.")] = "all",
+    as_json: Json = False,
+) -> None:
+    """Measure speed on one processor core.
+
+    \b
+    metazoo bench learners --json
+    metazoo bench serving
+    """
+    with cli_output.stdout_is_for_json(as_json):
+        cli_output.load_tensorflow()
+        from metazoo import bench as benchmarks
+
+        rows = benchmarks.run(what)
+    cli_output.print_json(rows) if as_json else cli_output.print_bench(rows)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="For the adapted policies and the picture.")] = Path("demo"),
+    models: Models = None,
+) -> None:
+    """Adapt a pretrained policy to CartPoles it has never seen, through a server, in one minute.
+
+    \b
+    metazoo demo
+    """
+    cli_output.load_tensorflow()
+    from metazoo import demo as main_job
+
+    report = main_job.run(models or savedmodels_directory(), out)
+    main_job.draw(report, out / "positions.png")
+    main_job.show(report, out / "positions.png")
+    if not report.improved:
+        raise typer.Exit(FAILED)
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
@@ -170,15 +340,9 @@ def _integers(text: str, option: str) -> list[int]:
         ) from None
 
 
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False))
-
-
-@contextlib.contextmanager
-def _stdout_is_for_json(as_json: bool) -> Iterator[None]:
-    """Whatever the work prints goes to standard error, so that standard output is one document."""
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        yield
+def _task_name(label: str) -> str:
+    """The label as part of a model's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "task"
 
 
 if __name__ == "__main__":

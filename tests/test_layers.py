@@ -17,13 +17,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "random", "signatures"),
     ("store", "gym_spaces"),
     ("zoo.hub", "tasks", "policies", "episodes"),
-    ("collect",),
+    ("collect", "gym_make", "gym_demo"),
     ("returns", "losses", "rollouts"),
     ("algorithms",),
     ("evaluation",),
     ("pretrained",),
     ("zoo", "tf_agents"),
-    ("bench", "demo"),
+    ("bench", "demo", "cli_output"),
     ("cli",),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

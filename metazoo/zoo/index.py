@@ -46,6 +46,33 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def find(name_or_dir: str, directory: Path) -> Path:
+    """The version directory of a policy: the newest under ``directory/name``, or a directory given as a path.
+
+    Raises:
+        ValueError: there is none; the message lists the names in ``directory``.
+    """
+    for candidate in (directory / name_or_dir, Path(name_or_dir)):
+        if store.read_metadata(candidate) is not None:
+            return candidate
+        if candidate.is_dir() and (found := store.versions(candidate)):
+            return found[max(found)]
+    known = ", ".join(row["name"] for row in entries(directory)) or "none"
+    raise ValueError(f"there is no policy {name_or_dir!r}: give a directory or a name ({known}).")
+
+
+def card(version: Path) -> str:
+    """The model card that stands beside a version directory.
+
+    Raises:
+        FileNotFoundError: it has none.
+    """
+    path = version.parent / "README.md"
+    if not path.is_file():
+        raise FileNotFoundError(f"{version} has no model card {path}; --json shows its metadata.")
+    return path.read_text(encoding="utf-8")
+
+
 def _entry(name: str, version: int, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = metadata.get("evaluation") or {}
     curve = evaluation.get("curve") or [{}]

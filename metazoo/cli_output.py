@@ -1,0 +1,92 @@
+"""How the command line prints: JSON documents, and reports as text."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output. Raises ValueError for NaN and infinity, which JSON has not."""
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+@contextlib.contextmanager
+def stdout_is_for_json(as_json: bool) -> Iterator[None]:
+    """Whatever the work prints goes to standard error, so that standard output is one document."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def mean_and_interval(returns: Any) -> dict[str, Any]:
+    """Mean of ``returns [episodes]`` and its 95 % interval (Student's t)."""
+    import numpy as np
+    from scipy import stats
+
+    mean, count = float(np.mean(returns)), len(returns)
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(returns, ddof=1) / count**0.5) if count > 1 else 0.0
+    return {"mean": mean, "ci95": [mean - half, mean + half], "episodes": count}
+
+
+def print_adapted(result: Mapping[str, Any]) -> None:
+    """What ``metazoo adapt`` did."""
+    for key in ("before", "after"):
+        if key in result:
+            low, high = result[key]["ci95"]
+            mean, count = result[key]["mean"], result[key]["episodes"]
+            print(f"{key:6}  return {mean:7.1f}  [{low:.1f}, {high:.1f}]  {count} episodes")
+    print(f"published {result['published']}" if result["published"] else "not published: --out DIR does that")
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """What ``metazoo evaluate`` found: the curve over steps, then the baselines."""
+    print(f"{report['name']}: {report['metric']} on {report['tasks']} {report['split']} tasks, seed {report['seed']}")
+    lines = [(f"after {point['steps']} steps, {point['episodes']} episodes", point) for point in report["curve"]]
+    for label, one in [*lines, *report["baselines"].items()]:
+        low, high = one["ci95"]
+        print(f"  {label:28} {one['mean']:8.2f}  [{low:.2f}, {high:.2f}]")
+
+
+def print_bench(rows: list[dict[str, Any]]) -> None:
+    """One line for each measurement."""
+    for row in rows:
+        figures = [f"{row[key]:>12,.0f} {unit}" for key, unit in RATES.items() if key in row]
+        figures += [f"{row[key]:8.3f} ms {key[:3]}" for key in ("p50_ms", "p99_ms") if key in row]
+        print(f"{row['what']:24} {'  '.join(figures)}   {row['config']}")
+
+
+def curl_example(server: Any) -> str:
+    """A shell command that asks a ``serving.server.Server`` for an action, if one of its policies answers ``act``."""
+    for servable in server.manager.live():
+        space = (servable.metadata or {}).get("observation_space", {})
+        if servable.metadata and not servable.metadata["memory"]["online"] and space.get("type") == "Box":
+            import numpy as np
+
+            body = {"signature_name": "act", "inputs": {"observations": np.zeros([1, *space["shape"]]).tolist()}}
+            return f"      curl {server.url}/v1/models/{servable.name}:predict -d '{json.dumps(body)}'\n"
+    return ""
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the lines about CPUs and GPUs that its C++ writes whatever the log level is.
+
+    They are shown if TF_CPP_MIN_LOG_LEVEL is 0.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0" or "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+RATES = {"env_steps_per_s": "env steps/s", "requests_per_s": "requests/s"}
