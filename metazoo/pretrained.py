@@ -1,0 +1,214 @@
+"""What ``metazoo.load`` returns: a policy that acts, adapts, and can be published for serving.
+
+Everything runs through the SavedModel's own signatures, the same ones that TF Serving calls; no learner is rebuilt.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+
+from metazoo import collect as collecting
+from metazoo import savedmodels_directory, signatures, store
+from metazoo.evaluation import Agent
+from metazoo.tasks.family import TaskFamily
+from metazoo.types import Episodes, StepInputs, StepOutputs
+from metazoo.zoo.index import find
+
+
+def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretrained":
+    """The policy of that name, or in that directory (a version directory, or one that holds versions).
+
+    Raises:
+        ValueError: there is no such policy, or no such version of it.
+        store.CorruptedError: a file does not match its checksum.
+    """
+    directory = find(os.fspath(name), savedmodels_directory())
+    if version is not None:
+        found = store.versions(directory.parent)
+        if version not in found:
+            raise ValueError(f"{directory.parent.name} has no version {version}; it has {sorted(found)}.")
+        directory = found[version]
+    store.verify(directory)
+    metadata = store.read_metadata(directory)
+    if metadata is None:
+        raise ValueError(f"{directory} is a SavedModel, but not a metazoo policy: it has no {signatures.METADATA_FILE}.")
+    return Pretrained(directory, metadata, tf.saved_model.load(str(directory)))
+
+
+@final
+class Pretrained:
+    """A loaded policy and its memory ``[S]``; adapting returns another one with the same graph."""
+
+    def __init__(self, directory: Path, metadata: Mapping[str, Any], model: Any, memory: np.ndarray | None = None):
+        self.directory = Path(directory)
+        self.metadata = dict(metadata)
+        self._model = model
+        self.memory = self._run(signatures.INITIAL_MEMORY, rows=[0])["memory"][0] if memory is None else memory
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def version(self) -> int:
+        return int(self.directory.name) if self.directory.name.isdigit() else 0
+
+    def act(self, observations: Any, deterministic: bool = True, seed: int = 0) -> np.ndarray:
+        """Actions for one observation or a batch ``[B, ...]``: the mode, or a sample; not clipped.
+
+        Raises:
+            ValueError: the policy is recurrent: its memory changes at every step, so use ``step``.
+        """
+        if self.metadata["memory"]["online"]:
+            raise ValueError(f"{self.name} remembers its steps; use step, which returns the next memory.")
+        shape, dtype = collecting.observation_spec(self._space("observation_space"))
+        observations = np.asarray(observations, dtype)
+        rows = observations.reshape(-1, *shape)
+        previous_shape, previous_dtype = collecting.action_spec(self._space("action_space"))
+        answer = self.step(
+            observations=rows,
+            previous_actions=np.zeros((len(rows), *previous_shape), previous_dtype),
+            previous_rewards=np.zeros(len(rows), np.float32),
+            previous_done=np.zeros(len(rows), bool),
+            memory=np.broadcast_to(self.memory, (len(rows), self.memory.size)),
+            seed=np.arange(seed, seed + len(rows), dtype=np.int32),
+            deterministic=np.full(len(rows), deterministic),
+        )
+        actions = answer["actions"]
+        return actions[0] if observations.ndim == len(shape) else actions
+
+    def step(self, **inputs: Any) -> dict[str, np.ndarray]:
+        """The signature ``step`` on arrays of ``B`` rows (DESIGN of the contract: ``metazoo.signatures``)."""
+        return self._run(signatures.STEP, **inputs)
+
+    def adapt(
+        self, env_or_episodes: Any, episodes: int | None = None, steps: int | None = None, seed: int = 0
+    ) -> "Pretrained":
+        """A policy adapted to an environment, or by recorded episodes.
+
+        With a ``gymnasium.Env``, plays ``steps`` rounds of ``episodes`` episodes (by default as many as it was trained
+        for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step.
+
+        Raises:
+            collect.CollectionError: the spaces do not fit, or the environment answers with something unusable.
+            ValueError: ``steps`` below 1, or above 1 with recorded episodes.
+        """
+        trained = self.metadata["adapt"]
+        if isinstance(env_or_episodes, Episodes):
+            if steps not in (None, 1):
+                raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
+            fields = collecting.validate_episodes(env_or_episodes._asdict(), self.metadata)
+            return self._adapted(self._inner_step(self.memory, fields), {"episodes": fields.mask.shape[1], "steps": 1})
+        steps = max(1, trained["steps"]) if steps is None else steps
+        episodes = trained["episodes"] if episodes is None else episodes
+        if steps < 1:
+            raise ValueError(f"steps is {steps}; it must be at least 1.")
+        collecting.check_spaces(env_or_episodes, self.metadata)
+        memory = self.memory
+        for made in range(steps):
+            played = self._collect(env_or_episodes, episodes, seed + made, memory, False)
+            memory = self._inner_step(memory, played.episodes)
+        return self._adapted(memory, {"episodes": episodes, "steps": steps})
+
+    def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
+        """Undiscounted returns ``[episodes]`` on a ``gymnasium.Env``, without adapting.
+
+        Raises:
+            collect.CollectionError: as ``adapt``.
+        """
+        collecting.check_spaces(env, self.metadata)
+        return self._collect(env, episodes, seed, self.memory, deterministic).returns
+
+    def publish(self, directory: str | os.PathLike[str], task: str = "adapted") -> Path:
+        """Writes this policy as the next version of ``<directory>/<name>-<task>``, ready for TF Serving.
+
+        Returns:
+            The version directory.
+        """
+        if not signatures_task(task):
+            raise ValueError(f"task is {task!r}; use up to 64 letters, digits, '.', '_' or '-', not first.")
+        base = Path(directory) / f"{self.metadata.get('adapted', {}).get('from', self.name)}-{task}"
+        adapted = {**self.metadata.get("adapted", {}), "task": task}
+        return store.publish(self.directory, base, self.memory, {"name": base.name, "adapted": adapted})
+
+    def agent(self) -> Agent:
+        """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
+        return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt)
+
+    def _collect(self, env: Any, episodes: int, seed: int, memory: np.ndarray, deterministic: bool) -> Any:
+        return collecting.collect(
+            env,
+            self.step,
+            episodes=episodes,
+            seed=seed,
+            memory=memory,
+            horizon=self.metadata["horizon"],
+            deterministic=deterministic,
+            online=self.metadata["memory"]["online"],
+        )
+
+    def _inner_step(self, memory: np.ndarray, episodes: Episodes) -> np.ndarray:
+        answer = self._run(signatures.ADAPT, memory=memory[None], **episodes._asdict())
+        self._diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")}
+        return answer["memory"][0]
+
+    def _adapted(self, memory: np.ndarray, how: dict[str, int]) -> "Pretrained":
+        adapted = {"from": self.name, "from_version": self.version, **how, "diagnostics": self._diagnostics}
+        return Pretrained(self.directory, {**self.metadata, "adapted": adapted}, self._model, memory)
+
+    def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        function = self._model.signatures[signature]
+        specs = function.structured_input_signature[1]
+        tensors = {name: tf.constant(inputs[name], spec.dtype) for name, spec in specs.items()}
+        return {name: value.numpy() for name, value in function(**tensors).items()}
+
+    def _space(self, name: str) -> Any:
+        return collecting.space_from_metadata(self.metadata[name])
+
+    def _graph_step(self, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any) -> StepOutputs:
+        lead = key.shape
+        rows = lead.num_elements()
+
+        def flat(tensor):
+            return tf.reshape(tensor, [rows, *tensor.shape[2:]])
+
+        answer = self._model.signatures[signatures.STEP](
+            **{f"{name}": flat(value) for name, value in inputs._asdict().items()},
+            memory=flat(tf.broadcast_to(memory, [*lead, memory.shape[-1]])),
+            seed=flat(tf.bitcast(key, tf.int32)),
+            deterministic=flat(tf.broadcast_to(deterministic, lead)),
+        )
+        shaped = {name: tf.reshape(value, [*lead, *value.shape[1:]]) for name, value in answer.items()}
+        after = shaped.pop("memory") if self.metadata["memory"]["online"] else memory
+        return StepOutputs(shaped["actions"], {}, shaped["log_probs"], after)
+
+    def _graph_adapt(self, memory: tf.Tensor, episodes: Episodes) -> tf.Tensor:
+        fields = {}
+        for name, value in episodes._asdict().items():
+            order = [0, 1] if name == "final_observations" else [1, 2, 0]
+            fields[name] = tf.transpose(value, [*order, *range(len(order), value.shape.rank)])
+        return self._model.signatures[signatures.ADAPT](memory=memory[:, 0], **fields)["memory"][:, None]
+
+
+def family_of(metadata: Mapping[str, Any], **changes: Any) -> TaskFamily:
+    """The in-graph family a policy was trained on, with changed arguments such as ``horizon``.
+
+    Raises:
+        ValueError: this installation does not know the family.
+    """
+    from metazoo.tasks.registry import FAMILIES
+
+    if metadata["family"] not in FAMILIES:
+        raise ValueError(f"the family {metadata['family']!r} is not known here; the known ones: {', '.join(FAMILIES)}.")
+    return FAMILIES[metadata["family"]](**{**metadata.get("family_args", {}), **changes})
+
+
+def signatures_task(task: str) -> bool:
+    """Whether ``task`` may be part of a model's name."""
+    import re
+
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", task) is not None
