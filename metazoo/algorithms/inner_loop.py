@@ -26,11 +26,24 @@ class Samples(NamedTuple):
     mask: tf.Tensor
 
 
-def samples(episodes: Episodes, gamma: float, lam: float) -> Samples:
-    """Flattens time-major episodes task by task, with advantages normalised over each task's valid steps."""
-    advantages = returns.normalise(returns.advantages(episodes, gamma, lam), episodes.mask, [0, 2])
+def samples(episodes: Episodes, gamma: float, lam: float, normalised: bool = True) -> Samples:
+    """Flattens time-major episodes task by task, with advantages normalised over each task's valid steps or raw."""
+    advantages = returns.advantages(episodes, gamma, lam)
+    if normalised:
+        advantages = returns.normalise(advantages, episodes.mask, [0, 2])
     fields = (episodes.observations, episodes.actions, advantages, episodes.mask)
     return Samples(*(_by_task(field) for field in fields))
+
+
+def rescale(rounds: list[Samples]) -> list[Samples]:
+    """Raw advantages divided by their root mean square over all rounds and tasks.
+
+    Unlike normalising each task's, this keeps what one round or task can still gain in proportion to the others.
+    """
+    square = sum(tf.reduce_sum(batch.advantages**2) for batch in rounds)
+    count = sum(tf.reduce_sum(tf.cast(batch.mask, square.dtype)) for batch in rounds)
+    scale = tf.sqrt(square / tf.maximum(count, 1.0)) + 1e-6
+    return [batch._replace(advantages=batch.advantages / scale) for batch in rounds]
 
 
 def surrogate(policy: Policy, weights: tf.Tensor, batch: Samples, kind: str) -> tuple[tf.Tensor, Parameters]:

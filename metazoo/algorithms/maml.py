@@ -45,6 +45,9 @@ class MAMLConfig(Config):
     inner_lambda: float = setting(1.0, (0.0, 1.0), "GAE λ of the inner advantages")
     gamma: float = setting(0.99, (0.0, 1.0), "discount of the outer advantages")
     lambda_: float = setting(0.97, (0.0, 1.0), "GAE λ of the outer advantages")
+    advantages: str = setting(
+        "task", ("task", "update"), "outer advantages are scaled per task and round, or alike for all"
+    )
     every_step: int = setting(1, (0, 1), "1: the outer loss counts every round after the first; 0: only the last")
     clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the meta-gradient; 0 leaves it alone")
     entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss")
@@ -143,8 +146,12 @@ class MAML(Learner):
     def batches(self, rounds: list[Episodes]) -> list[tuple[Samples, Samples]]:
         """Each round's samples ``[M, N, ...]`` as the inner and as the outer loss take them."""
         config = self.config
-        outer = [inner_loop.samples(episodes, config.gamma, config.lambda_) for episodes in rounds]
-        return [(self._inner_samples(episodes), samples) for episodes, samples in zip(rounds, outer, strict=True)]
+        by_task = config.advantages == "task"
+        outer = [inner_loop.samples(episodes, config.gamma, config.lambda_, by_task) for episodes in rounds]
+        if not by_task:
+            first = self._counted(len(rounds)).start
+            outer[first:] = inner_loop.rescale(outer[first:])
+        return [(self._inner_samples(episodes), batch) for episodes, batch in zip(rounds, outer, strict=True)]
 
     def meta_loss(self, weights: Tensors, batches: list[tuple[Samples, Samples]]) -> tf.Tensor:
         """One task's part of the meta-objective, a scalar, from its samples ``[N, ...]`` of every round.
@@ -153,7 +160,7 @@ class MAML(Learner):
         """
         config = self.config
         memory = self.initial_memory(weights)
-        counted = range(min(1, config.inner_steps) if config.every_step else config.inner_steps, len(batches))
+        counted = self._counted(len(batches))
         total = tf.zeros([], memory.dtype)
         for made, (inner, outer) in enumerate(batches):
             if made in counted:
@@ -161,6 +168,10 @@ class MAML(Learner):
             if made < config.inner_steps:
                 memory, _, _ = self._inner_step(weights, memory, inner)
         return total
+
+    def _counted(self, rounds: int) -> range:
+        """The rounds whose return the outer loss counts."""
+        return range(min(1, self.config.inner_steps) if self.config.every_step else self.config.inner_steps, rounds)
 
     def _inner_samples(self, episodes: Episodes) -> Samples:
         return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda)
