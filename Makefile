@@ -45,8 +45,8 @@ format: $(INSTALLED) ## rewrite the sources as `check` wants them
 bench: $(INSTALLED) ## speed of the families, the learners and the server
 	$(BIN)/metazoo bench
 
-zoo: $(INSTALLED) ## retrain every pretrained policy
-	$(BIN)/metazoo train --all --out savedmodels
+zoo: $(INSTALLED) ## retrain every pretrained policy, into runs/savedmodels
+	$(BIN)/metazoo train --all --resume --export runs/savedmodels
 
 clean: ## remove .venv and caches
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

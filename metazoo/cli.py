@@ -5,15 +5,15 @@ document and nothing else; logs and progress go to standard error.
 """
 
 import os
-import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, cli_output, savedmodels_directory
-from metazoo.zoo.presets import PRESETS, Preset
+from metazoo import __version__, cli_support, savedmodels_directory
+from metazoo.zoo.presets import PRESETS
 
 app = typer.Typer(
     name="metazoo",
@@ -29,6 +29,8 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_REQUEST: Final = 2
 INTERRUPTED: Final = 130
+TEST_SEED: Final = 10_000
+"""Added to --seed for the episodes that measure a return, which are others than those adapted with."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
@@ -93,7 +95,7 @@ def list_command(models: Models = None, as_json: Json = False) -> None:
 
     rows = index.entries(models or savedmodels_directory())
     if as_json:
-        cli_output.print_json(rows)
+        cli_support.print_json(rows)
     else:
         print(index.table(rows))
 
@@ -113,7 +115,7 @@ def card(
 
     version = index.find(name, savedmodels_directory())
     if as_json:
-        cli_output.print_json(store.read_metadata(version))
+        cli_support.print_json(store.read_metadata(version))
     else:
         print(index.card(version))
 
@@ -139,13 +141,13 @@ def train(
     metazoo train maml_navigation --seeds 0,1,2
     metazoo train --all --export models
     """
-    chosen = _presets(names or [], all_presets)
-    overrides = _pairs(settings, "--set")
+    chosen = cli_support.presets(names or [], all_presets)
+    overrides = cli_support.pairs(settings, "--set")
     if seeds is not None and (seed is not None or export is not None):
         raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
-    runs = [(out, seed)] if seeds is None else [(out / f"seed-{n}", n) for n in _integers(seeds, "--seeds")]
+    runs = [(out, seed)] if seeds is None else [(out / f"seed-{n}", n) for n in cli_support.integers(seeds, "--seeds")]
 
-    cli_output.load_tensorflow()
+    cli_support.load_tensorflow()
     from metazoo.zoo.train import train as run
 
     for preset in chosen:
@@ -175,8 +177,8 @@ def evaluate(
     metazoo evaluate maml_cartpole_goal --steps 5 --plot curve.png
     metazoo evaluate runs/maml_navigation/savedmodels/maml_navigation --split ood --json
     """
-    with cli_output.stdout_is_for_json(as_json):
-        cli_output.load_tensorflow()
+    with cli_support.stdout_is_for_json(as_json):
+        cli_support.load_tensorflow()
         from metazoo.zoo.report import evaluate_preset
 
         options = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
@@ -186,10 +188,10 @@ def evaluate(
 
             adaptation_curve(reports, plot)
     if as_json:
-        cli_output.print_json(reports[0] if len(reports) == 1 else reports)
+        cli_support.print_json(reports[0] if len(reports) == 1 else reports)
         return
     for report in reports:
-        cli_output.print_report(report)
+        cli_support.print_report(report)
 
 
 @app.command()
@@ -200,7 +202,7 @@ def adapt(
     task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
     episodes_file: Annotated[Path | None, typer.Option(help="Recorded episodes, .npz; allows one step.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Per step; as trained by default.")] = None,
-    steps: Annotated[int, typer.Option(help="Inner steps, each on fresh episodes.")] = 1,
+    steps: Annotated[int | None, typer.Option(help="Each on fresh episodes; as trained by default.")] = None,
     test_episodes: Annotated[int, typer.Option(help="Episodes to measure the return with.")] = 20,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Publish under OUT.")] = None,
@@ -217,9 +219,9 @@ def adapt(
         raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
     if env_arg and env is None:
         raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
-    env_arguments, parameters = _pairs(env_arg, "--env-arg"), _pairs(task, "--task")
-    with cli_output.stdout_is_for_json(as_json):
-        cli_output.load_tensorflow()
+    env_arguments, parameters = cli_support.pairs(env_arg, "--env-arg"), cli_support.pairs(task, "--task")
+    with cli_support.stdout_is_for_json(as_json):
+        cli_support.load_tensorflow()
         import metazoo
         from metazoo import gym_make
         from metazoo.collect import load_episodes
@@ -232,12 +234,14 @@ def adapt(
         else:
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
         adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed)
-        result: dict[str, Any] = {"name": policy.name, "version": policy.version, "steps": steps}
+        made = adapted.metadata["adapted"]
+        result: dict[str, Any] = {"name": policy.name, "version": policy.version, **made}
         if episodes_file is None:
             for key, one in (("before", policy), ("after", adapted)):
-                result[key] = cli_output.mean_and_interval(one.evaluate(target, episodes=test_episodes, seed=seed + 1))
-        result["published"] = None if out is None else str(adapted.publish(out, task=_task_name(label)))
-    cli_output.print_json(result) if as_json else cli_output.print_adapted(result)
+                returns = one.evaluate(target, episodes=test_episodes, seed=TEST_SEED + seed)
+                result[key] = cli_support.mean_and_interval(returns)
+        result["published"] = None if out is None else str(adapted.publish(out, task=cli_support.task_name(label)))
+    cli_support.print_json(result) if as_json else cli_support.print_adapted(result)
 
 
 @app.command()
@@ -255,7 +259,7 @@ def serve(
     metazoo serve
     metazoo serve --models my-models --adapted my-adapted --rest-port 0 --grpc-port 0
     """
-    cli_output.load_tensorflow()
+    cli_support.load_tensorflow()
     from serving.server import Server
 
     directory = models or savedmodels_directory()
@@ -264,7 +268,7 @@ def serve(
         for served in server.adapter.list()["policies"]:
             print(f"      {served['name']}, version {served['version']}")
         print(
-            f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_output.curl_example(server)}Ctrl-C ends it.", flush=True
+            f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True
         )
         server.wait()
 
@@ -280,12 +284,12 @@ def bench(
     metazoo bench learners --json
     metazoo bench serving
     """
-    with cli_output.stdout_is_for_json(as_json):
-        cli_output.load_tensorflow()
+    with cli_support.stdout_is_for_json(as_json):
+        cli_support.load_tensorflow()
         from metazoo import bench as benchmarks
 
         rows = benchmarks.run(what)
-    cli_output.print_json(rows) if as_json else cli_output.print_bench(rows)
+    cli_support.print_json(rows) if as_json else cli_support.print_bench(rows)
 
 
 @app.command()
@@ -298,51 +302,15 @@ def demo(
     \b
     metazoo demo
     """
-    cli_output.load_tensorflow()
+    cli_support.load_tensorflow()
     from metazoo import demo as main_job
 
+    start = time.perf_counter()
     report = main_job.run(models or savedmodels_directory(), out)
     main_job.draw(report, out / "positions.png")
-    main_job.show(report, out / "positions.png")
+    main_job.show(report, out / "positions.png", time.perf_counter() - start)
     if not report.improved:
         raise typer.Exit(FAILED)
-
-
-# --- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _presets(names: list[str], every: bool) -> list[Preset]:
-    if every == bool(names):
-        raise ValueError(f"name the presets to train, or give --all alone; there are {', '.join(PRESETS)}.")
-    for name in names:
-        if name not in PRESETS:
-            raise ValueError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}.")
-    return list(PRESETS.values()) if every else [PRESETS[name] for name in names]
-
-
-def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
-    """``key=value`` arguments by key."""
-    pairs = {}
-    for item in given or []:
-        key, equals, value = item.partition("=")
-        if not (key and equals and value):
-            raise ValueError(f"{option} is {item!r}; it must be KEY=VALUE.")
-        pairs[key] = value
-    return pairs
-
-
-def _integers(text: str, option: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"{option} is {text!r}; it must be integers with commas between them, such as 0,1,2."
-        ) from None
-
-
-def _task_name(label: str) -> str:
-    """The label as part of a model's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "task"
 
 
 if __name__ == "__main__":

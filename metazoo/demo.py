@@ -171,6 +171,40 @@ def latencies(report: Report) -> dict[str, float]:
     return {**medians, "request_ms": whole * 1e3}
 
 
+def show(report: Report, picture: Path, seconds: float) -> None:
+    """Print the report."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(
+        title=f"Mean return of {TEST_EPISODES} episodes a task; {gym_demo.HORIZON} is perfect", title_justify="left"
+    )
+    table.add_column("task")
+    for name in ("target (m)", "before", "after, REST", "after, gRPC"):
+        table.add_column(name, justify="right")
+    for name, task in report.tasks.items():
+        means = [f"{returns(played).mean():.1f}" for played in (task.before, task.over_rest, task.over_grpc)]
+        table.add_row(name, f"{task.target:+.2f}", *means)
+    estimates = report.before, report.over_rest, report.over_grpc
+    table.add_row("all", "", *(f"{one.mean:.1f}" for one in estimates), style="bold")
+    table.add_row("95 % interval", "", *(f"[{one.low:.1f}, {one.high:.1f}]" for one in estimates))
+    console.print(table)
+    best, gain = report.best_fixed, report.improvement
+    console.print(
+        f"\nThe best fixed position earns {best:.1f} on these targets: a policy that cannot tell them apart earns no more."
+    )
+    console.print(f"Adaptation improved the return by {gain.mean:.1f} [{gain.low:.1f}, {gain.high:.1f}] (paired).")
+    ms = latencies(report)
+    console.print(
+        f"Latency of one adaptation, median: {ms['adapt_ms']:.1f} ms the inner step, {ms['publish_ms']:.1f} ms "
+        f"publishing, {ms['load_ms']:.1f} ms loading, {ms['request_ms']:.1f} ms the whole request."
+    )
+    console.print(f"Cart positions before and after: {picture}")
+    verdict = "[green]Adaptation improved the return[/]" if report.improved else "[red]No certain improvement[/]"
+    console.print(f"{verdict}; {seconds:.0f} s in all.")
+
+
 def draw(report: Report, file: Path) -> None:
     """A picture of the cart's positions over time, before and after adapting, one panel for each task."""
     from matplotlib.figure import Figure

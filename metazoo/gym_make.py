@@ -11,6 +11,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from metazoo.gym_spaces import CollectionError, env_name
 from metazoo.tasks.gym_view import FamilyEnv
+from metazoo.tasks.registry import FAMILIES
 
 
 def make(env_id: str, arguments: Mapping[str, str]) -> gym.Env:
@@ -41,10 +42,12 @@ def make_task(metadata: Mapping[str, Any], parameters: Mapping[str, str]) -> gym
     """The policy's own family with these task parameters; those left out are nominal, or sampled where none are.
 
     Raises:
-        ValueError: an unknown parameter, or a value of the wrong shape.
+        ValueError: a family that is not registered, an unknown parameter, or a value of the wrong shape.
     """
     task = {name: _parse(text) for name, text in parameters.items()}
-    return FamilyEnv(metadata["family"], task, max_episode_steps=metadata["horizon"])
+    name, arguments = metadata["family"], metadata.get("family_args", {})
+    family = FAMILIES[name](**arguments) if arguments and name in FAMILIES else name
+    return FamilyEnv(family, task, max_episode_steps=metadata["horizon"])
 
 
 def _import_module_of(env_id: str) -> None:

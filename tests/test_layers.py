@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "random", "signatures"),
     ("store", "gym_spaces"),
-    ("zoo.hub", "tasks", "policies", "episodes"),
+    ("zoo.hub", "zoo.index", "tasks", "policies", "episodes"),
     ("collect", "gym_make", "gym_demo"),
     ("returns", "losses", "rollouts"),
     ("algorithms",),
     ("evaluation",),
     ("pretrained",),
     ("zoo", "tf_agents"),
-    ("bench", "demo", "cli_output"),
+    ("bench", "demo", "cli_support"),
     ("cli",),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

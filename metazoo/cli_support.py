@@ -1,11 +1,50 @@
-"""How the command line prints: JSON documents, and reports as text."""
+"""What the commands share: reading arguments, printing JSON documents and reports."""
 
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from metazoo.zoo.presets import PRESETS, Preset
+
+
+def presets(names: list[str], every: bool) -> list[Preset]:
+    """The presets of these names, or every one. Raises ValueError for an unknown name, or if neither is asked for."""
+    if every == bool(names):
+        raise ValueError(f"name the presets to train, or give --all alone; there are {', '.join(PRESETS)}.")
+    for name in names:
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}.")
+    return list(PRESETS.values()) if every else [PRESETS[name] for name in names]
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """``key=value`` arguments by key. Raises ValueError for what is not that."""
+    pairs = {}
+    for item in given or []:
+        key, equals, value = item.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"{option} is {item!r}; it must be KEY=VALUE.")
+        pairs[key] = value
+    return pairs
+
+
+def integers(text: str, option: str) -> list[int]:
+    """Integers with commas between them. Raises ValueError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{option} is {text!r}; it must be integers with commas between them, such as 0,1,2."
+        ) from None
+
+
+def task_name(label: str) -> str:
+    """The label as part of a model's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "task"
 
 
 def print_json(document: Any) -> None:
@@ -32,6 +71,7 @@ def mean_and_interval(returns: Any) -> dict[str, Any]:
 
 def print_adapted(result: Mapping[str, Any]) -> None:
     """What ``metazoo adapt`` did."""
+    print(f"{result['name']}, {result['steps']} steps of {result['episodes']} episodes")
     for key in ("before", "after"):
         if key in result:
             low, high = result[key]["ci95"]
@@ -45,8 +85,9 @@ def print_report(report: Mapping[str, Any]) -> None:
     print(f"{report['name']}: {report['metric']} on {report['tasks']} {report['split']} tasks, seed {report['seed']}")
     lines = [(f"after {point['steps']} steps, {point['episodes']} episodes", point) for point in report["curve"]]
     for label, one in [*lines, *report["baselines"].items()]:
-        low, high = one["ci95"]
-        print(f"  {label:28} {one['mean']:8.2f}  [{low:.2f}, {high:.2f}]")
+        low, high = one.get("ci95", (None, None))
+        interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"
+        print(f"  {label:28} {one['mean']:8.2f}  {interval}")
 
 
 def print_bench(rows: list[dict[str, Any]]) -> None:
