@@ -1,0 +1,111 @@
+"""MAML under ``compile`` and ``fit``: it learns, compiles once, repeats bit for bit, and leaks nothing."""
+
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from metazoo.algorithms.learner import updates
+from metazoo.algorithms.maml import MAML, MAMLConfig
+from metazoo.policies.networks import mlp
+from metazoo.policies.policy import Policy
+from metazoo.tasks.navigation import Navigation
+
+UPDATES = 90
+EARLY = 3
+"""After how many updates the weights are compared with those of a second learner."""
+
+
+def new_learner(seed=0, **settings) -> MAML:
+    family = Navigation(horizon=20)
+    model = mlp(family.observation_space, family.action_space, (16,), initial_scale=0.1)
+    policy = Policy(model, family.observation_space, family.action_space)
+    learner = MAML(policy, family, MAMLConfig(**({"tasks": 10, "episodes": 10} | settings)), seed)
+    learner.compile(keras.optimizers.Adam(1e-2), jit_compile=True)
+    return learner
+
+
+def weights_of(learner):
+    return [variable.numpy() for variable in learner.meta_variables]
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps, for every update, its metrics, how long it took, and whether every weight changed."""
+
+    def on_train_begin(self, logs=None):
+        self.logs, self.seconds, self.early = [], [], None
+        self.weights, self.all_changed = weights_of(self.model), True
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs.append(dict(logs))
+        self.seconds.append(time.perf_counter() - self.start)
+        before, self.weights = self.weights, weights_of(self.model)
+        self.all_changed &= all(np.any(old != new) for old, new in zip(before, self.weights, strict=True))
+        if batch == EARLY - 1:
+            self.early = self.weights
+
+
+def fit(learner, start, stop, *callbacks):
+    return learner.fit(updates(start, stop), shuffle=False, verbose=0, callbacks=callbacks)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A learner after ``UPDATES`` updates, and what was recorded meanwhile."""
+    learner, recorder = new_learner(), Recorder()
+    fit(learner, 0, UPDATES, recorder)
+    return learner, recorder
+
+
+def test_metrics_are_finite_and_named_after_the_rounds(trained):
+    for logs in trained[1].logs:
+        assert set(logs) == {"loss", "gradient_norm", "return_0", "return_1"}
+        assert np.all(np.isfinite(list(logs.values())))
+
+
+def test_it_learns_to_adapt(trained):
+    """Before training, an inner step gains next to nothing; afterwards it is worth more than 1 of a return of −8."""
+    gains = [logs["return_1"] - logs["return_0"] for logs in trained[1].logs]
+    assert np.mean(gains[-30:]) > 1.0 > np.mean(gains[:5]) + 0.5
+
+
+def test_updates_do_not_compile_again_when_weights_and_step_sizes_change(trained):
+    recorder = trained[1]
+    assert recorder.all_changed
+    assert max(recorder.seconds[1:]) < 0.2 * recorder.seconds[0]
+    assert np.median(recorder.seconds[1:]) < 0.02 * recorder.seconds[0]
+
+
+def test_the_same_seed_gives_the_same_bits(trained):
+    again = new_learner()
+    fit(again, 0, EARLY)
+    assert all(np.array_equal(one, two) for one, two in zip(trained[1].early, weights_of(again), strict=True))
+
+
+def test_memory_does_not_grow_over_a_thousand_updates(trained):
+    def resident_bytes():
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system has no /proc")
+    learner = trained[0]
+    fit(learner, UPDATES, UPDATES + 100)
+    before = resident_bytes()
+    fit(learner, UPDATES + 100, UPDATES + 1100)
+    assert resident_bytes() - before < 8e6
+
+
+def test_without_inner_steps_it_trains_one_policy_for_all_tasks():
+    learner = new_learner(inner_steps=0)
+    before = weights_of(learner)
+    history = fit(learner, 0, 2).history
+    assert set(history) == {"loss", "gradient_norm", "return_0"} and np.all(np.isfinite(list(history.values())))
+    network = len(learner.policy.shapes)
+    assert all(np.any(old != new) for old, new in zip(before[:network], weights_of(learner)[:network], strict=True))
+    assert learner.env_steps_per_update == 10 * 10 * 20
