@@ -49,6 +49,7 @@ class MAMLConfig(Config):
         "task", ("task", "update"), "outer advantages are scaled per task and round, or alike for all"
     )
     every_step: int = setting(1, (0, 1), "1: the outer loss counts every round after the first; 0: only the last")
+    step_weight: float = setting(1.0, (0.01, 100.0), "a round's weight in the outer loss, relative to the one before")
     clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the meta-gradient; 0 leaves it alone")
     entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss")
 
@@ -161,10 +162,12 @@ class MAML(Learner):
         config = self.config
         memory = self.initial_memory(weights)
         counted = self._counted(len(batches))
+        shares = {made: config.step_weight ** (made - counted.start) for made in counted}
         total = tf.zeros([], memory.dtype)
         for made, (inner, outer) in enumerate(batches):
             if made in counted:
-                total += inner_loop.policy_gradient(self.policy, memory[:-1], outer, config.entropy) / len(counted)
+                loss = inner_loop.policy_gradient(self.policy, memory[:-1], outer, config.entropy)
+                total += loss * (shares[made] / sum(shares.values()))
             if made < config.inner_steps:
                 memory, _, _ = self._inner_step(weights, memory, inner)
         return total
