@@ -34,8 +34,12 @@ class Config:
             if isinstance(allowed[0], str):
                 if value not in allowed:
                     raise ValueError(f"{item.name} is {value!r}; choose one of {', '.join(allowed)}.")
-            elif isinstance(value, bool) or not isinstance(value, int | float) or not allowed[0] <= value <= allowed[1]:
-                raise ValueError(f"{item.name} is {value!r}; it must lie in [{allowed[0]}, {allowed[1]}].")
+                continue
+            whole = isinstance(item.default, int)
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            if not number or not allowed[0] <= value <= allowed[1]:
+                must = "be a whole number" if whole else "lie"
+                raise ValueError(f"{item.name} is {value!r}; it must {must} in [{allowed[0]}, {allowed[1]}].")
 
 
 class Learner(keras.Model, ABC):
@@ -97,7 +101,7 @@ class Learner(keras.Model, ABC):
 
     @abstractmethod
     def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """One inner step on time-major episodes ``[T, M, E]``: new memory ``[M, E', S]`` and ``loss``, ``kl`` ``[M]``."""
+        """One inner step on time-major episodes ``[T, M, E]``: memory ``[M, E', S]`` after it; ``loss``, ``kl`` ``[M]``."""
 
     @abstractmethod
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:

@@ -1,0 +1,188 @@
+"""Returns, the linear baseline and advantages against hand-worked numbers and plain numpy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo import returns
+from metazoo.types import Episodes
+
+
+def column(*values):
+    """One task, one episode: ``[T, 1, 1]``."""
+    return np.array(values, np.float32)[:, None, None]
+
+
+def random_episodes(horizon=7, tasks=3, episodes=5, size=2, seed=0):
+    """Episodes of random lengths, a third of them terminated, a third truncated early, the rest full."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(3, size=(tasks, episodes))
+    lengths = np.where(kind == 2, horizon, rng.integers(1, horizon, size=(tasks, episodes)))
+    steps = np.arange(horizon)[:, None, None]
+    mask = (steps < lengths).astype(np.float32)
+    last = steps == lengths - 1
+    return Episodes(
+        rng.standard_normal((horizon, tasks, episodes, size)).astype(np.float32),
+        rng.standard_normal((tasks, episodes, size)).astype(np.float32),
+        np.zeros((horizon, tasks, episodes), np.int32),
+        rng.standard_normal((horizon, tasks, episodes)).astype(np.float32) * mask,
+        last & (kind == 0),
+        last & (kind != 0),
+        mask,
+    )
+
+
+def numpy_features(observation, step):
+    clipped = np.clip(observation, -10, 10)
+    tau = step / 100
+    return np.concatenate([clipped, clipped**2, [tau, tau**2, tau**3, 1.0]])
+
+
+def numpy_baseline(episodes, targets, task, ridge):
+    """Weights of the ridge regression of one task, by least squares on its valid steps."""
+    rows, values = [], []
+    for t, e in zip(*np.nonzero(episodes.mask[:, task]), strict=True):
+        rows.append(numpy_features(episodes.observations[t, task, e].astype(np.float64), t))
+        values.append(targets[t, task, e])
+    size = len(rows[0])
+    penalty = np.sqrt(ridge * len(rows) + 1e-6) * np.eye(size)
+    return np.linalg.lstsq(np.vstack([rows, penalty]), np.concatenate([values, np.zeros(size)]), rcond=None)[0]
+
+
+def test_scan_back_runs_from_the_end():
+    out = returns.scan_back(tf.constant(8.0), tf.constant([0.5, 0.5, 2.0]), tf.constant([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(out, [1 + 0.5 * 11.5, 2 + 0.5 * 19, 3 + 2 * 8])
+
+
+def test_discounted_returns_by_hand():
+    out = returns.discounted(tf.constant(column(1, 2, 4)), tf.constant(column(1, 1, 1)), 0.5)
+    np.testing.assert_allclose(out, column(1 + 1 + 1, 2 + 2, 4))
+    out = returns.discounted(tf.constant(column(1, 2, 4)), tf.constant(column(1, 1, 0)), 0.5)
+    np.testing.assert_allclose(out, column(2, 2, 0))
+
+
+def test_episode_returns_ignore_padding():
+    episodes = random_episodes()
+    padded = episodes._replace(rewards=episodes.rewards + 5.0 * (1 - episodes.mask))
+    np.testing.assert_allclose(returns.episode_returns(padded), episodes.rewards.sum(0), rtol=1e-6)
+
+
+def test_time_features():
+    features = returns.time_features(tf.constant([[3.0, -20.0]]), tf.constant([50]))
+    np.testing.assert_allclose(features, [[3, -10, 9, 100, 0.5, 0.25, 0.125, 1]])
+
+
+def test_baseline_equals_least_squares_of_each_task():
+    episodes = random_episodes(horizon=12, episodes=8)
+    targets = np.random.default_rng(3).standard_normal(episodes.mask.shape)
+    values, final = returns.linear_baseline(tf.nest.map_structure(tf.constant, episodes), tf.constant(targets))
+    for task in range(3):
+        weights = numpy_baseline(episodes, targets, task, 1e-3)
+        for e in range(8):
+            length = int(episodes.mask[:, task, e].sum())
+            expected = [numpy_features(episodes.observations[t, task, e], t) @ weights for t in range(12)]
+            np.testing.assert_allclose(values[:, task, e], expected, rtol=1e-6, atol=1e-8)
+            end = numpy_features(episodes.final_observations[task, e], length) @ weights
+            np.testing.assert_allclose(final[task, e], end, rtol=1e-6, atol=1e-8)
+
+
+def test_observations_of_any_rank_are_flattened_for_the_baseline():
+    episodes = random_episodes(size=4)
+    squares = episodes._replace(
+        observations=episodes.observations.reshape(7, 3, 5, 2, 2),
+        final_observations=episodes.final_observations.reshape(3, 5, 2, 2),
+    )
+    for one, other in zip(
+        returns.linear_baseline(tf.nest.map_structure(tf.constant, episodes), tf.constant(episodes.rewards)),
+        returns.linear_baseline(tf.nest.map_structure(tf.constant, squares), tf.constant(episodes.rewards)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def constant_values(monkeypatch):
+    """The baseline replaced by numbers that a hand can work with: 10 everywhere, 100 at the final observation."""
+    monkeypatch.setattr(
+        returns, "linear_baseline", lambda episodes, targets: (10 * tf.ones_like(targets), 100 * tf.ones([1, 1]))
+    )
+
+
+def by_hand(mask, terminated, truncated, lam=0.5):
+    no = np.zeros((3, 1, 1), bool)
+    episodes = Episodes(
+        np.zeros((3, 1, 1, 1), np.float32),
+        np.zeros((1, 1, 1), np.float32),
+        np.zeros((3, 1, 1), np.int32),
+        column(1, 2, 4) * column(*mask),
+        no if terminated is None else np.arange(3)[:, None, None] == terminated,
+        no if truncated is None else np.arange(3)[:, None, None] == truncated,
+        column(*mask),
+    )
+    return returns.advantages(tf.nest.map_structure(tf.constant, episodes), gamma=0.5, lam=lam).numpy().ravel()
+
+
+# γ = λ = 1/2, values 10, final value 100. δ of an inner step: r + 5 − 10.
+INNER = (1 + 5 - 10, 2 + 5 - 10)
+
+
+@pytest.mark.parametrize(
+    ("mask", "terminated", "truncated", "last"),
+    [
+        ((1, 1, 1), 2, None, 4 - 10),  # terminated at the horizon: nothing follows
+        ((1, 1, 1), None, 2, 4 - 10),  # truncated by the horizon, which is part of the task: nothing follows
+        ((1, 1, 0), 1, None, 2 - 10),  # terminated before it: nothing follows
+        ((1, 1, 0), None, 1, 2 + 50 - 10),  # truncated before it: the final observation's value follows
+    ],
+    ids=["terminated at the end", "horizon", "terminated early", "truncated early"],
+)
+def test_advantages_by_hand(constant_values, mask, terminated, truncated, last):
+    deltas = [*INNER, None]
+    end = int(sum(mask)) - 1
+    deltas[end] = last
+    expected = np.zeros(3)
+    for t in reversed(range(end + 1)):
+        expected[t] = deltas[t] + (0.25 * expected[t + 1] if t < end else 0.0)
+    np.testing.assert_allclose(by_hand(mask, terminated, truncated), expected)
+
+
+def test_advantages_equal_a_plain_loop_and_lambda_one_is_return_minus_value():
+    episodes = random_episodes(horizon=9, episodes=6)
+    tensors = tf.nest.map_structure(tf.constant, episodes)
+    targets = returns.discounted(tensors.rewards, tensors.mask, 0.9)
+    values, final = (part.numpy() for part in returns.linear_baseline(tensors, targets))
+    for lam in (0.0, 0.7, 1.0):
+        out = returns.advantages(tensors, 0.9, lam).numpy()
+        for m, e in np.ndindex(3, 6):
+            length = int(episodes.mask[:, m, e].sum())
+            after = final[m, e] if episodes.truncated[:, m, e].any() and length < 9 else 0.0
+            advantage, total, expected = 0.0, after, np.zeros(9)
+            for t in reversed(range(length)):
+                reward, value = episodes.rewards[t, m, e], values[t, m, e]
+                advantage = reward + 0.9 * after - value + 0.9 * lam * advantage
+                total, after = reward + 0.9 * total, value
+                expected[t] = total - value if lam == 1.0 else advantage
+            np.testing.assert_allclose(out[:, m, e], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_advantages_are_equal_under_xla():
+    tensors = tf.nest.map_structure(tf.constant, random_episodes())
+    compiled = tf.function(returns.advantages, jit_compile=True)
+    np.testing.assert_allclose(compiled(tensors, 0.9, 0.8), returns.advantages(tensors, 0.9, 0.8), atol=1e-5)
+
+
+def test_normalise_by_hand_and_over_the_valid_steps_only():
+    out = returns.normalise(tf.constant([1.0, 3.0, 99.0]), tf.constant([1.0, 1.0, 0.0]), [0])
+    np.testing.assert_allclose(out, [-1, 1, 0], atol=1e-5)
+    rng = np.random.default_rng(0)
+    values, mask = rng.standard_normal((6, 4, 5)) * 7 + 3, (rng.random((6, 4, 5)) < 0.6).astype(np.float64)
+    out = returns.normalise(tf.constant(values), tf.constant(mask), [0, 2]).numpy()
+    for task in range(4):
+        valid = out[:, task][mask[:, task] > 0]
+        np.testing.assert_allclose([valid.mean(), valid.std()], [0, 1], atol=1e-6)
+    assert not np.any(out[mask == 0])
+
+
+def test_normalise_of_nothing_or_of_equal_values_is_zero():
+    for mask in ([0.0, 0.0], [1.0, 1.0]):
+        np.testing.assert_array_equal(returns.normalise(tf.constant([2.0, 2.0]), tf.constant(mask), [0]), [0, 0])
