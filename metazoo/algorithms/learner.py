@@ -101,7 +101,7 @@ class Learner(keras.Model, ABC):
 
     @abstractmethod
     def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """One inner step on time-major episodes ``[T, M, E]``: memory ``[M, E', S]`` after it; ``loss``, ``kl`` ``[M]``."""
+        """One inner step on time-major episodes ``[T, M, E]``: the new memory; ``loss`` and ``kl``, each ``[M]``."""
 
     @abstractmethod
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
