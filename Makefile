@@ -46,7 +46,7 @@ bench: $(INSTALLED) ## speed of the families, the learners and the server
 	$(BIN)/metazoo bench
 
 zoo: $(INSTALLED) ## retrain every pretrained policy, into runs/savedmodels
-	$(BIN)/metazoo train --all --resume --export runs/savedmodels
+	$(BIN)/metazoo train --all --export runs/savedmodels
 
 clean: ## remove .venv and caches
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

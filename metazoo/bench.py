@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 GROUPS: Final = ("learners", "families", "serving")
@@ -47,7 +48,8 @@ def run(what: str = "all") -> list[dict[str, Any]]:
         Rows of DESIGN §8's ``bench --json``.
 
     Raises:
-        ValueError: an unknown group. RuntimeError: a measurement failed; its standard error is in the message.
+        ValueError: an unknown group.
+        RuntimeError: a measurement failed; the message ends with the last line of its standard error.
     """
     if what not in (*GROUPS, "all"):
         raise ValueError(f"there is no benchmark {what!r}; choose {', '.join(GROUPS)} or all.")
@@ -67,7 +69,7 @@ def _in_subprocess(name: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "metazoo.bench", name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the benchmark {name} failed: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(f"the benchmark {name} failed: {(done.stderr.splitlines() or ['no message'])[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -154,7 +156,7 @@ def measure_family(name: str) -> list[dict[str, Any]]:
             key = random.fold(rows, t + 1)
             after = family.step(task, state, draw(random.fold(key, 0)), random.fold(key, 1))
             fresh = family.reset(task, random.fold(key, 2))
-            state = tf.nest.map_structure(lambda new, old: tf.where(after.terminated, new, old), fresh, after.state)
+            state = tf.nest.map_structure(partial(_choose, after.terminated), fresh, after.state)
             return t + 1, state, total + tf.reduce_sum(after.rewards)
 
         start = (tf.constant(0), family.reset(task, random.fold(rows, 0)), tf.constant(0.0))
@@ -166,6 +168,13 @@ def measure_family(name: str) -> list[dict[str, Any]]:
     config = f"{COPIES} environments, random actions"
     rows = [{"what": name, "config": config, "threads": 1, "env_steps_per_s": round(COPIES * family.horizon / seconds)}]
     return rows + ([_gymnasium(PEERS[name], config)] if name in PEERS else [])
+
+
+def _choose(where: Any, new: Any, old: Any) -> Any:
+    """Entries of ``new`` where ``where [M, E]``, else of ``old``; both ``[M, E, ...]``."""
+    import tensorflow as tf
+
+    return tf.where(tf.reshape(where, [*where.shape, *[1] * (new.shape.rank - where.shape.rank)]), new, old)
 
 
 def _gymnasium(env_id: str, config: str) -> dict[str, Any]:
@@ -184,14 +193,18 @@ def _gymnasium(env_id: str, config: str) -> dict[str, Any]:
 # --- serving -------------------------------------------------------------------------------------------------------
 
 
-def measure_serving(name: str) -> list[dict[str, Any]]:
-    """Latencies of one connection to ``metazoo serve``, client and server on one core."""
+def measure_serving(name: str, models: str | None = None) -> list[dict[str, Any]]:
+    """Latencies of one connection to ``metazoo serve``, client and server on one core.
+
+    ``models``: the directory to serve; None: the policies that come with metazoo.
+    """
     import re
     import tempfile
 
     with tempfile.TemporaryDirectory() as adapted:
         command = [sys.executable, "-m", "metazoo.cli", "serve", "--rest-port", "0", "--grpc-port", "0"]
-        with subprocess.Popen([*command, "--adapted", adapted], stdout=subprocess.PIPE, text=True) as server:
+        command += ["--adapted", adapted, *(["--models", models] if models else [])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 lines = [server.stdout.readline() for _ in range(2)] if server.stdout else []
                 addresses = re.findall(r"(?:REST|gRPC)\s+(\S+)", "".join(lines))

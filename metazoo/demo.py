@@ -192,7 +192,7 @@ def show(report: Report, picture: Path, seconds: float) -> None:
     console.print(table)
     best, gain = report.best_fixed, report.improvement
     console.print(
-        f"\nThe best fixed position earns {best:.1f} on these targets: a policy that cannot tell them apart earns no more."
+        f"\nThe best fixed position earns {best:.1f} on these targets: who cannot tell them apart earns no more."
     )
     console.print(f"Adaptation improved the return by {gain.mean:.1f} [{gain.low:.1f}, {gain.high:.1f}] (paired).")
     ms = latencies(report)
