@@ -1,0 +1,154 @@
+"""Pictures of reports (``metazoo evaluate --json``). Matplotlib is imported when one is drawn."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".png", ".svg")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette: told apart with any kind of colour vision."""
+BASELINE = "#555555"
+MAX_TICKS = 9
+LABEL_GAP = 0.055
+"""Least distance between the labels of two baselines, in heights of the axes."""
+
+
+def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
+    """Draws return against adaptation steps, one line with its 95 % band per report, and writes ``file``.
+
+    Below the steps stands how many episodes of the new task they took. Baselines are horizontal lines, labelled at the
+    right. The picture is the same bytes whenever it is drawn from the same reports.
+
+    Raises:
+        ValueError: no reports, or a file name that ends in neither .png nor .svg.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    file = Path(file)
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"the picture's file is {file.name!r}; its name must end in {' or '.join(SUFFIXES)}.")
+    if not reports:
+        raise ValueError("there are 0 reports to draw; give at least one policy.")
+    with rc_context({"svg.hashsalt": "metazoo", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        for report, color in zip(reports, _cycle(len(reports)), strict=True):
+            _draw_curve(axes, report, color, _cost(reports) is None)
+        if len(reports) == 1:
+            _write_means(axes, reports[0]["curve"])
+        else:
+            columns = 2 if _cost(reports) else 1
+            figure.legend(loc="outside lower left", ncols=columns, frameon=False, borderaxespad=0.6)
+        _draw_baselines(axes, _baselines(reports))
+        _label(axes, reports)
+        dated = {"Date": None} if file.suffix.lower() == ".svg" else {"Software": None}
+        figure.savefig(file, dpi=150, metadata=dated)
+    return file
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _draw_curve(axes: Any, report: dict[str, Any], color: str, tell_cost: bool) -> None:
+    """The mean over tasks with its interval; points where there are few."""
+    steps = [point["steps"] for point in report["curve"]]
+    means = [point["mean"] for point in report["curve"]]
+    low, high = zip(*(point["ci95"] for point in report["curve"]), strict=True)
+    each = report["curve"][-1]["episodes"] // max(1, steps[-1])
+    label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
+    axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
+    few = len(steps) <= MAX_TICKS
+    axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
+
+
+def _write_means(axes: Any, curve: list[dict[str, Any]]) -> None:
+    """The numbers above the points, where there is room for them."""
+    for point in curve if len(curve) <= MAX_TICKS else ():
+        axes.annotate(
+            f"{point['mean']:.1f}",
+            xy=(point["steps"], point["ci95"][1]),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
+
+
+def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """(label, mean) of every baseline, best last; one that several reports share stands there once."""
+    found: dict[tuple[str, float], None] = {}
+    for report in reports:
+        for name, baseline in report.get("baselines", {}).items():
+            found[name.replace("_", " "), round(float(baseline["mean"]), 6)] = None
+    return sorted(found, key=lambda item: item[1])
+
+
+def _draw_baselines(axes: Any, baselines: list[tuple[str, float]]) -> None:
+    """Dashed lines; labels outside on the right, moved apart where lines are close."""
+    if not baselines:
+        return
+    for _, mean in baselines:
+        axes.axhline(mean, color=BASELINE, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    bottom, top = axes.get_ylim()
+    heights = [(mean - bottom) / (top - bottom) for _, mean in baselines]
+    for (name, mean), height, place in zip(baselines, heights, _spread(heights), strict=True):
+        axes.annotate(
+            f"{name}  {mean:.1f}",
+            xy=(1.0, height),
+            xytext=(1.03, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            color=BASELINE,
+            arrowprops={"arrowstyle": "-", "color": BASELINE, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+        )
+    axes.set_ylim(bottom, top)
+
+
+def _spread(heights: Iterable[float]) -> list[float]:
+    """Ascending heights moved as little as needed to lie ``LABEL_GAP`` apart: groups that touch share their room."""
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _edge(groups[-1], -1) - _edge(groups[-2], 1) < LABEL_GAP:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_edge(group, -1) + i * LABEL_GAP for group in groups for i in range(len(group))]
+
+
+def _edge(group: list[float], side: int) -> float:
+    """Where the lowest (−1) or the highest (1) label of a group stands."""
+    return sum(group) / len(group) + side * (len(group) - 1) * LABEL_GAP / 2
+
+
+def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:
+    """steps → episodes they took, or None where the reports differ."""
+    cost: dict[int, int] = {}
+    for report in reports:
+        for point in report["curve"]:
+            if cost.setdefault(point["steps"], point["episodes"]) != point["episodes"]:
+                return None
+    return cost
+
+
+def _label(axes: Any, reports: list[dict[str, Any]]) -> None:
+    first, cost = reports[0], _cost(reports)
+    steps = sorted({point["steps"] for report in reports for point in report["curve"]})
+    stride = next(n * 10**power for power in range(9) for n in (1, 2, 5) if len(steps) <= MAX_TICKS * n * 10**power)
+    steps = steps[::stride]
+    axes.set_xticks(steps, [f"{step}\n{cost[step]}" if cost else f"{step}" for step in steps])
+    axes.set_xlabel("adaptation steps\nepisodes of the new task, in all" if cost else "adaptation steps")
+    metrics = {report.get("metric", "return") for report in reports}
+    better = "higher" if first.get("higher_is_better", True) else "lower"
+    unit = " per episode" if metrics == {"return"} else ""
+    axes.set_ylabel(f"{' / '.join(sorted(metrics))}{unit} ({better} is better)")
+    name = f"{first['name']}: " if len(reports) == 1 else ""
+    splits = " and ".join(sorted({report["split"] for report in reports}))
+    counts = sorted({report["tasks"] for report in reports})
+    tasks = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    axes.set_title(f"{name}{tasks} {splits} tasks, mean and 95 % interval", fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
