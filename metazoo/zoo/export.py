@@ -111,6 +111,16 @@ def export(learner: Learner, directory: Path, metadata: Mapping[str, Any]) -> Pa
         raise FileExistsError(f"{directory} exists already; versions are never overwritten, so choose another.")
     work = directory.with_name(f".{directory.name}.exporting")
     shutil.rmtree(work, ignore_errors=True)
+    try:
+        _write(learner, work, metadata)
+        os.rename(work, directory)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return directory
+
+
+def _write(learner: Learner, work: Path, metadata: Mapping[str, Any]) -> None:
+    """The whole version, checked and flushed to disk, in the directory ``work``."""
     module = Exported(learner)
     default = signatures.ACT if signatures.ACT in module.functions else signatures.STEP
     served = {**module.functions, signatures.SERVING_DEFAULT: module.functions[default]}
@@ -119,9 +129,7 @@ def export(learner: Learner, directory: Path, metadata: Mapping[str, Any]) -> Pa
     store.write_metadata(work, {**describe(learner), **metadata})
     _write_warmup(learner, list(module.functions), work / signatures.WARMUP_FILE)
     store.write_checksums(work)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(work, directory)
-    return directory
+    store.flush(work)
 
 
 def describe(learner: Learner) -> dict[str, Any]:
@@ -169,11 +177,18 @@ def _write_warmup(learner: Learner, names: list[str], path: Path) -> None:
             for argument in signatures.INPUTS[name]:
                 spec = tensor_spec(learner, argument)
                 shape = [size if size is not None else sizes[argument.axes[i]] for i, size in enumerate(spec.shape)]
-                value = np.ones(shape) if argument.name == "mask" else np.zeros(shape)
+                value = np.full(shape, _warmup_value(learner, argument.name))
                 request.inputs[argument.name].CopyFrom(tf.make_tensor_proto(value.astype(spec.dtype.as_numpy_dtype)))
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(request)
             writer.write(log.SerializeToString())
+
+
+def _warmup_value(learner: Learner, argument: str) -> float:
+    """Something valid: an action that the space has, and steps that count."""
+    if argument.endswith("actions"):
+        return getattr(learner.family.action_space, "start", 0)
+    return float(argument == "mask")
 
 
 def _time_major(field: tf.Tensor) -> tf.Tensor:
