@@ -1,0 +1,257 @@
+"""Model cards: a README.md in Hugging Face's format beside the versions of a policy, from what was recorded.
+
+Every figure comes from the policy's metadata and its evaluation report; ``assets.extra/metazoo.json`` is the same
+content for machines.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metazoo.pretrained import family_of
+from metazoo.tasks.family import TaskFamily
+from metazoo.zoo.presets import PRESETS
+from metazoo.zoo.task_ranges import range_rows
+
+ALGORITHMS = {
+    "maml": "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or a few"
+    " policy-gradient steps on a task's own episodes improve them most.",
+    "domain_randomised": "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy"
+    " trained on the mixture of all tasks. It does not adapt; it is here to compare with those that do.",
+}
+BASELINES = {
+    "random": "uniformly random actions",
+    "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
+}
+REACTIVE = """**Is adapting needed here at all?** Half of the motors are reversed, but the cart's first motion reveals
+which way its motor pushes, and the next observation shows that motion. So a single reactive policy can solve most of
+this family without adapting, and the domain-randomised policy of the same size may do well: compare its row above
+before crediting meta-learning. In `cartpole_goal` and `navigation` no observation shows the goal, and adapting cannot
+be avoided."""
+
+
+def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> Path:
+    """Writes ``base_path/README.md``, the card of the policy whose version directories are in ``base_path``.
+
+    ``metadata`` is the newest version's ``metazoo.json`` (an ``evaluation.ood`` report in it gets its own columns),
+    ``report`` that of ``evaluate_preset``. The same input gives the same text. Returns the path.
+
+    Raises:
+        ValueError: the metadata's family is not known here.
+        KeyError: the metadata or the report lacks a required entry.
+    """
+    family = family_of(metadata)
+    sections = [
+        _front_matter(metadata, report),
+        _introduction(Path(base_path), metadata),
+        _tasks(Path(base_path), metadata, family),
+        _results(metadata, report),
+        _limits(metadata, report),
+        _use(metadata),
+        _provenance(metadata),
+    ]
+    path = Path(base_path) / "README.md"
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return path
+
+
+def _front_matter(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """Hugging Face's YAML header; scalars are written as JSON, which YAML contains."""
+    name, family, algorithm = metadata["name"], metadata["family"], metadata["algorithm"]
+    lines = ["---", "library_name: metazoo", "license: apache-2.0", "pipeline_tag: reinforcement-learning", "tags:"]
+    tags = ["reinforcement-learning", "meta-learning", "meta-reinforcement-learning", "tensorflow", "keras"]
+    lines += [f"- {json.dumps(tag)}" for tag in [*tags, algorithm, family]]
+    lines += ["model-index:", f"- name: {json.dumps(name)}", "  results:"]
+    for split, curve in _curves(metadata, report).items():
+        lines += [
+            "  - task:",
+            "      type: reinforcement-learning",
+            "      name: reinforcement-learning",
+            "    dataset:",
+            f"      name: {json.dumps(f'metazoo {family}, {split} tasks')}",
+            f"      type: {json.dumps(f'metazoo/{family}')}",
+            f"      split: {json.dumps(split)}",
+            "    metrics:",
+        ]
+        for point in curve:
+            label = f"mean {report['metric']} after {_count(point['steps'], 'step')}"
+            label += f", {_count(point['episodes'], 'episode')}"
+            lines += [
+                f"    - type: {'mean_reward' if report['metric'] == 'return' else json.dumps(report['metric'])}",
+                f"      value: {point['mean']:.2f}",
+                f"      name: {json.dumps(label)}",
+                "      verified: false",
+            ]
+    return "\n".join([*lines, "---"])
+
+
+def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
+    name, adapt, memory = metadata["name"], metadata["adapt"], metadata["memory"]
+    preset = PRESETS.get(name)
+    lines = [f"# {name}", preset.description + "." if preset else f"A policy for the family `{metadata['family']}`."]
+    lines.append(ALGORITHMS.get(metadata["algorithm"], f"Trained with `{metadata['algorithm']}`."))
+    if adapt["steps"]:
+        lines.append(
+            f"Made to adapt with {_count(adapt['steps'], 'inner step')}, each from"
+            f" {_count(adapt['episodes'], 'fresh episode')} of the new task. What it carries about a task is a memory"
+            f" of {memory['size']:,} floats."
+        )
+    lines.append("The SavedModel acts, adapts and serves by itself: no Python is needed under TF Serving.")
+    if (base_path / "curve.png").is_file():
+        lines.append("![Return against adaptation steps, with baselines](curve.png)")
+    return "\n\n".join(lines)
+
+
+def _tasks(base_path: Path, metadata: Mapping[str, Any], family: TaskFamily) -> str:
+    rows = range_rows(family)
+    lines = ["## Tasks", (type(family).__doc__ or "").strip().split("\n\n")[0]]
+    page = _repository(base_path) / "docs" / "families" / f"{metadata['family']}.md"
+    if page.is_file():
+        lines[-1] += f" ([equations, units and bounds]({Path(os.path.relpath(page, base_path)).as_posix()}))"
+    table = [
+        "| parameter | unit | train, validation, test | out of range (`ood`) | original |",
+        "|---|---|---|---|---|",
+    ]
+    table += [f"| `{row.name}` | {row.unit} | {row.train} | {row.ood} | {row.nominal} |" for row in rows]
+    lines.append("\n".join(table))
+    if any(row.sampled for row in rows):
+        lines.append("Ranges marked ~ are the extremes among 2,000 sampled tasks.")
+    lines.append(f"An episode lasts at most {metadata['horizon']} steps.")
+    return "\n\n".join(lines)
+
+
+def _repository(base_path: Path) -> Path:
+    """Where ``docs/`` would be: two levels up, as in ``savedmodels/<name>``."""
+    return Path(base_path).resolve().parent.parent
+
+
+def _curves(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Split → curve, the out-of-range one included if it was recorded."""
+    curves = {report["split"]: report["curve"]}
+    outside = (metadata.get("evaluation") or {}).get("ood")
+    if outside:
+        curves[outside["split"]] = outside["curve"]
+    return curves
+
+
+def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    curves = _curves(metadata, report)
+    better = "higher" if report["higher_is_better"] else "lower"
+    acting = "its most likely actions" if report.get("deterministic") else "actions sampled from it"
+    text = (
+        f"Mean {report['metric']} per episode on {report['tasks']} tasks of each split (task seed {report['seed']}),"
+        f" {better} is better, with {acting}. Brackets: 95 % bootstrap interval over tasks, which says how well *this*"
+        " policy does on new tasks, not how much training runs differ. IQM: mean of the middle half of the tasks."
+        " Every step adapts to episodes of its own and is tested on fresh ones."
+    )
+    head = ["steps", "episodes used", *(f"{split}: mean | {split}: IQM" for split in curves)]
+    table = ["| " + " | ".join(head) + " |", "|" + "---|" * (2 + 2 * len(curves))]
+    for points in zip(*curves.values(), strict=True):
+        cells = [str(points[0]["steps"]), str(points[0]["episodes"])]
+        cells += [f"{_interval(point)} | {point['iqm']:.1f}" for point in points]
+        table.append("| " + " | ".join(cells) + " |")
+    parts = ["## Results", text, "\n".join(table)]
+    longer = report.get("at_horizon", {})
+    parts += [f"With episodes of {steps} steps, after all adaptation: {_interval(p)}." for steps, p in longer.items()]
+    if report.get("baselines"):
+        parts += ["On the same test tasks, without adapting:", _baselines(report["baselines"])]
+    return "\n\n".join(parts)
+
+
+def _baselines(baselines: Mapping[str, Mapping[str, Any]]) -> str:
+    lengths = list(dict.fromkeys(steps for b in baselines.values() for steps in b.get("at_horizon", {})))
+    head = ["baseline", "mean", *(f"mean at {steps} steps" for steps in lengths), "what it is"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, baseline in baselines.items():
+        longer = [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
+        what = PRESETS[name].description if name in PRESETS else BASELINES.get(name, "")
+        cells = [f"`{name}`", _interval(baseline), *(_interval(b) if b else "" for b in longer), what]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _interval(point: Mapping[str, Any]) -> str:
+    if "ci95" not in point:
+        return f"{point['mean']:.1f}"
+    low, high = point["ci95"]
+    return f"{point['mean']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    adapt, last = metadata["adapt"], report["curve"][-1]
+    observation, action = metadata["observation_space"], metadata["action_space"]
+    limits = [
+        f"It takes exactly the observations and actions it was trained with: {_space(observation)} and"
+        f" {_space(action)}, in that order and those units.",
+        "It was trained in simulation only, without noise, delays or wear that the family does not have.",
+    ]
+    if adapt["steps"]:
+        limits += [
+            f"More than {_count(last['steps'], 'inner step')}, or another number of episodes than {adapt['episodes']} a"
+            " step, is not covered by the table; fewer episodes make noisier steps.",
+            "Exploring costs: the episodes it adapts from are played by the policy as it is before that step.",
+        ]
+        if not metadata["memory"]["online"]:
+            limits.append("It adapts between episodes, not within one: a task that changes meanwhile goes unnoticed.")
+    else:
+        limits.append("It does not adapt: `adapt` returns the memory it was given.")
+    if (metadata.get("evaluation") or {}).get("ood"):
+        limits.append(
+            "Outside the training ranges it does as the `ood` columns show; further out nothing was measured."
+        )
+    else:
+        limits.append("Nothing was measured outside the training ranges.")
+    text = "## What it cannot do\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    return f"{text}\n\n{REACTIVE}" if metadata["family"] == "cartpole" else text
+
+
+def _space(space: Mapping[str, Any]) -> str:
+    if space["type"] == "Discrete":
+        return f"{space['n']} discrete actions"
+    return f"a {space['type']}" + (f" of shape {list(space['shape'])}" if "shape" in space else "")
+
+
+def _use(metadata: Mapping[str, Any]) -> str:
+    name, adapt = metadata["name"], metadata["adapt"]
+    call = f"policy.adapt(env, episodes={adapt['episodes']}, steps={adapt['steps']})" if adapt["steps"] else "policy"
+    return f"""## Use
+
+```python
+import metazoo
+
+policy = metazoo.load("{name}")
+adapted = {call}  # env: any gymnasium.Env with these spaces
+action = adapted.act(observation)
+adapted.publish("adapted/")  # a version directory that TF Serving loads
+```
+
+`metazoo serve` serves it over TF Serving's REST and gRPC APIs; so does a stock TF Serving pointed at this directory."""
+
+
+def _provenance(metadata: Mapping[str, Any]) -> str:
+    provenance = metadata["provenance"]
+    versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
+    return f"""## Made by
+
+```
+{provenance["command"]}
+{provenance["evaluate_command"]}
+```
+
+| | |
+|---|---|
+| seed | {provenance["seed"]} |
+| updates | {provenance["updates"]:,} |
+| environment steps | {provenance["env_steps"]:,} |
+| wall-clock | {provenance["seconds"] / 60:.1f} minutes |
+| hardware | {provenance["hardware"]} |
+| versions | {versions} |
+| date | {provenance["date"]} |
+
+The exported weights are those with the best return on *validation* tasks, not on test tasks."""

@@ -1,0 +1,67 @@
+"""What a task family draws its tasks from, as text for model cards."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metazoo.tasks.family import Range, TaskFamily
+
+SAMPLES = 2000
+UNITS = {
+    "pole_mass": "kg",
+    "half_length": "m",
+    "force": "N",
+    "gravity": "m/s²",
+    "cart_mass": "kg",
+    "target": "m",
+}
+
+
+class RangeRow(NamedTuple):
+    """One task parameter: its unit, intervals, and value in the original environment, as text."""
+
+    name: str
+    unit: str
+    train: str
+    ood: str
+    nominal: str
+    sampled: bool
+
+
+def range_rows(family: TaskFamily) -> list[RangeRow]:
+    """A row for every parameter of the family's tasks: exact where a ``Range`` is declared, else from samples."""
+    declared = _declared(family)
+    tasks = {split: family.sample(SAMPLES, split, seed=0)._asdict() for split in ("train", "ood")}
+    rows = []
+    for name in family.Task._fields:
+        train, ood = (np.asarray(tasks[split][name]) for split in ("train", "ood"))
+        if name in declared:
+            sign = "± " if declared[name].train[0] > 0 and train.min() < 0 else ""
+            texts = [sign + _intervals([declared[name].train]), sign + _intervals(declared[name].ood)]
+        else:
+            texts = [f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood)]
+        nominal = family.nominal.get(name)
+        unit, sampled = UNITS.get(name, ""), name not in declared
+        rows.append(RangeRow(name, unit, *texts, "" if nominal is None else f"{nominal:g}", sampled))
+    return rows
+
+
+def _declared(family: TaskFamily) -> dict[str, Range]:
+    """The family's ranges: its module's ``RANGES``, and class attributes named after a parameter."""
+    module: Any = sys.modules[type(family).__module__]
+    found = {name: value for name, value in getattr(module, "RANGES", {}).items() if isinstance(value, Range)}
+    for name in family.Task._fields:
+        value = getattr(type(family), name.upper(), None)
+        if isinstance(value, Range):
+            found[name] = value
+    return found
+
+
+def _intervals(intervals: Sequence[tuple[float, float]]) -> str:
+    return ", ".join(f"{_number(low)} to {_number(high)}" for low, high in intervals)
+
+
+def _number(value: float) -> str:
+    return f"{round(float(value), 2):g}".replace("-", "−")

@@ -1,0 +1,144 @@
+"""Model cards: every recorded figure is in them, in a format that Hugging Face reads."""
+
+import re
+
+import pytest
+
+from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.cartpole import RANGES, CartPole, CartPoleGoal
+from metazoo.tasks.navigation import Navigation
+from metazoo.zoo.cards import write_card
+from metazoo.zoo.task_ranges import range_rows
+from tests.zoo.reports import made_up_metadata, made_up_report
+
+MEANS = (31.5, 152.25, 181.75, 190.5)
+
+
+def card(directory, metadata=None, report=None) -> str:
+    path = write_card(directory, metadata or made_up_metadata(), report or made_up_report("maml_cartpole", MEANS))
+    assert path == directory / "README.md"
+    return path.read_text(encoding="utf-8")
+
+
+def table_row(text, first) -> list[str]:
+    """The cells of the table row that begins with ``first``."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_results_table_holds_every_step_with_its_interval(tmp_path):
+    text = card(tmp_path)
+    assert table_row(text, 0) == ["0", "0", "31.5 [29.0, 34.2]", "32.8"]
+    assert table_row(text, 3) == ["3", "15", "190.5 [188.0, 193.2]", "191.8"]
+    assert "200 tasks" in text and "95 % bootstrap interval" in text and "task seed 0" in text
+
+
+def test_out_of_range_results_stand_beside_the_others_if_recorded(tmp_path):
+    ood = made_up_report("maml_cartpole", (11.0, 12.0, 13.0, 14.0), split="ood")
+    text = card(tmp_path, made_up_metadata(evaluation={"ood": ood}))
+    assert table_row(text, 3) == ["3", "15", "190.5 [188.0, 193.2]", "191.8", "14.0 [11.5, 16.8]", "15.2"]
+    assert "Nothing was measured outside" not in text
+    assert "Nothing was measured outside the training ranges" in card(tmp_path)
+
+
+def test_baselines_on_the_same_tasks(tmp_path):
+    report = made_up_report("maml_cartpole", MEANS, at_horizon={"500": {"mean": 480.25}})
+    report["baselines"]["best_fixed_position"] = {"mean": 66.7, "position": 0.1, "closed_form": True}
+    text = card(tmp_path, report=report)
+    assert table_row(text, "`random`")[1:3] == ["21.3 [20.1, 22.5]", ""]
+    assert table_row(text, "`dr_cartpole`")[1:3] == ["171.4 [160.1, 180.5]", "402.7"]
+    assert table_row(text, "`best_fixed_position`")[1] == "66.7"
+    assert "With episodes of 500 steps, after all adaptation: 480.2." in text
+
+
+def test_provenance_and_limits(tmp_path):
+    text, provenance = card(tmp_path), made_up_metadata()["provenance"]
+    for value in (provenance["command"], provenance["evaluate_command"], provenance["hardware"], provenance["date"]):
+        assert value in text
+    assert table_row(text, "seed")[1] == "7" and table_row(text, "wall-clock")[1] == "8.4 minutes"
+    assert table_row(text, "environment steps")[1] == "240,000,000"
+    assert "python 3.11.7, tensorflow 2.21.0" in text
+    assert "## What it cannot do" in text and "More than 3 inner steps" in text
+    assert "a Box of shape [4] and 2 discrete actions" in text
+
+
+def test_the_card_of_cartpole_alone_says_that_reacting_may_be_enough(tmp_path):
+    assert "the cart's first motion reveals" in card(tmp_path)
+    assert "may do well" in card(tmp_path)
+    other = card(tmp_path, made_up_metadata("maml_cartpole_goal", "cartpole_goal"))
+    assert "first motion" not in other
+
+
+def test_a_policy_that_does_not_adapt_says_so(tmp_path):
+    metadata = made_up_metadata("dr_cartpole", algorithm="domain_randomised", adapt={"episodes": 5, "steps": 0})
+    text = card(tmp_path, metadata, made_up_report("dr_cartpole", (171.4,)))
+    assert "It does not adapt" in text and "Made to adapt" not in text and "policy.adapt(" not in text
+
+
+def test_the_picture_is_shown_where_there_is_one(tmp_path):
+    assert "curve.png" not in card(tmp_path)
+    (tmp_path / "curve.png").write_bytes(b"")
+    assert "](curve.png)" in card(tmp_path)
+
+
+def test_the_family_page_is_linked_where_it_exists(tmp_path):
+    page = tmp_path / "docs" / "families" / "cartpole.md"
+    base = tmp_path / "savedmodels" / "maml_cartpole"
+    base.mkdir(parents=True)
+    assert "docs/families" not in card(base)
+    page.parent.mkdir(parents=True)
+    page.write_text("")
+    (link,) = re.findall(r"\((\.\.[^)]*)\)", card(base))
+    assert (base / link).resolve() == page.resolve()
+
+
+def test_the_same_input_gives_the_same_card(tmp_path):
+    assert card(tmp_path) == card(tmp_path)
+
+
+def test_an_unknown_family_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'nonsense' is not known"):
+        card(tmp_path, made_up_metadata(family="nonsense"))
+
+
+def test_front_matter_is_what_hugging_face_reads(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    ood = made_up_report("maml_cartpole", (11.0, 12.0, 13.0, 14.0), split="ood")
+    text = card(tmp_path, made_up_metadata(evaluation={"ood": ood}))
+    header = yaml.safe_load(text.split("---\n")[1])
+    assert header["library_name"] == "metazoo" and header["license"] == "apache-2.0"
+    assert header["pipeline_tag"] == "reinforcement-learning" and {"maml", "cartpole"} < set(header["tags"])
+    (entry,) = header["model-index"]
+    assert entry["name"] == "maml_cartpole"
+    assert [result["dataset"]["split"] for result in entry["results"]] == ["test", "ood"]
+    values = [metric["value"] for metric in entry["results"][0]["metrics"]]
+    assert values == [31.5, 152.25, 181.75, 190.5]
+    assert entry["results"][0]["metrics"][1]["name"] == "mean return after 1 step, 5 episodes"
+
+
+def test_hugging_face_s_own_reader_takes_the_card(tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    card(tmp_path)
+    data = hub.ModelCard.load(tmp_path / "README.md").data
+    assert data.model_name == "maml_cartpole" and len(data.eval_results) == 4
+    assert data.eval_results[3].metric_value == 190.5
+
+
+@pytest.mark.parametrize("family", [CartPole(), CartPoleGoal()], ids=lambda family: family.name)
+def test_declared_ranges_are_quoted_exactly(family):
+    rows = {row.name: row for row in range_rows(family)}
+    assert tuple(rows) == family.Task._fields and not any(row.sampled for row in rows.values())
+    for name, allowed in RANGES.items():
+        numbers = [float(text) for text in re.findall(r"[\d.]+", rows[name].train + " " + rows[name].ood)]
+        assert numbers == [*allowed.train, *(bound for pair in allowed.ood for bound in pair)]
+        assert float(rows[name].nominal) == family.nominal[name]
+    assert rows["force"].train.startswith("±") == (family.name == "cartpole")
+    if family.name == "cartpole_goal":
+        assert rows["target"][1:4] == ("m", "−1.5 to 1.5", "−1.9 to −1.5, 1.5 to 1.9")
+
+
+def test_other_families_show_what_they_sample():
+    (goal,) = range_rows(Navigation())
+    assert goal.name == "goal" and goal.sampled and goal.train == "~ −0.5 to 0.5" and goal.ood == "~ −0.7 to 0.7"
+    (means,) = range_rows(Bandit())
+    assert means.train == "~ 0 to 1"

@@ -1,0 +1,69 @@
+"""Pictures of adaptation curves: what is in them, read back from the SVG."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from metazoo.zoo.plots import LABEL_GAP, _spread, adaptation_curve
+from tests.zoo.reports import made_up_report
+
+REPORT = made_up_report("maml_cartpole", (31.5, 152.25, 181.75, 190.5))
+
+
+def texts(file) -> list[str]:
+    """All the words in an SVG picture."""
+    return ["".join(node.itertext()) for node in ElementTree.parse(file).iter() if node.tag.endswith("}text")]
+
+
+def test_one_policy_with_its_baselines(tmp_path):
+    words = texts(adaptation_curve([REPORT], tmp_path / "curve.svg"))
+    assert {"31.5", "152.2", "181.8", "190.5"} < set(words)
+    assert "random  21.3" in words and "dr cartpole  171.4" in words
+    assert "maml_cartpole: 200 test tasks, mean and 95 % interval" in words
+    assert "return per episode (higher is better)" in words
+    below = " ".join(words)
+    assert "adaptation steps" in below and "episodes of the new task" in below
+    assert {"0", "5", "10", "15"} < set(words) and {"1", "2", "3"} < set(words)
+
+
+def test_several_policies_are_named_in_a_legend(tmp_path):
+    other = made_up_report("reptile_cartpole", (30.0, 100.0), baselines={"random": {"mean": 21.3}})
+    words = texts(adaptation_curve([REPORT, other], tmp_path / "curve.svg"))
+    assert words.count("maml_cartpole") == words.count("reptile_cartpole") == 1
+    assert words.count("random  21.3") == 1  # shared, so drawn once
+
+
+def test_policies_with_other_numbers_of_episodes_say_how_many(tmp_path):
+    other = made_up_report("promp_cartpole", (30.0, 100.0), episodes=20)
+    words = texts(adaptation_curve([REPORT, other], tmp_path / "curve.svg"))
+    assert "maml_cartpole (5 episodes a step)" in words and "promp_cartpole (20 episodes a step)" in words
+    assert "episodes of the new task" not in " ".join(words)
+
+
+def test_long_curves_have_few_ticks_and_losses_say_that_lower_is_better(tmp_path):
+    report = made_up_report("rl2", tuple(map(float, range(101))), 1, metric="mse", higher_is_better=False, baselines={})
+    words = texts(adaptation_curve([report], tmp_path / "curve.svg"))
+    assert "mse (lower is better)" in words
+    assert len([word for word in words if re.fullmatch(r"\d+", word)]) < 30
+
+
+def test_labels_keep_their_distance_and_stay_where_they_can():
+    assert _spread([0.1, 0.5, 0.9]) == [0.1, 0.5, 0.9]
+    placed = _spread([0.1, 0.5, 0.5, 0.51, 0.9])
+    assert placed[0] == 0.1 and placed[-1] == 0.9
+    assert all(after - before > LABEL_GAP - 1e-9 for before, after in zip(placed, placed[1:], strict=False))
+    assert sum(placed[1:4]) / 3 == pytest.approx((0.5 + 0.5 + 0.51) / 3)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
+def test_the_same_report_gives_the_same_bytes(tmp_path, suffix, start):
+    one, two = (adaptation_curve([REPORT], tmp_path / f"{i}{suffix}").read_bytes() for i in range(2))
+    assert one == two and one.startswith(start)
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"'curve.jpg'; its name must end in .png or .svg"):
+        adaptation_curve([REPORT], tmp_path / "curve.jpg")
+    with pytest.raises(ValueError, match="0 reports"):
+        adaptation_curve([], tmp_path / "curve.png")
