@@ -127,10 +127,14 @@ class Learner(keras.Model, ABC):
         """The tensors of ``meta_variables``: the ``weights`` that the pure pieces take."""
         return [tf.convert_to_tensor(variable.value) for variable in self.meta_variables]
 
+    def sample_tasks(self, key: tf.Tensor) -> Any:
+        """The training tasks ``[M, ...]`` of one update."""
+        return self.family.sample(self.config.tasks, "train", key)
+
     def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
         """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
         key = random.fold(random.key(self.seed), tf.cast(update, tf.int32))
-        tasks = self.family.sample(self.config.tasks, "train", random.fold(key, 0))
+        tasks = self.sample_tasks(random.fold(key, 0))
         weights = self.current_weights()
         rounds = self.collect(weights, tasks, random.fold(key, 1))
         gradients, metrics = self.meta_gradient(weights, rounds)

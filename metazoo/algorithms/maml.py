@@ -6,8 +6,9 @@ with the gradient taken through the inner step (second order) or not (first orde
 
 Differs from the paper: the outer step is Adam on the policy gradient instead of TRPO; step sizes may be learned, per
 parameter and per inner step (Meta-SGD, Li et al. 2017; MAML++, Antoniou et al. 2019); the outer loss may count the
-return after every inner step instead of after the last alone; advantages come from GAE on the linear time-feature
-baseline.
+return after every inner step instead of after the last alone, and credit episodes for what was learned from them
+(E-MAML, Stadie et al. 2018, arXiv 1803.01118, with replicas of the task as baseline); advantages come from GAE on the
+linear time-feature baseline.
 """
 
 from dataclasses import dataclass
@@ -50,8 +51,17 @@ class MAMLConfig(Config):
     )
     every_step: int = setting(1, (0, 1), "1: the outer loss counts every round after the first; 0: only the last")
     step_weight: float = setting(1.0, (0.01, 100.0), "a round's weight in the outer loss, relative to the one before")
+    replicas: int = setting(1, (1, 1000), "how often each of an update's tasks is repeated; divides tasks")
+    exploration: float = setting(0.0, (0.0, 100.0), "credit for episodes that later rounds did well on (E-MAML)")
     clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the meta-gradient; 0 leaves it alone")
     entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.tasks % self.replicas or (self.exploration and self.replicas == 1):
+            raise ValueError(
+                f"replicas is {self.replicas}; it must divide tasks ({self.tasks}), and be at least 2 with exploration."
+            )
 
 
 @final
@@ -152,7 +162,31 @@ class MAML(Learner):
         if not by_task:
             first = self._counted(len(rounds)).start
             outer[first:] = inner_loop.rescale(outer[first:])
+        if config.exploration:
+            outer = self._with_credit(outer, rounds)
         return [(self._inner_samples(episodes), batch) for episodes, batch in zip(rounds, outer, strict=True)]
+
+    def sample_tasks(self, key: tf.Tensor) -> Any:
+        tasks = self.family.sample(self.config.tasks // self.config.replicas, "train", key)
+        return tf.nest.map_structure(lambda field: tf.repeat(field, self.config.replicas, 0), tasks)
+
+    def _with_credit(self, outer: list[Samples], rounds: list[Episodes]) -> list[Samples]:
+        """Adds to each round's advantages what its episodes were worth to the rounds that adapted to them.
+
+        The worth is the mean return of the later rounds against that of the replicas of the same task, which differ
+        from it by exploration alone.
+        """
+        later = [tf.reduce_mean(returns.episode_returns(episodes), 1) for episodes in rounds]
+        credited = []
+        for made, batch in enumerate(outer):
+            if made < len(outer) - 1:
+                worth = tf.reshape(tf.add_n(later[made + 1 :]), [-1, self.config.replicas])
+                worth = tf.reshape(worth - tf.reduce_mean(worth, 1, keepdims=True), [-1])
+                worth /= tf.math.reduce_std(worth) + 1e-6
+                credit = self.config.exploration * worth[:, None] * tf.cast(batch.mask, worth.dtype)
+                batch = batch._replace(advantages=(batch.advantages if made else 0.0) + credit)
+            credited.append(batch)
+        return credited
 
     def meta_loss(self, weights: Tensors, batches: list[tuple[Samples, Samples]]) -> tf.Tensor:
         """One task's part of the meta-objective, a scalar, from its samples ``[N, ...]`` of every round.
@@ -173,7 +207,9 @@ class MAML(Learner):
         return total
 
     def _counted(self, rounds: int) -> range:
-        """The rounds whose return the outer loss counts."""
+        """The rounds that are part of the outer loss; with credit for exploration the first one is, too."""
+        if self.config.exploration:
+            return range(rounds)
         return range(min(1, self.config.inner_steps) if self.config.every_step else self.config.inner_steps, rounds)
 
     def _inner_samples(self, episodes: Episodes) -> Samples:
