@@ -168,6 +168,7 @@ def evaluate(
     seed: Seed = 0,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Modes instead of samples.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the adaptation curves into this file.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write the figures into metadata and model card.")] = False,
     as_json: Json = False,
 ) -> None:
     """Return before and after adapting, on tasks of the policy's family that it was not trained on.
@@ -182,7 +183,14 @@ def evaluate(
         from metazoo.zoo.report import evaluate_preset
 
         options = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
-        reports = [evaluate_preset(name, **options, deterministic=deterministic) for name in names]
+        if record:
+            from metazoo.zoo import report as recorder
+            from metazoo.zoo.index import find
+
+            _only_defaults(**options, deterministic=deterministic)
+            reports = [recorder.record(find(name, savedmodels_directory())) for name in names]
+        else:
+            reports = [evaluate_preset(name, **options, deterministic=deterministic) for name in names]
         if plot is not None:
             from metazoo.zoo.plots import adaptation_curve
 
@@ -192,6 +200,14 @@ def evaluate(
         return
     for report in reports:
         cli_support.print_report(report)
+
+
+def _only_defaults(**options: Any) -> None:
+    """Cards hold one protocol, so that they can be compared."""
+    usual = {"split": "test", "tasks": 200, "episodes": None, "steps": None, "seed": 0, "deterministic": False}
+    for name, value in options.items():
+        if value != usual[name]:
+            raise ValueError(f"--{name} is {value}; --record takes the standard protocol, so leave it out.")
 
 
 @app.command()
