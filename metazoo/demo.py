@@ -80,6 +80,11 @@ def run(models: Path, out: Path, policy: str = POLICY) -> Report:
         finally:
             rest.close()
             grpc.close()
+    return summarise(tasks)
+
+
+def summarise(tasks: dict[str, Adapted]) -> Report:
+    """The report on the tasks' games."""
     before, over_rest, over_grpc = (
         np.stack([returns(getattr(task, field)) for task in tasks.values()])
         for field in ("before", "over_rest", "over_grpc")
@@ -91,7 +96,7 @@ def run(models: Path, out: Path, policy: str = POLICY) -> Report:
         over_grpc=estimate(over_grpc),
         improvement=estimate(over_rest - before),
         improvement_grpc=estimate(over_grpc - before),
-        best_fixed=best_fixed_position([task.target for task in gym_demo.TASKS.values()], gym_demo.HORIZON)[1],
+        best_fixed=best_fixed_position([task.target for task in tasks.values()], gym_demo.HORIZON)[1],
     )
 
 
@@ -210,7 +215,7 @@ def draw(report: Report, file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5.4), layout="constrained")
-    panels = figure.subplots(2, (len(report.tasks) + 1) // 2, sharex=True, sharey=True)
+    panels = figure.subplots(2, (len(report.tasks) + 1) // 2, sharex=True, sharey=True, squeeze=False)
     for panel, (name, task) in zip(panels.flat, report.tasks.items(), strict=False):
         for episodes, colour, label in ((task.before, "0.6", "before"), (task.over_rest, "tab:blue", "after")):
             where = np.where(episodes.mask > 0, episodes.observations[..., 0], np.nan)

@@ -1,0 +1,65 @@
+"""Environments from command-line arguments: constructor, attribute, derived attributes."""
+
+import pytest
+
+from metazoo import gym_make
+from metazoo.collect import CollectionError
+
+
+def test_an_attribute_is_set_and_those_derived_from_it_follow():
+    cart = gym_make.make(
+        "CartPole-v1", {"length": "0.8", "masspole": "0.3", "masscart": "2", "force_mag": "-9"}
+    ).unwrapped
+    assert (cart.length, cart.masspole, cart.masscart, cart.force_mag) == (0.8, 0.3, 2, -9)
+    assert cart.total_mass == pytest.approx(2.3)
+    assert cart.polemass_length == pytest.approx(0.24)
+
+
+def test_changed_physics_move_differently_as_the_equations_say():
+    env = gym_make.make("CartPole-v1", {"length": "0.8"})
+    env.reset(seed=3)
+    x, v, angle, rate = env.unwrapped.state
+    following = env.step(1)[0]
+    from numpy import cos, sin
+
+    temp = (10.0 + 0.1 * 0.8 * rate**2 * sin(angle)) / 1.1
+    turn = (9.8 * sin(angle) - cos(angle) * temp) / (0.8 * (4.0 / 3.0 - 0.1 * cos(angle) ** 2 / 1.1))
+    assert following[3] == pytest.approx(rate + 0.02 * turn, abs=1e-6)
+
+
+def test_constructor_arguments_go_to_the_constructor():
+    env = gym_make.make("CartPole-v1", {"sutton_barto_reward": "true", "max_episode_steps": "7"})
+    assert env.spec.max_episode_steps == 7
+    env.reset(seed=0)
+    assert env.step(0)[1] == 0.0  # Sutton and Barto's reward is -1 at the fall and 0 before
+    task = gym_make.make("metazoo/CartPole-v0", {"task": '{"force": -9.0}'})
+    assert task.unwrapped.task["force"] == -9.0
+
+
+def test_text_that_is_not_json_stays_text():
+    assert gym_make.make("CartPole-v1", {"render_mode": "rgb_array"}).render_mode == "rgb_array"
+
+
+@pytest.mark.parametrize("name", ["moons", "_np_random", "step", "reset"])
+def test_what_is_no_argument_is_refused(name):
+    with pytest.raises(CollectionError, match=f"neither an argument nor an attribute '{name}'.*force_mag"):
+        gym_make.make("CartPole-v1", {name: "1"})
+
+
+def test_a_constructor_that_refuses_its_argument_is_quoted():
+    with pytest.raises(CollectionError, match="metazoo/CartPole-v0 cannot be made.*'moons'"):
+        gym_make.make("metazoo/CartPole-v0", {"task": '{"moons": 1}'})
+
+
+def test_a_task_of_the_policys_own_family():
+    env = gym_make.make_task({"family": "cartpole_goal", "horizon": 3}, {"target": "1.25"})
+    assert env.task["target"] == 1.25
+    assert env.task["force"] == 10.0
+    env.reset(seed=0)
+    assert [env.step(0)[3] for _ in range(3)] == [False, False, True]
+
+
+def test_the_familys_own_arguments_are_kept():
+    metadata = {"family": "cartpole_goal", "family_args": {"reveal_target": True}, "horizon": 200}
+    env = gym_make.make_task(metadata, {"target": "0.5"})
+    assert env.reset(seed=0)[0][-1] == 0.5
