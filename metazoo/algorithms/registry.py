@@ -4,4 +4,6 @@ from metazoo.algorithms.baselines import DomainRandomised
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.maml import MAML
 
-LEARNERS: dict[str, type[Learner]] = {learner.name_in_registry: learner for learner in (MAML, DomainRandomised)}
+_ALL: tuple[type[Learner], ...] = (MAML, DomainRandomised)
+
+LEARNERS: dict[str, type[Learner]] = {learner.name_in_registry: learner for learner in _ALL}

@@ -71,7 +71,7 @@ def mlp(
         kernel = orthogonal(2.0**0.5, seed=seed + i)
         x = keras.layers.Dense(units, activation, kernel_initializer=kernel, dtype=dtype, name=f"hidden_{i}")(x)
     discrete = isinstance(action_space, Discrete)
-    units = action_space.n if discrete else action_space.size
+    units = action_space.n if isinstance(action_space, Discrete) else action_space.size
     kernel = orthogonal(0.01, seed=seed + len(hidden))
     head = Head(units, kernel, dtype=dtype, name="logits" if discrete else "loc")(x)
     if discrete:

@@ -1,6 +1,7 @@
 """A network with an action distribution, applied with explicit weights."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -37,7 +38,7 @@ class Policy:
             return {name: tf.reshape(value, tf.concat([lead, value.shape[1:]], 0)) for name, value in rows.items()}
         return tf.vectorized_map(lambda args: self._call(*args), (parts, observations), warn=False)
 
-    def flat_weights(self, variables: list[tf.Tensor] | None = None) -> tf.Tensor:
+    def flat_weights(self, variables: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         """``[P]``: the given tensors, or the model's own variables, as one vector."""
         return flatten([tf.convert_to_tensor(v) for v in (variables or self.model.trainable_variables)])
 

@@ -39,12 +39,12 @@ def range_rows(family: TaskFamily) -> list[RangeRow]:
         train, ood = (np.asarray(tasks[split][name]) for split in ("train", "ood"))
         if name in declared:
             sign = "± " if declared[name].train[0] > 0 and train.min() < 0 else ""
-            texts = [sign + _intervals([declared[name].train]), sign + _intervals(declared[name].ood)]
+            inside, outside = (sign + _intervals(part) for part in ([declared[name].train], declared[name].ood))
         else:
-            texts = [f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood)]
+            inside, outside = (f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood))
         nominal = family.nominal.get(name)
         unit, sampled = UNITS.get(name, ""), name not in declared
-        rows.append(RangeRow(name, unit, *texts, "" if nominal is None else f"{nominal:g}", sampled))
+        rows.append(RangeRow(name, unit, inside, outside, "" if nominal is None else f"{nominal:g}", sampled))
     return rows
 
 
