@@ -56,6 +56,8 @@ class Learner(keras.Model, ABC):
     """``fast_weights``, ``recurrent`` or ``none``."""
     online: ClassVar[bool]
     """Whether ``step`` changes the memory."""
+    config: Any
+    """Settings of type ``config_class``; ``tasks`` is one of every learner's."""
 
     def __init__(self, policy: Policy, family: TaskFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry)

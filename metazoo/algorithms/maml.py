@@ -75,6 +75,7 @@ class MAML(Learner):
     config_class: ClassVar[type[Config]] = MAMLConfig
     memory_kind: ClassVar[str] = "fast_weights"
     online: ClassVar[bool] = False
+    config: MAMLConfig
 
     def __init__(self, policy, family, config: MAMLConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
