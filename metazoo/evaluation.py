@@ -61,8 +61,8 @@ def player(
 ) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """A compiled function ``(tasks [M], key) → (returns [steps + 1, M, episodes], long returns [M, episodes])``.
 
-    ``long`` is the same family with a longer horizon, for one more round with the final memory; without it the second
-    result is empty.
+    ``key`` is one key, or one ``[M]`` for each task (see ``rollout``). ``long`` is the same family with a longer
+    horizon, for one more round with the final memory; without it the second result is empty.
     """
 
     def play(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,13 +97,14 @@ def play_split(
     """Returns ``[steps + 1, tasks, episodes]`` on a split's tasks, and ``[tasks, episodes]`` at the long horizon."""
     play = player(agent, family, episodes, steps, deterministic, long)
     sampled = family.sample(tasks, split, seed)
-    key = random.fold(random.key(seed), 1)
+    keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
     curves, ends = [], []
     for start in range(0, tasks, CHUNK):
-        part = tf.nest.map_structure(lambda field, i=start: field[i : i + CHUNK], sampled)
-        curve, end = play(part, random.fold(key, start))
-        curves.append(curve.numpy())
-        ends.append(end.numpy())
+        first = max(0, min(start, tasks - CHUNK))  # the last part overlaps: one of another size would compile again
+        part = tf.nest.map_structure(lambda field, i=first: field[i : i + CHUNK], (sampled, keys))
+        curve, end = play(*part)
+        curves.append(curve.numpy()[:, start - first :])
+        ends.append(end.numpy()[start - first :])
     return np.concatenate(curves, 1), np.concatenate(ends, 0)
 
 

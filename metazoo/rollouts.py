@@ -25,11 +25,13 @@ def rollout(
     """Plays ``episodes`` parallel episodes of each task ``[M, ...]`` from one memory, which they do not change.
 
     ``memory [M, 1, S]`` is what each task's episodes share (fast weights or nothing). Every episode ``(m, e)`` has its
-    own stream of keys, derived from ``key``. Returns time-major ``Episodes`` ``[T, M, E, ...]``.
+    own stream of keys, derived from ``key``: one key, or one ``[M]`` for each task, so that a task's episodes do not
+    depend on its place among the others. Returns time-major ``Episodes`` ``[T, M, E, ...]``.
     """
     count = tf.nest.flatten(tasks)[0].shape[0] or tf.shape(tf.nest.flatten(tasks)[0])[0]
     task = per_episode(tasks)
-    rows = random.fold(random.fold(key, tf.range(count))[:, None], tf.range(episodes)[None])
+    keys = key if key.shape.rank == 1 else random.fold(key, tf.range(count))
+    rows = random.fold(keys[:, None], tf.range(episodes)[None])
     state = family.reset(task, random.fold(rows, 0))
     shape = rows.shape if rows.shape.is_fully_defined() else tf.TensorShape([None, episodes])
     action_dtype = tf.int32 if isinstance(family.action_space, Discrete) else tf.float32
@@ -44,7 +46,7 @@ def rollout(
     )
     arrays = [
         tf.TensorArray(dtype, family.horizon, element_shape=shape.concatenate(extra))
-        for extra, dtype in filter(None, elements)
+        for extra, dtype in (element for element in elements if element)
     ]
     previous_action = tf.zeros(tf.concat([tf.shape(rows), family.action_space.shape], 0), action_dtype)
     previous = (previous_action, tf.zeros(tf.shape(rows)))
@@ -53,7 +55,9 @@ def rollout(
     def body(t, state, previous, alive, arrays):
         observations = family.observe(task, state)
         keys = random.fold(rows, t + 1)
-        out = step(StepInputs(observations, *previous, never), memory, random.fold(keys, 0), deterministic)
+        out = step(
+            StepInputs(observations, previous[0], previous[1], never), memory, random.fold(keys, 0), deterministic
+        )
         after = family.step(task, state, out.actions, random.fold(keys, 1))
         rewards = tf.where(alive, after.rewards, 0.0)
         terminated = after.terminated & alive

@@ -1,0 +1,190 @@
+"""The evaluation protocol: by hand, from a learner and from its export, and whatever should not change a result."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from metazoo import evaluation, random, returns
+from metazoo.evaluation import agent_of, evaluate, play_split, random_agent, summary
+from metazoo.pretrained import Pretrained
+from metazoo.rollouts import rollout
+from metazoo.store import read_metadata
+from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.family import SPLITS
+from metazoo.tasks.navigation import Navigation
+from metazoo.types import StepInputs
+from tests.exports import HORIZON, export_small
+
+TASKS, EPISODES, STEPS = 7, 3, 2
+PROTOCOL = {"tasks": TASKS, "episodes": EPISODES, "steps": STEPS}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A MAML learner on navigation, and its export as loaded by ``metazoo.load``."""
+    learner, directory = export_small(tmp_path_factory.mktemp("navigation"), "maml", "gaussian", inner_rate=0.5)
+    return learner, Pretrained(directory, read_metadata(directory), tf.saved_model.load(str(directory)))
+
+
+@pytest.fixture(scope="module")
+def learner(exported):
+    return exported[0]
+
+
+@pytest.fixture(scope="module")
+def long():
+    return Navigation(2 * HORIZON)
+
+
+@pytest.fixture(scope="module")
+def played(learner, long):
+    """``(returns [S + 1, M, E], returns at the longer horizon)`` of the learner itself."""
+    return play_split(agent_of(learner), learner.family, "test", TASKS, EPISODES, STEPS, seed=3, long=long)
+
+
+@pytest.fixture(scope="module")
+def report(learner, long):
+    return evaluate(agent_of(learner), learner.family, name="small", seed=3, long=long, **PROTOCOL)
+
+
+def test_it_plays_the_rounds_that_the_protocol_says(learner, long, played):
+    tasks = learner.family.sample(TASKS, "test", 3)
+    keys = random.fold(random.fold(random.key(3), 1), tf.range(TASKS))
+    weights = learner.current_weights()
+    memory = tf.tile(learner.initial_memory(weights)[None, None], [TASKS, 1, 1])
+
+    def step(*args):
+        return learner.step(weights, *args)
+
+    for made in range(STEPS + 1):
+        episodes = rollout(learner.family, tasks, step, memory, random.fold(keys, made), EPISODES)
+        np.testing.assert_allclose(played[0][made], returns.episode_returns(episodes), rtol=1e-4, atol=1e-4)
+        if made < STEPS:
+            memory = learner.adapt(weights, memory, episodes)[0]
+    episodes = rollout(long, tasks, step, memory, random.fold(keys, STEPS + 1), EPISODES)
+    np.testing.assert_allclose(played[1], returns.episode_returns(episodes), rtol=1e-4, atol=1e-4)
+
+
+def test_adapting_changes_what_is_played(played):
+    assert np.abs(played[0][1:] - played[0][:1]).min() > 1e-4
+
+
+def test_the_report_summarises_what_was_played(report, played):
+    per_task = played[0].mean(2)
+    for made, point in enumerate(report["curve"]):
+        assert (point["steps"], point["episodes"]) == (made, made * EPISODES)
+        assert point["mean"] == pytest.approx(per_task[made].mean(), rel=1e-6)
+        assert point["iqm"] == pytest.approx(np.sort(per_task[made])[1:-1].mean(), rel=1e-6)
+        np.testing.assert_allclose(point["per_task"], per_task[made], atol=6e-4)
+        assert point["ci95"][0] < point["mean"] < point["ci95"][1]
+    assert len(report["curve"]) == STEPS + 1
+    assert report["total"]["mean"] == pytest.approx(played[0].sum() / TASKS, rel=1e-6)
+    assert report["total"]["mean"] == pytest.approx(EPISODES * sum(p["mean"] for p in report["curve"]), rel=1e-6)
+    assert report["at_horizon"].keys() == {str(2 * HORIZON)}
+    assert report["at_horizon"][str(2 * HORIZON)]["mean"] == pytest.approx(played[1].mean(), rel=1e-6)
+
+
+def test_the_report_names_the_protocol_and_is_json(report):
+    expected = {"name": "small", "split": "test", "tasks": TASKS, "seed": 3, "deterministic": False, "horizon": HORIZON}
+    assert expected.items() <= report.items()
+    assert report["metric"] == "return" and report["higher_is_better"] is True
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_the_same_seed_gives_the_same_report_and_another_one_others():
+    family = Navigation(3)
+    one, same, other = (
+        evaluate(random_agent(family), family, name="random", tasks=3, episodes=2, steps=1, seed=seed)
+        for seed in (3, 3, 4)
+    )
+    assert one == same
+    assert one["curve"][0]["per_task"] != other["curve"][0]["per_task"]
+
+
+def test_results_do_not_depend_on_what_is_played_side_by_side(learner, long, played, monkeypatch):
+    """Neither on how many tasks that are, nor on how many tasks there are in all."""
+    monkeypatch.setattr(evaluation, "CHUNK", 3)
+    parts = play_split(agent_of(learner), learner.family, "test", TASKS + 1, EPISODES, STEPS, seed=3, long=long)
+    assert parts[0].shape == (STEPS + 1, TASKS + 1, EPISODES) and parts[1].shape == (TASKS + 1, EPISODES)
+    np.testing.assert_allclose(parts[0][:, :TASKS], played[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(parts[1][:TASKS], played[1], rtol=1e-5, atol=1e-5)
+
+
+def test_the_export_plays_deterministically_what_the_learner_plays(exported):
+    learner, policy = exported
+    curves = [
+        play_split(agent, learner.family, "validation", TASKS, 2, 1, deterministic=True)[0]
+        for agent in (agent_of(learner), policy.agent())
+    ]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3, atol=1e-3)
+    assert np.array_equal(curves[0][..., 0], curves[0][..., 1]), "navigation's episodes only differ by their actions"
+
+
+def test_the_export_samples_from_the_learners_distribution(exported):
+    learner, policy = exported
+    mine, exports = (
+        play_split(agent, learner.family, "validation", 10, 200, 1)[0] for agent in (agent_of(learner), policy.agent())
+    )
+    assert not np.array_equal(mine, exports)
+    for one, other in zip(mine[0], exports[0], strict=True):  # before adapting; by task
+        assert stats.ks_2samp(one, other).pvalue > 1e-4
+    error = np.sqrt((mine[1].var() + exports[1].var()) / mine[1].size)
+    assert abs(mine[1].mean() - exports[1].mean()) < max(4 * error, 0.02 * abs(mine[1].mean()))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_tasks_are_those_of_the_split(split, learner):
+    seen = []
+
+    def spying(name, family):
+        original = family.sample
+        return lambda count, split, seed: seen.append((count, split, seed)) or original(count, split, seed)
+
+    family = Navigation(1)
+    family.sample = spying("sample", family)
+    report = evaluate(random_agent(family), family, name="random", split=split, tasks=2, episodes=1, steps=0, seed=5)
+    assert seen == [(2, split, 5)] and report["split"] == split
+    best = 0.1 * 2**0.5 - np.linalg.norm(Navigation(1).sample(2, split, 5).goal, axis=1)
+    worst = -0.1 * 2**0.5 - np.linalg.norm(Navigation(1).sample(2, split, 5).goal, axis=1)
+    assert np.all((report["curve"][0]["per_task"] > worst) & (report["curve"][0]["per_task"] < best))
+
+
+def test_wrong_requests_are_refused_with_the_value_and_the_limit(learner):
+    def refused(match, **changes):
+        with pytest.raises(ValueError, match=match):
+            evaluate(agent_of(learner), learner.family, name="small", **(PROTOCOL | changes))
+
+    refused("'tests'; choose one of train, validation, test, ood", split="tests")
+    refused("tasks is 1; it must be at least 2", tasks=1)
+    refused("episodes is 0; it must be at least 1", episodes=0)
+    refused("steps is -1; it must be at least 0", steps=-1)
+
+
+def test_the_random_agent_is_uniform_over_the_action_space():
+    keys = random.key(tf.range(6000))[None]
+    inputs = StepInputs(None, None, None, None)
+    actions = random_agent(Navigation()).step(inputs, tf.zeros([1, 1, 0]), keys, False).actions[0].numpy()
+    for axis in range(2):
+        assert stats.kstest(actions[:, axis], stats.uniform(-0.1, 0.2).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(actions.T)[0, 1]) < 0.05
+    family = Bandit()
+    arms = random_agent(family).step(inputs, tf.zeros([1, 1, 0]), keys, False).actions[0].numpy()
+    space = family.action_space
+    counts = np.bincount(arms - space.start, minlength=space.n)
+    assert len(counts) == space.n and stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_the_interval_covers_the_mean_nineteen_times_in_twenty():
+    rng = np.random.default_rng(0)
+    intervals = np.array([summary(rng.exponential(2.0, 60))["ci95"] for _ in range(200)])
+    covered = np.mean((intervals[:, 0] < 2.0) & (intervals[:, 1] > 2.0))
+    assert 0.88 < covered < 0.99
+
+
+def test_summary_of_equal_values_and_of_outliers():
+    assert summary(np.full(8, 5.0)) == {"mean": 5.0, "iqm": 5.0, "ci95": [5.0, 5.0]}
+    found = summary(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1000.0]))
+    assert found["iqm"] == 3.5 and found["mean"] == 127.625 and found["ci95"][0] < 10
