@@ -78,6 +78,53 @@ def test_each_inner_step_uses_its_own_step_sizes(per_step):
         memory = after
 
 
+def test_a_round_s_weight_is_relative_to_the_one_before():
+    """The objective is linear in the weights: a share of 1 : w between the rounds."""
+    losses = {}
+    for settings in ({"step_weight": 1.0}, {"step_weight": 3.0}, {"every_step": 0}):
+        learner, rounds = small_maml("categorical", inner_steps=2, **settings)
+        losses[tuple(settings.values())] = float(learner.meta_gradient(learner.current_weights(), rounds)[1]["loss"])
+    last, equal = losses[(0,)], losses[(1.0,)]
+    first = 2 * equal - last
+    assert losses[(3.0,)] == pytest.approx(first / 4 + 3 * last / 4, rel=1e-9)
+
+
+def test_advantages_on_one_scale_keep_their_proportions():
+    """Scaled per update, a task with tenfold rewards keeps tenfold advantages; scaled per task, it does not."""
+    for how, proportion in (("update", 10.0), ("task", 1.0)):
+        learner, rounds = small_maml("categorical", inner_steps=1, advantages=how, tasks=2)
+        same = tf.nest.map_structure(lambda field: tf.repeat(field[:, :1], 2, 1), rounds[1]._replace(
+            final_observations=rounds[1].mask))  # fmt: skip
+        same = same._replace(final_observations=tf.repeat(rounds[1].final_observations[:1], 2, 0))
+        same = same._replace(rewards=same.rewards * tf.constant([1.0, 10.0])[:, None])
+        outer = learner.batches([rounds[0], same])[1][1].advantages.numpy()
+        np.testing.assert_allclose(outer[1], proportion * outer[0], rtol=1e-3, atol=1e-4)
+        if how == "update":
+            assert np.sum(outer**2) / np.sum(same.mask) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_exploration_credits_a_replica_for_what_its_episodes_taught():
+    """Two tasks, two replicas each: the later returns 1, 3 and 5, 5 are worth −1, +1 and 0, 0, over their deviation."""
+    learner, rounds = small_maml("categorical", inner_steps=1, tasks=4, replicas=2, exploration=0.5)
+    mask = rounds[1].mask
+    per_step = tf.constant([1.0, 3.0, 5.0, 5.0])[:, None] / tf.reduce_sum(mask, 0)
+    rounds[1] = rounds[1]._replace(rewards=mask * per_step)
+    first, last = (outer for _, outer in learner.batches(rounds))
+    expected = 0.5 * np.array([-1, 1, 0, 0])[:, None] / np.sqrt(0.5) * first.mask
+    np.testing.assert_allclose(first.advantages, expected, atol=1e-4)
+    plain, _ = small_maml("categorical", inner_steps=1, tasks=4)
+    np.testing.assert_array_equal(last.advantages, plain.batches(rounds)[1][1].advantages)
+
+
+def test_replicas_are_copies_of_tasks_with_episodes_of_their_own():
+    learner, _ = small_maml("gaussian", dtype="float32", inner_steps=0, tasks=4, replicas=2)
+    tasks = learner.sample_tasks(random.key(0))
+    goals = tasks.goal.numpy()
+    assert np.array_equal(goals[0], goals[1]) and np.array_equal(goals[2], goals[3]) and np.any(goals[0] != goals[2])
+    (episodes,) = learner.collect(learner.current_weights(), tasks, random.key(1))
+    assert np.any(episodes.actions[:, 0] != episodes.actions[:, 1])
+
+
 def test_fixed_step_sizes_are_not_trained():
     learner, rounds = small_maml("categorical", inner_steps=1, step_sizes="fixed")
     assert all(learner.rates is not variable for variable in learner.trainable_variables)
