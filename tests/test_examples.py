@@ -1,0 +1,61 @@
+"""The documentation's Python and the examples run as they stand, on the pretrained policies."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import metazoo
+from metazoo import store
+from serving.server import Server
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = metazoo.savedmodels_directory()
+
+
+def needs(name):
+    return pytest.mark.skipif(not (MODELS / name).is_dir(), reason=f"there is no pretrained {name}")
+
+
+def python_blocks(document: str) -> str:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+@needs("maml_cartpole_goal")
+def test_the_quickstart_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python_blocks("docs/quickstart.md"), "quickstart.md", "exec"), {"__name__": "quickstart"})
+    printed = capsys.readouterr().out
+    before, after = map(float, re.search(r"return (\S+) before, (\S+) after", printed).groups())
+    assert after > before
+    assert "adapted/maml_cartpole_goal-left/1" in printed
+    assert "maml_cartpole_goal-again 1" in printed
+
+
+@needs("maml_cartpole")
+def test_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "readme"}
+    source = python_blocks("README.md")
+    with Server(MODELS, tmp_path / "served") as server:
+        exec(compile(source.replace("http://127.0.0.1:8501", server.url), "README.md", "exec"), names)
+    assert store.verify(tmp_path / "adapted" / "maml_cartpole-reversed" / "1")
+    assert names["result"].model == "maml_cartpole-my-robot"
+
+
+@needs("maml_cartpole")
+def test_the_example_in_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["example", "--out", str(tmp_path), "--steps", "1"])
+    runpy.run_path(str(ROOT / "examples" / "adapt_to_your_env.py"), run_name="__main__")
+    assert f"published {tmp_path / 'maml_cartpole-reversed' / '1'}" in capsys.readouterr().out
+
+
+@needs("maml_cartpole")
+def test_the_example_through_a_server(tmp_path, monkeypatch, capsys):
+    with Server(MODELS, tmp_path) as server:
+        monkeypatch.setattr(sys, "argv", ["example", "--url", server.url, "--steps", "1"])
+        runpy.run_path(str(ROOT / "examples" / "adapt_through_a_server.py"), run_name="__main__")
+    assert "maml_cartpole-reversed, version 1: return" in capsys.readouterr().out
