@@ -35,7 +35,9 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
     store.verify(directory)
     metadata = store.read_metadata(directory)
     if metadata is None:
-        raise ValueError(f"{directory} is a SavedModel, but not a metazoo policy: it has no {signatures.METADATA_FILE}.")
+        raise ValueError(
+            f"{directory} is a SavedModel, but not a metazoo policy: it has no {signatures.METADATA_FILE}."
+        )
     return Pretrained(directory, metadata, tf.saved_model.load(str(directory)))
 
 
@@ -61,12 +63,17 @@ class Pretrained:
         """Actions for one observation or a batch ``[B, ...]``: the mode, or a sample; not clipped.
 
         Raises:
-            ValueError: the policy is recurrent: its memory changes at every step, so use ``step``.
+            ValueError: a wrong shape; or the policy is recurrent: its memory changes at every step, so use ``step``.
         """
         if self.metadata["memory"]["online"]:
             raise ValueError(f"{self.name} remembers its steps; use step, which returns the next memory.")
         shape, dtype = collecting.observation_spec(self._space("observation_space"))
         observations = np.asarray(observations, dtype)
+        lead = observations.ndim - len(shape)
+        if lead not in (0, 1) or observations.shape[lead:] != shape:
+            raise ValueError(
+                f"observations have shape {list(observations.shape)}; need {list(shape)} or [B, ...] of it."
+            )
         rows = observations.reshape(-1, *shape)
         previous_shape, previous_dtype = collecting.action_spec(self._space("action_space"))
         answer = self.step(
@@ -79,7 +86,7 @@ class Pretrained:
             deterministic=np.full(len(rows), deterministic),
         )
         actions = answer["actions"]
-        return actions[0] if observations.ndim == len(shape) else actions
+        return actions if lead else actions[0]
 
     def step(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The signature ``step`` on arrays of ``B`` rows (DESIGN of the contract: ``metazoo.signatures``)."""
@@ -102,7 +109,7 @@ class Pretrained:
             if steps not in (None, 1):
                 raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
             fields = collecting.validate_episodes(env_or_episodes._asdict(), self.metadata)
-            return self._adapted(self._inner_step(self.memory, fields), {"episodes": fields.mask.shape[1], "steps": 1})
+            return self._adapted(*self._inner_step(self.memory, fields), episodes=fields.mask.shape[1], steps=1)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
         if steps < 1:
@@ -111,8 +118,8 @@ class Pretrained:
         memory = self.memory
         for made in range(steps):
             played = self._collect(env_or_episodes, episodes, seed + made, memory, False)
-            memory = self._inner_step(memory, played.episodes)
-        return self._adapted(memory, {"episodes": episodes, "steps": steps})
+            memory, diagnostics = self._inner_step(memory, played.episodes)
+        return self._adapted(memory, diagnostics, episodes=episodes, steps=steps)
 
     def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
         """Undiscounted returns ``[episodes]`` on a ``gymnasium.Env``, without adapting.
@@ -151,13 +158,12 @@ class Pretrained:
             online=self.metadata["memory"]["online"],
         )
 
-    def _inner_step(self, memory: np.ndarray, episodes: Episodes) -> np.ndarray:
+    def _inner_step(self, memory: np.ndarray, episodes: Episodes) -> tuple[np.ndarray, dict[str, float]]:
         answer = self._run(signatures.ADAPT, memory=memory[None], **episodes._asdict())
-        self._diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")}
-        return answer["memory"][0]
+        return answer["memory"][0], {name: float(answer[name][0]) for name in ("loss", "kl")}
 
-    def _adapted(self, memory: np.ndarray, how: dict[str, int]) -> "Pretrained":
-        adapted = {"from": self.name, "from_version": self.version, **how, "diagnostics": self._diagnostics}
+    def _adapted(self, memory: np.ndarray, diagnostics: dict[str, float], **how: int) -> "Pretrained":
+        adapted = {"from": self.name, "from_version": self.version, **how, "diagnostics": diagnostics}
         return Pretrained(self.directory, {**self.metadata, "adapted": adapted}, self._model, memory)
 
     def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:

@@ -1,0 +1,259 @@
+"""What ``metazoo.load`` returns, on small exports: loading, acting, adapting to plain Gymnasium, publishing."""
+
+import shutil
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import metazoo
+from metazoo import pretrained, store
+from metazoo.collect import CollectionError, collect
+from metazoo.gym_spaces import space_from_metadata
+from metazoo.pretrained import Pretrained, family_of
+from metazoo.types import Episodes
+from tests.exports import HORIZON, Session, batch_first, example_inputs, export_small
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A models directory with one policy, ``small``, for CartPole."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def learner(models):
+    return export_small(models, "maml", "categorical")[0]
+
+
+@pytest.fixture(scope="module")
+def policy(models, learner):
+    return metazoo.load(models / "small")
+
+
+@pytest.fixture(scope="module")
+def mover(tmp_path_factory):
+    """A policy with continuous actions."""
+    return metazoo.load(export_small(tmp_path_factory.mktemp("mover"), "maml", "gaussian")[1])
+
+
+@pytest.fixture
+def env():
+    """Plain Gymnasium CartPole with another pole and a reversed motor."""
+    env = gym.make("CartPole-v1")
+    cart = env.unwrapped
+    cart.length, cart.masspole, cart.force_mag = 0.8, 0.2, -9.0
+    cart.total_mass, cart.polemass_length = cart.masspole + cart.masscart, cart.masspole * cart.length
+    return env
+
+
+def inner_step_by_hand(learner, memory, episodes):
+    """The learner's own inner step on batch-first episodes of one row."""
+    timed = {
+        name: tf.constant(value if name == "final_observations" else np.moveaxis(value, 2, 0))
+        for name, value in episodes._asdict().items()
+    }
+    after, _ = learner.adapt(learner.current_weights(), tf.constant(memory)[None, None], Episodes(**timed))
+    return after[0, 0].numpy()
+
+
+def recorded(policy, env, seed=0, episodes=2):
+    options = {"memory": policy.memory, "horizon": policy.metadata["horizon"]}
+    return collect(env, policy.step, episodes=episodes, seed=seed, **options)
+
+
+def test_loading_by_name_by_directory_and_by_version(models, policy, learner, monkeypatch):
+    monkeypatch.setattr(pretrained, "savedmodels_directory", lambda: models)
+    for one in (metazoo.load("small"), metazoo.load(models / "small" / "1"), metazoo.load("small", version=1)):
+        assert (one.name, one.version, one.directory) == ("small", 1, models / "small" / "1")
+        assert np.array_equal(one.memory, learner.initial_memory(learner.current_weights()))
+    with pytest.raises(ValueError, match=r"small has no version 7; it has \[1\]"):
+        metazoo.load("small", version=7)
+    with pytest.raises(ValueError, match=r"no policy 'smal': give a directory or a name \(small\)"):
+        metazoo.load("smal")
+
+
+def test_the_newest_version_is_loaded(models, policy, tmp_path):
+    base = tmp_path / "small"
+    shutil.copytree(models / "small", base)
+    store.publish(base / "1", base, policy.memory + 1.0, {})
+    assert metazoo.load(base).version == 2
+    assert np.array_equal(metazoo.load(base).memory, policy.memory + 1.0)
+    assert np.array_equal(metazoo.load(base, version=1).memory, policy.memory)
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.data-00000-of-00001", "assets.extra/metazoo.json"]
+)
+@pytest.mark.parametrize("harm", [damage, lambda path: path.unlink()], ids=["damaged", "missing"])
+def test_a_corrupted_file_is_one_sentence(models, policy, tmp_path, name, harm):
+    shutil.copytree(models / "small" / "1", tmp_path / "1")
+    harm(tmp_path / "1" / name)
+    with pytest.raises((store.CorruptedError, ValueError)) as caught:
+        metazoo.load(tmp_path / "1")
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    if not (name.endswith("json") and not (tmp_path / "1" / name).exists()):  # without metadata it is no policy at all
+        assert isinstance(caught.value, store.CorruptedError)
+
+
+def test_someone_elses_saved_model_is_refused(models, policy, tmp_path):
+    shutil.copytree(models / "small", tmp_path / "foreign")
+    shutil.rmtree(tmp_path / "foreign" / "1" / "assets.extra")
+    with pytest.raises(ValueError, match=r"not a metazoo policy: it has no assets.extra/metazoo.json"):
+        metazoo.load(tmp_path / "foreign")
+
+
+def test_act_is_the_served_act_for_one_observation_and_for_a_batch(models, policy, learner):
+    observations = example_inputs(learner, "act", rows=30)["observations"]
+    served = Session(models / "small" / "1").run("act", {"observations": observations})
+    actions = policy.act(observations)
+    assert np.array_equal(actions, served["actions"]) and set(actions) == {0, 1} and actions.dtype == np.int32
+    for row in range(3):
+        one = policy.act(observations[row].tolist())
+        assert one.shape == () and one == actions[row]
+
+
+def test_sampled_actions_follow_the_seed(mover):
+    observations = np.zeros((3, 2), np.float32)
+    mode, sampled = mover.act(observations), mover.act(observations, deterministic=False, seed=5)
+    assert np.array_equal(sampled, mover.act(observations, deterministic=False, seed=5))
+    assert np.array_equal(sampled[1], mover.act(observations[0], deterministic=False, seed=6))
+    assert np.all(mode == mode[0]) and len({*sampled[:, 0], mode[0, 0]}) == 4
+
+
+@pytest.mark.parametrize("shape", [(3,), (8,), (2, 2), (1, 2, 4), ()])
+def test_observations_of_another_shape_are_refused(policy, shape):
+    with pytest.raises(ValueError, match=r"need \[4\] or \[B, ...\]"):
+        policy.act(np.zeros(shape))
+
+
+def test_a_policy_that_remembers_its_steps_has_no_act(policy):
+    memory = {**policy.metadata["memory"], "online": True}
+    recurrent = Pretrained(policy.directory, {**policy.metadata, "memory": memory}, policy._model)
+    with pytest.raises(ValueError, match="use step"):
+        recurrent.act(np.zeros(4))
+
+
+def test_adapting_to_an_environment_is_the_rounds_by_hand(policy, learner, env):
+    adapted = policy.adapt(env, episodes=2, steps=2, seed=3)
+    memory = policy.memory
+    for made in range(2):
+        options = {"episodes": 2, "seed": 3 + made, "horizon": HORIZON}
+        memory = inner_step_by_hand(learner, memory, collect(env, policy.step, memory=memory, **options).episodes)
+    np.testing.assert_allclose(adapted.memory, memory, rtol=1e-4, atol=1e-4)
+    assert np.abs(adapted.memory - policy.memory)[:-1].max() > 1e-2 and adapted.memory[-1] == 2.0
+    one_step = policy.adapt(env, episodes=2, steps=1, seed=3).memory
+    assert np.abs(one_step - adapted.memory)[:-1].max() > 1e-2
+    made = adapted.metadata["adapted"]
+    assert (made["from"], made["from_version"], made["episodes"], made["steps"]) == ("small", 1, 2, 2)
+    assert made["diagnostics"]["kl"] > 0.0
+
+
+def test_it_adapts_as_it_was_trained_by_default(policy, env):
+    trained = policy.metadata["adapt"]
+    made = policy.adapt(env).metadata["adapted"]
+    assert {key: made[key] for key in trained} == trained == {"episodes": 3, "steps": 2}
+
+
+def test_adapting_leaves_the_policy_it_started_from_alone(policy, env):
+    memory, actions = policy.memory.copy(), policy.act(np.eye(4))
+    adapted = policy.adapt(env, episodes=1, steps=1)
+    assert np.array_equal(policy.memory, memory) and np.array_equal(policy.act(np.eye(4)), actions)
+    assert "adapted" not in policy.metadata and adapted is not policy
+
+
+def test_recorded_episodes_allow_one_step(policy, learner, env):
+    episodes = recorded(policy, env).episodes
+    adapted = policy.adapt(episodes)
+    expected = inner_step_by_hand(learner, policy.memory, episodes)
+    np.testing.assert_allclose(adapted.memory, expected, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(adapted.memory, policy.adapt(episodes, steps=1).memory)
+    assert (adapted.metadata["adapted"]["episodes"], adapted.metadata["adapted"]["steps"]) == (2, 1)
+    with pytest.raises(ValueError, match="steps is 2; recorded episodes allow one, the next needs fresh ones"):
+        policy.adapt(episodes, steps=2)
+
+
+def test_unusable_episodes_are_refused(policy, learner, env):
+    two_rows = Episodes(**{key: value for key, value in example_inputs(learner, "adapt").items() if key != "memory"})
+    with pytest.raises(CollectionError, match="rewards have shape"):
+        policy.adapt(two_rows)
+    episodes = recorded(policy, env).episodes
+    rewards = episodes.rewards.copy()
+    rewards[0, 1, 0] = np.nan
+    with pytest.raises(CollectionError, match=r"rewards holds nan at \[1, 0\]"):
+        policy.adapt(episodes._replace(rewards=rewards))
+
+
+def test_numbers_out_of_range_are_refused(policy, env):
+    with pytest.raises(CollectionError, match="episodes is 0"):
+        policy.adapt(env, episodes=0)
+    with pytest.raises(ValueError, match="steps is 0; it must be at least 1"):
+        policy.adapt(env, steps=0)
+    with pytest.raises(CollectionError, match="episodes is 0"):
+        policy.evaluate(env, episodes=0)
+
+
+def test_an_environment_with_other_spaces_is_refused_with_both(policy, mover, env):
+    car = gym.make("MountainCarContinuous-v0")
+    for act in (policy.adapt, policy.evaluate):
+        with pytest.raises(CollectionError) as caught:
+            act(car)
+        assert str(car.observation_space) in str(caught.value)
+        assert str(space_from_metadata(policy.metadata["observation_space"])) in str(caught.value)
+    with pytest.raises(CollectionError, match="space"):
+        mover.adapt(env)
+
+
+def test_a_published_policy_loads_with_its_memory_and_its_name(policy, env, tmp_path):
+    adapted = policy.adapt(env, episodes=2, steps=1)
+    assert adapted.publish(tmp_path, "long-pole") == tmp_path / "small-long-pole" / "1"
+    loaded = metazoo.load(tmp_path / "small-long-pole")
+    assert (loaded.name, loaded.version) == ("small-long-pole", 1)
+    assert np.array_equal(loaded.memory, adapted.memory)
+    assert np.array_equal(loaded.act(np.eye(4)), adapted.act(np.eye(4)))
+    assert loaded.metadata["adapted"] == {**adapted.metadata["adapted"], "task": "long-pole"}
+    assert adapted.publish(tmp_path, "long-pole").name == "2"
+    again = loaded.adapt(env, episodes=1, steps=1)
+    assert again.metadata["adapted"]["from"] == "small-long-pole" and again.memory[-1] == 2.0
+    assert policy.publish(tmp_path).parent.name == "small-adapted"
+
+
+@pytest.mark.parametrize("task", ["", "a/b", "-a", ".", "a" * 65, "a b"])
+def test_a_task_name_that_serving_could_not_carry_is_refused(policy, tmp_path, task):
+    with pytest.raises(ValueError, match="task is"):
+        policy.publish(tmp_path, task)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_evaluate_returns_the_returns(policy, env):
+    found = policy.evaluate(env, episodes=4, seed=1)
+    assert found.shape == (4,) and np.array_equal(found, policy.evaluate(env, episodes=4, seed=1))
+    assert np.array_equal(found, recorded(policy, env, seed=1, episodes=4).returns)
+    adapted = policy.adapt(env, episodes=2, steps=1)
+    assert np.array_equal(adapted.evaluate(env, 4, seed=1), recorded(adapted, env, seed=1, episodes=4).returns)
+    assert found.max() <= HORIZON
+
+
+def test_family_of_rebuilds_the_family_it_was_trained_on(policy):
+    family = family_of(policy.metadata)
+    assert (family.name, family.horizon) == ("cartpole", HORIZON)
+    assert family_of(policy.metadata, horizon=9).horizon == 9
+    with pytest.raises(ValueError, match="'chess' is not known here; the known ones: cartpole"):
+        family_of({**policy.metadata, "family": "chess"})
+
+
+def test_in_graph_adapting_is_adapting(policy, learner):
+    inputs = example_inputs(learner, "adapt")
+    episodes = Episodes(**{key: value for key, value in inputs.items() if key != "memory"})
+    timed = Episodes(*(tf.constant(v if i == 1 else np.moveaxis(v, 2, 0)) for i, v in enumerate(episodes)))
+    assert all(np.array_equal(a, b) for a, b in zip(batch_first(timed), episodes, strict=True))
+    memory = policy.agent().adapt(tf.constant(inputs["memory"])[:, None], timed)
+    expected, _ = learner.adapt(learner.current_weights(), tf.constant(inputs["memory"])[:, None], timed)
+    np.testing.assert_allclose(memory, expected, rtol=1e-5, atol=1e-5)
