@@ -318,6 +318,7 @@ def demo(
     \b
     metazoo demo
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else its remarks about the processor stand among the results
     cli_support.load_tensorflow()
     from metazoo import demo as main_job
 
