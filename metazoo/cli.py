@@ -156,6 +156,8 @@ def train(
                 preset, directory, seed=number, updates=updates, overrides=overrides, resume=resume, export_to=export
             )
             print(result)
+            if not (result / "saved_model.pb").exists():
+                raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
