@@ -135,3 +135,14 @@ def test_the_policy_is_told_the_previous_action_and_reward():
         np.testing.assert_array_equal(told[t][0], episodes.actions[t - 1])
         np.testing.assert_array_equal(told[t][1], episodes.rewards[t - 1])
     assert not any(np.any(done) for _, _, done in told)
+
+
+def test_with_a_key_for_each_task_its_place_among_the_others_does_not_matter():
+    family = FAMILIES["navigation"]
+    step, memory = player(family)
+    tasks, keys = family.sample(TASKS), random.spread(random.key(3), TASKS)
+    together = rollout(family, tasks, step, memory, keys, EPISODES).actions
+    for m in range(TASKS):
+        one = tf.nest.map_structure(lambda field, m=m: field[m : m + 1], tasks)
+        alone = rollout(family, one, step, memory[m : m + 1], keys[m : m + 1], EPISODES).actions
+        np.testing.assert_allclose(together[:, m : m + 1], alone, atol=1e-6)

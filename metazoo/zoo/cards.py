@@ -156,7 +156,7 @@ def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     longer = report.get("at_horizon", {})
     parts += [f"With episodes of {steps} steps, after all adaptation: {_interval(p)}." for steps, p in longer.items()]
     if report.get("baselines"):
-        parts += ["On the same test tasks, without adapting:", _baselines(report["baselines"])]
+        parts += [f"On the same {report['split']} tasks, without adapting:", _baselines(report["baselines"])]
     return "\n\n".join(parts)
 
 
