@@ -184,7 +184,7 @@ def evaluate(
         cli_support.load_tensorflow()
         from metazoo.zoo.report import evaluate_preset
 
-        options = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
+        options: dict[str, Any] = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
         if record:
             from metazoo.zoo import report as recorder
             from metazoo.zoo.index import find

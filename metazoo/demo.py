@@ -45,7 +45,7 @@ class Adapted(NamedTuple):
     before: Episodes
     over_rest: Episodes
     over_grpc: Episodes
-    rounds: list[Mapping[str, Any]]
+    rounds: Sequence[Mapping[str, Any]]
     seconds: list[float]
 
 
