@@ -56,13 +56,15 @@ def mlp(
     hidden: tuple[int, ...] = (64, 64),
     activation: str = "tanh",
     initial_scale: float = 1.0,
+    output_gain: float = 0.01,
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Model:
     """A multi-layer perceptron ``[..., observation] → {"logits"}`` or ``{"loc", "scale"}``.
 
-    Hidden layers are initialised orthogonally with gain √2, the output with gain 0.01, so that the first policy is
-    nearly uniform (or centred on 0). ``initial_scale`` is the Gaussian's first standard deviation in action units.
+    Hidden layers are initialised orthogonally with gain √2, the output with ``output_gain``, which when small makes
+    the first policy nearly uniform (or centred on 0). ``initial_scale`` is the Gaussian's first standard deviation in
+    action units.
     """
     inputs = keras.Input(observation_space.shape, dtype=dtype, name="observations")
     x = inputs if len(observation_space.shape) == 1 else keras.layers.Flatten()(inputs)
@@ -72,7 +74,7 @@ def mlp(
         x = keras.layers.Dense(units, activation, kernel_initializer=kernel, dtype=dtype, name=f"hidden_{i}")(x)
     discrete = isinstance(action_space, Discrete)
     units = action_space.n if isinstance(action_space, Discrete) else action_space.size
-    kernel = orthogonal(0.01, seed=seed + len(hidden))
+    kernel = orthogonal(output_gain, seed=seed + len(hidden))
     head = Head(units, kernel, dtype=dtype, name="logits" if discrete else "loc")(x)
     if discrete:
         return keras.Model(inputs, {"logits": head}, name="policy")
