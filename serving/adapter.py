@@ -72,7 +72,8 @@ class Adapter:
         lineage["episodes"] += episodes.rewards.shape[1]
         lineage["steps"] += 1
         lineage["diagnostics"] = {key: float(outputs[key][0]) for key in ("loss", "kl")}
-        version = self._publish(servable, target, outputs["memory"][0], {"name": target, "adapted": lineage})
+        updates = {"name": target, "adapted": lineage}
+        version = self._publish(servable, self._directory / target, outputs["memory"][0], updates)
         published = time.perf_counter()
         self._manager.refresh(target)
         live = time.perf_counter()
@@ -103,7 +104,7 @@ class Adapter:
     def delete(self, name: str) -> dict[str, Any]:
         """Delete an adapted policy with all its versions. Pretrained ones are refused."""
         servable = self._policy(name)
-        if not self._is_ours(servable):
+        if self._directory is None or not self._is_ours(servable):
             raise ServingError(Code.PERMISSION_DENIED, f"{name} is not an adapted policy of this server")
         with self._publishing:
             with contextlib.suppress(FileNotFoundError):  # another server on this store was faster
@@ -152,8 +153,7 @@ class Adapter:
         feeds = {"memory": memory.reshape(1, size).astype(np.float32), **episodes._asdict()}
         return self._plane.predict(servable, signatures.ADAPT, feeds)
 
-    def _publish(self, servable: Servable, target: str, memory: np.ndarray, updates: Mapping[str, Any]) -> int:
-        base = self._directory / target
+    def _publish(self, servable: Servable, base: Path, memory: np.ndarray, updates: Mapping[str, Any]) -> int:
         with self._publishing:
             try:
                 version_dir = store.publish(servable.path, base, memory, updates)

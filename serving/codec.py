@@ -27,7 +27,7 @@ InputTypes = Mapping[str, str]
 _decode = msgspec.json.Decoder().decode
 _SURROGATES: Final = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
 """Escaped backslashes and whole pairs, and (group 1) what is left: half a pair."""
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SPACE: Final = " \t\n\r"
 
 
 class PredictBody(NamedTuple):
@@ -93,7 +93,7 @@ def _parse_slowly(body: bytes) -> Any:
     """What rapidjson takes beyond strict JSON: NaN and Infinity, bytes that are not UTF-8, anything after the end."""
     try:
         text = body.decode("utf-8", "surrogateescape")
-        start = _SPACE.match(text).end()
+        start = len(text) - len(text.lstrip(_SPACE))
         if start == len(text):
             raise invalid("JSON Parse error: The document is empty")
         lone = next((match for match in _SURROGATES.finditer(text) if match[1]), None)
@@ -199,7 +199,7 @@ def dense_array(value: Any, dtype: str) -> np.ndarray | None:
         kinds = set(map(type, level))
         if list not in kinds:
             break
-        sizes = set(map(len, level)) if kinds == {list} else ()
+        sizes = set(map(len, level)) if kinds == {list} else set()
         if len(sizes) != 1:
             return None
         shape.append(sizes.pop())

@@ -302,7 +302,7 @@ def scan(*directories: str | os.PathLike[str] | None, versions: Versions = store
         OSError: a directory is missing.
     """
     found: dict[str, ModelConfig] = {}
-    for directory in filter(None, directories):
+    for directory in [given for given in directories if given]:
         with os.scandir(directory) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
         for name in names:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.errors import Code, ServingError, invalid
 from serving.manager import Manager, ModelConfig, Sources, VersionPolicy
-
-ModelServerConfig = model_server_config_pb2.ModelServerConfig
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
@@ -78,8 +79,7 @@ class RestApp:
             if path[:4].lower() == "/v1/":
                 return await self._serve(method, path, scope, body)
             if path.startswith("/zoo/v1/"):
-                work = self._adaptation, method, path, body
-                return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
+                return 200, JSON, await self._in_thread(partial(self._adaptation, method, path, body))
             return 404, b"text/html", _NOT_FOUND
         except ServingError as error:
             return error.http_status, JSON, error_json(error.message)
@@ -122,13 +122,16 @@ class RestApp:
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        work = self._counted, run, verb, unquote(name), number, unquote(label) if label else None, body
+        work = partial(self._counted, run, verb, unquote(name), number, unquote(label) if label else None, body)
         if len(body) > QUICK_BYTES or self._seconds.get(path, 0.0) > QUICK_SECONDS:
-            return 200, JSON, await asyncio.get_running_loop().run_in_executor(self._executor, *work)
+            return 200, JSON, await self._in_thread(work)
         started = time.perf_counter()
-        answer = work[0](*work[1:])
+        answer = work()
         self._seconds[path] = 0.8 * self._seconds.get(path, 0.0) + 0.2 * (time.perf_counter() - started)
         return 200, JSON, answer
+
+    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def _counted(self, run: Callable[..., bytes], verb: str, name: str, *rest: Any) -> bytes:
         with self._plane.metrics.request(name, verb, "REST"):

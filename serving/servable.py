@@ -63,16 +63,16 @@ class Loader:
     def _load(self, name: str, version: int, path: Path) -> Servable:
         saved_model.verify(path)
         metadata = _metadata(path)
-        variables = _variables(path) if metadata is not None else None
-        if variables is None:
+        variables = None if metadata is None else _variables(path)
+        if metadata is None or variables is None:
             return Servable(name, version, path, Program(path), {}, metadata)
         memory = variables.pop(signatures.MEMORY_CHECKPOINT_KEY)
         program = self._programs.get(path, variables, memory)
-        own: Mapping[str, Signature] | None = {}
-        if not np.array_equal(program.memory, memory):
-            own = own_signatures(program, memory, metadata)
-            if own is None:  # the graph does not let the memory in from outside
-                program, own = Program(path), {}
+        if np.array_equal(program.memory, memory):
+            return Servable(name, version, path, program, {}, metadata)
+        own = own_signatures(program, memory, metadata)
+        if own is None:  # the graph does not let the memory in from outside
+            return Servable(name, version, path, Program(path), {}, metadata)
         return Servable(name, version, path, program, own, metadata)
 
 

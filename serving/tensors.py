@@ -6,12 +6,11 @@ Answers use the typed fields (``float_val`` ...), which clients read directly, n
 from typing import Any, Final
 
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.python.framework import dtypes
 
 from serving.errors import invalid
-
-TensorProto = tensor_pb2.TensorProto
 
 _FIELDS: Final = {
     types_pb2.DT_FLOAT: "float_val",
