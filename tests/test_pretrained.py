@@ -150,7 +150,7 @@ def test_adapting_to_an_environment_is_the_rounds_by_hand(policy, learner, env):
     np.testing.assert_allclose(adapted.memory, memory, rtol=1e-4, atol=1e-4)
     assert np.abs(adapted.memory - policy.memory)[:-1].max() > 1e-2 and adapted.memory[-1] == 2.0
     one_step = policy.adapt(env, episodes=2, steps=1, seed=3).memory
-    assert np.abs(one_step - adapted.memory)[:-1].max() > 1e-2
+    assert np.abs(one_step - adapted.memory)[:-1].max() > 1e-3
     made = adapted.metadata["adapted"]
     assert (made["from"], made["from_version"], made["episodes"], made["steps"]) == ("small", 1, 2, 2)
     assert made["diagnostics"]["kl"] > 0.0

@@ -1,6 +1,7 @@
 """Keras callbacks of ``metazoo train``: checkpoints that resume exactly, validation, and a polite Ctrl-C."""
 
 import csv
+import os
 import signal
 import sys
 import time
@@ -121,7 +122,7 @@ class Validation(keras.callbacks.Callback):
 
 @final
 class Interrupt(keras.callbacks.Callback):
-    """As a context: the first Ctrl-C ends training after the current update, with a checkpoint; a second one at once."""
+    """As a context: a first Ctrl-C ends training after the current update, with a checkpoint; a second one at once."""
 
     def __init__(self):
         super().__init__()
@@ -157,8 +158,10 @@ def keep_epochs(path: Path, epochs: int) -> None:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = [row for row in rows if int(row["epoch"]) < epochs]
-    with path.open("w", newline="") as file:
+    whole = path.with_suffix(".csv.part")
+    with whole.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys() if rows else [])
         if kept:
             writer.writeheader()
             writer.writerows(kept)
+    os.replace(whole, path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 import shlex
 import sys
@@ -139,10 +140,10 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
     interrupt = Interrupt()
     callbacks = [
         Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total),
-        checkpoints,
-        interrupt,
-        keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=start >= EPOCH),
+        keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=True),  # every fit() would begin a new file
         keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
+        checkpoints,  # after the logs: a row too many is cut on resuming, one too few would be lost
+        interrupt,
     ]
     with interrupt:
         while start < total and not interrupt.asked:
@@ -180,7 +181,9 @@ def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
             )
         return
     run.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**settings, "versions": _versions(), "hardware": _hardware()}, indent=2) + "\n")
+    whole = path.with_suffix(".json.part")  # a kill while writing must not leave half a file to resume from
+    whole.write_text(json.dumps({**settings, "versions": _versions(), "hardware": _hardware()}, indent=2) + "\n")
+    os.replace(whole, path)
 
 
 def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds: float) -> dict[str, Any]:
@@ -205,7 +208,5 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    import os
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{cores} core(s), {platform.machine()}, no GPU"
