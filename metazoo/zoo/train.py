@@ -53,7 +53,7 @@ def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
         if key != "learning_rate" and key not in fields:
             known = ", ".join(["learning_rate", *fields])
             raise ValueError(f"{preset.algorithm} has no setting {key!r}; it has {known}.")
-        kind = float if key == "learning_rate" else type(fields[key].default)
+        kind: type = float if key == "learning_rate" else type(fields[key].default)
         try:
             value = kind(text)
         except ValueError:
