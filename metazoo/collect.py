@@ -143,8 +143,9 @@ class _Player:
             _, memory = self._act(observation, action, reward, True, memory, where)
         ends = np.zeros((2, len(rewards)), bool)
         ends[:, -1] = terminated, truncated
+        ended, cut = ends
         fields = np.stack(observations), observation, np.stack(actions), np.array(rewards, np.float32)
-        return Episodes(*fields, *ends, np.ones(len(rewards), np.float32)), memory
+        return Episodes(*fields, ended, cut, np.ones(len(rewards), np.float32)), memory
 
     def _reset(self, number: int) -> np.ndarray:
         try:

@@ -60,6 +60,7 @@ def validate_episodes(fields: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     observation_shape, observation_dtype = observation_spec(observation_space)
     action_shape, action_dtype = action_spec(action_space)
     arrays = {}
+    shape: tuple[int, ...]
     for name in EPISODE_FIELDS:
         shape, dtype = (), np.dtype(bool if name in ("terminated", "truncated") else np.float32)
         if name.endswith("observations"):
@@ -104,8 +105,8 @@ def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> 
     if array.shape != shape:
         raise CollectionError(f"{name} has shape {list(array.shape)}: need {list(shape[1:])}")
     if not np.all(np.isfinite(array)):
-        place = [int(index) for index in np.argwhere(~np.isfinite(array))[0][1:]]
-        raise CollectionError(f"{name} holds {array[0][tuple(place)]} at {place}: all values must be finite")
+        index = [int(i) for i in np.argwhere(~np.isfinite(array))[0][1:]]
+        raise CollectionError(f"{name} holds {array[0][tuple(index)]} at {index}: all values must be finite")
     with np.errstate(over="ignore"):
         converted = array.astype(dtype)
     if dtype.kind in "biu" and not np.array_equal(converted, array):
