@@ -123,7 +123,11 @@ def test_the_weights_with_the_best_validation_return_are_exported(uninterrupted)
 
 
 def test_killed_three_times_it_ends_with_the_same_bits(uninterrupted, tmp_path):
-    points = "between checkpoints", "after the logs, before the checkpoint", "before the export is in its place"
+    points = (
+        "right after the first checkpoint",
+        "after the logs, before the checkpoint",
+        "before the export is in its place",
+    )
     command = [sys.executable, "-m", "tests.zoo.tiny_training", str(tmp_path)]
     run = tmp_path / "tiny"
     for point, saved in zip(points, (4, 4, 10), strict=True):

@@ -34,6 +34,12 @@ def before(owner, name: str, action) -> None:
     setattr(owner, name, lambda *args, **options: (action(*args), original(*args, **options))[1])
 
 
+def after(owner, name: str, action) -> None:
+    """Calls ``action()`` after each call of ``owner.name``."""
+    original = getattr(owner, name)
+    setattr(owner, name, lambda *args, **options: (original(*args, **options), action())[0])
+
+
 def updates_made(callback) -> int:
     return int(callback.model.optimizer.iterations)
 
@@ -45,8 +51,8 @@ def kill_when(condition) -> None:
 
 def arm(point: str) -> None:
     """Makes this process kill itself at a point of its training."""
-    if point == "between checkpoints":
-        before(callbacks.Interrupt, "on_train_batch_end", lambda me, *_: kill_when(updates_made(me) == 6))
+    if point == "right after the first checkpoint":
+        after(callbacks.Checkpoints, "on_epoch_end", lambda: kill_when(True))
     elif point == "after the logs, before the checkpoint":
         before(callbacks.Checkpoints, "on_epoch_end", lambda me, *_: kill_when(updates_made(me) == 8))
     elif point == "before the export is in its place":
