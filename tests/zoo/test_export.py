@@ -15,7 +15,7 @@ from metazoo.algorithms.registry import LEARNERS
 from metazoo.gym_spaces import space_from_metadata
 from metazoo.tasks.gym_view import to_gym_space
 from metazoo.types import Discrete
-from metazoo.zoo.export import ExportError, check_graph, export
+from metazoo.zoo.export import export
 from tests.algorithms.problems import FAMILIES, made_up_episodes
 from tests.exports import METADATA, Session, batch_first, example_inputs, example_memory, export_small, small_learner
 
@@ -320,26 +320,6 @@ def test_other_kinds_of_step_sizes_are_exported_too(tmp_path, step_sizes):
     timed = made_up_episodes(learner.family, 4, 3, seed=0)
     after, _ = learner.adapt(learner.current_weights(), tf.constant(inputs["memory"])[:, None], timed)
     np.testing.assert_allclose(answer["memory"], after[:, 0], **CLOSE)
-
-
-def save_function(directory, function, **options):
-    module = tf.Module()
-    module.f = tf.function(function, input_signature=[tf.TensorSpec([None], name="x")], autograph=False, **options)
-    tf.saved_model.save(module, str(directory), signatures=module.f)
-    return directory
-
-
-def test_the_graph_check_accepts_plain_graphs_and_refuses_what_tf_serving_cannot_run(tmp_path):
-    check_graph(save_function(tmp_path / "plain", lambda x: {"y": 2 * x}))
-    with pytest.raises(ExportError, match="XLA"):
-        check_graph(save_function(tmp_path / "xla", lambda x: {"y": 2 * x}, jit_compile=True))
-    inner = tf.function(lambda x: 2 * x, jit_compile=True)
-    with pytest.raises(ExportError, match="XLA"):
-        check_graph(save_function(tmp_path / "inner", lambda x: {"y": inner(x)}))
-    with pytest.raises(ExportError, match="PyFunc"):
-        check_graph(save_function(tmp_path / "py", lambda x: {"y": tf.py_function(lambda v: v, [x], tf.float32)}))
-    with pytest.raises(ExportError, match="PyFunc"):
-        check_graph(save_function(tmp_path / "numpy", lambda x: {"y": tf.numpy_function(lambda v: v, [x], tf.float32)}))
 
 
 def test_an_export_never_overwrites(case):
