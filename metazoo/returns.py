@@ -5,6 +5,8 @@ nothing is bootstrapped. An episode truncated *earlier* (a time limit that is no
 baseline of its final observation; a terminated one never is.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from metazoo.types import Episodes
@@ -69,18 +71,18 @@ def linear_baseline(episodes: Episodes, targets: tf.Tensor, ridge: float = 1e-3)
     return values, tf.einsum("mei,mi->me", time_features(final, lengths), weights)
 
 
-def advantages(episodes: Episodes, gamma: float, lam: float) -> tf.Tensor:
+def advantages(episodes: Episodes, gamma: float, lam: float, horizon: int | None = None) -> tf.Tensor:
     """Generalised advantage estimates with the linear time-feature baseline, ``[T, M, E]`` (Schulman et al. 2016).
 
-    ``lam = 1`` gives discounted return minus baseline. Padding gets 0; not normalised.
+    ``lam = 1`` gives discounted return minus baseline. ``horizon`` is the task's, by default the padded length.
+    Padding gets 0; not normalised.
     """
     rewards = tf.stop_gradient(episodes.rewards)
     mask = tf.cast(episodes.mask, rewards.dtype)
     values, final = linear_baseline(episodes, discounted(rewards, mask, gamma))
-    horizon = tf.shape(mask)[0]
     last = mask - tf.concat([mask[1:], tf.zeros_like(mask[:1])], 0)
     following = tf.concat([values[1:], tf.zeros_like(values[:1])], 0)
-    early = tf.cast(episodes.truncated, mask.dtype) * last * _before_end(horizon, mask)
+    early = tf.cast(episodes.truncated, mask.dtype) * last * _before(horizon or tf.shape(mask)[0], mask)
     following = following * (1.0 - last) + final[None] * early
     deltas = (rewards + gamma * following - values) * mask
     return scan_back(tf.zeros_like(deltas[0]), gamma * lam * (1.0 - last), deltas) * mask
@@ -95,9 +97,9 @@ def normalise(values: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
     return centred / (deviation + 1e-6)
 
 
-def _before_end(horizon: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """1 on every step but the last of the padded time axis, shaped to broadcast against ``like``."""
-    steps = tf.cast(tf.range(horizon) < horizon - 1, like.dtype)
+def _before(horizon: Any, like: tf.Tensor) -> tf.Tensor:
+    """1 on the steps before the horizon's last one, ``[T, 1, ...]`` to broadcast against ``like [T, ...]``."""
+    steps = tf.cast(tf.range(tf.shape(like)[0]) < horizon - 1, like.dtype)
     return tf.reshape(steps, [-1] + [1] * (like.shape.rank - 1))
 
 

@@ -186,3 +186,26 @@ def test_normalise_by_hand_and_over_the_valid_steps_only():
 def test_normalise_of_nothing_or_of_equal_values_is_zero():
     for mask in ([0.0, 0.0], [1.0, 1.0]):
         np.testing.assert_array_equal(returns.normalise(tf.constant([2.0, 2.0]), tf.constant(mask), [0]), [0, 0])
+
+
+def test_a_cut_before_the_horizon_is_bootstrapped_however_long_the_padding_is():
+    rng = np.random.default_rng(5)
+
+    def cut_episode(length, padded):
+        mask = (np.arange(padded) < length).astype(np.float32)[:, None, None]
+        field = rng.normal(size=(length, 1, 2)).astype(np.float32)
+        observations = np.pad(field[..., None], ((0, padded - length), (0, 0), (0, 0), (0, 0)))
+        rewards = np.pad(np.abs(field), ((0, padded - length), (0, 0), (0, 0)))
+        mask = np.broadcast_to(mask, rewards.shape)
+        truncated = np.broadcast_to(np.arange(padded)[:, None, None] == length - 1, rewards.shape)
+        final = np.full((1, 2, 1), 0.5, np.float32)
+        return Episodes(observations, final, mask, rewards, truncated & False, truncated, mask)
+
+    rng_state = rng.bit_generator.state
+    short = tf.nest.map_structure(tf.constant, cut_episode(4, 4))
+    rng.bit_generator.state = rng_state
+    long = tf.nest.map_structure(tf.constant, cut_episode(4, 9))
+    inside = returns.advantages(short, 0.9, 0.8, horizon=9)
+    np.testing.assert_allclose(returns.advantages(long, 0.9, 0.8, horizon=9)[:4], inside, atol=1e-5)
+    at_the_end = returns.advantages(short, 0.9, 0.8, horizon=4)
+    assert np.abs(inside[-1] - at_the_end[-1]).min() > 1e-3

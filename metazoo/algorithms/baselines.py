@@ -88,7 +88,7 @@ class DomainRandomised(Learner):
         loss, gradients = inner_loop.gradient_over_tasks(
             lambda batch: inner_loop.policy_gradient(self.policy, flatten(weights), batch, config.entropy),
             weights,
-            inner_loop.samples(rounds[0], config.gamma, config.lambda_),
+            inner_loop.samples(rounds[0], config.gamma, config.lambda_, self.family.horizon),
         )
         metrics = {"loss": loss, "return_0": tf.reduce_mean(returns.episode_returns(rounds[0]))}
         gradients, metrics["gradient_norm"] = clip(gradients, config.clip_norm)

@@ -26,9 +26,12 @@ class Samples(NamedTuple):
     mask: tf.Tensor
 
 
-def samples(episodes: Episodes, gamma: float, lam: float, normalised: bool = True) -> Samples:
-    """Flattens time-major episodes task by task, with advantages normalised over each task's valid steps or raw."""
-    advantages = returns.advantages(episodes, gamma, lam)
+def samples(episodes: Episodes, gamma: float, lam: float, horizon: int, normalised: bool = True) -> Samples:
+    """Flattens time-major episodes task by task, with advantages normalised over each task's valid steps or raw.
+
+    ``horizon`` is the family's: recorded episodes may be padded to another length.
+    """
+    advantages = returns.advantages(episodes, gamma, lam, horizon)
     if normalised:
         advantages = returns.normalise(advantages, episodes.mask, [0, 2])
     fields = (episodes.observations, episodes.actions, advantages, episodes.mask)

@@ -159,7 +159,8 @@ class MAML(Learner):
         """Each round's samples ``[M, N, ...]`` as the inner and as the outer loss take them."""
         config = self.config
         by_task = config.advantages == "task"
-        outer = [inner_loop.samples(episodes, config.gamma, config.lambda_, by_task) for episodes in rounds]
+        horizon = self.family.horizon
+        outer = [inner_loop.samples(episodes, config.gamma, config.lambda_, horizon, by_task) for episodes in rounds]
         if not by_task:
             first = self._counted(len(rounds)).start
             outer[first:] = inner_loop.rescale(outer[first:])
@@ -214,7 +215,7 @@ class MAML(Learner):
         return range(min(1, self.config.inner_steps) if self.config.every_step else self.config.inner_steps, rounds)
 
     def _inner_samples(self, episodes: Episodes) -> Samples:
-        return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda)
+        return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda, self.family.horizon)
 
     def _inner_step(self, weights: Tensors, memory: tf.Tensor, batch: Samples) -> tuple[tf.Tensor, tf.Tensor, Any]:
         """One task's memory ``[S]`` after an inner step, the loss and the distribution parameters before it."""

@@ -111,12 +111,8 @@ def test_adapt_is_the_learners_own_inner_step_on_ragged_episodes(case):
 
 
 def test_padding_more_changes_nothing(case):
-    """More masked steps, and episodes without any step, are not there for ``adapt``.
-
-    Only where an episode was cut matters: at the horizon, which is the end of the time axis, nothing is left to gain.
-    """
+    """More masked steps, and episodes without any step, are not there for ``adapt``."""
     inputs = example_inputs(case.learner, signatures.ADAPT)
-    inputs["truncated"][..., -1] = False
     padded = dict(inputs)
     for name in signatures.EPISODE_FIELDS:
         pads = [(0, 0)] * inputs[name].ndim
