@@ -248,7 +248,7 @@ def adapt(
         if episodes_file is not None:
             target, label = load_episodes(episodes_file, policy.metadata), episodes_file.stem
         elif env is not None:
-            target, label = gym_make.make(env, env_arguments), env.rpartition("/")[2]
+            target, label = gym_make.make(env, env_arguments), env.rpartition(":")[2].rpartition("/")[2]
         else:
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
         adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed)

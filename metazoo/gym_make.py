@@ -27,7 +27,7 @@ def make(env_id: str, arguments: Mapping[str, str]) -> gym.Env:
     values = {name: _parse(text) for name, text in arguments.items()}
     try:
         _import_module_of(env_id)
-        accepted = _accepted(gym.spec(env_id))
+        accepted = _accepted(gym.spec(env_id.rpartition(":")[2]))  # unlike make, spec knows no module prefix
         env = gym.make(env_id, **{name: value for name, value in values.items() if name in accepted})
     except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
         raise CollectionError(f"the environment {env_id} cannot be made: {error}") from error

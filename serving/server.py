@@ -55,6 +55,9 @@ class Server:
         model_config_file: TF Serving's list of models, as a text proto; its models are served besides.
         metrics_path: where the REST port answers with Prometheus metrics; None: nowhere, as TF Serving.
         """
+        for name, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"{name} is {port}: it must be in 0 to 65535")
         self._models_dir = Path(models_dir).resolve() if models_dir is not None else None
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port

@@ -63,3 +63,13 @@ def test_the_familys_own_arguments_are_kept():
     metadata = {"family": "cartpole_goal", "family_args": {"reveal_target": True}, "horizon": 200}
     env = gym_make.make_task(metadata, {"target": "0.5"})
     assert env.reset(seed=0)[0][-1] == 0.5
+
+
+def test_a_module_prefix_imports_the_module_that_registers_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "users_envs.py").write_text(
+        "import gymnasium as gym\n"
+        "gym.register('users/Pole-v0', entry_point='gymnasium.envs.classic_control.cartpole:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    env = gym_make.make("users_envs:users/Pole-v0", {"length": "0.8"})
+    assert env.unwrapped.length == 0.8

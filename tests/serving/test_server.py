@@ -47,10 +47,12 @@ def test_hot_loading_loses_no_request(server, models, http_of):
     for thread in threads:
         thread.start()
     try:
+        wait_until(lambda: answers)
         for number in (2, 3, 4):
             memory = np.full(toy_policy.SIZE, number, np.float32)
             store.publish(models / "toy" / "1", models / "toy", memory, {})
             wait_until(lambda number=number: states(server).get(number) == "AVAILABLE")
+            wait_until(lambda number=number: len(set(answers)) >= number)  # each version was seen by some request
         store.delete_version(models / "toy" / "4")  # back to 3, which loads again before 4 goes
         wait_until(lambda: states(server) == {1: "END", 2: "END", 3: "AVAILABLE", 4: "END"})
     finally:
@@ -322,3 +324,9 @@ def test_a_server_process_ends_on_sigterm(models):
         assert int(process.stdout.readline()) > 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
+def test_a_port_that_cannot_exist_is_refused(port):
+    with pytest.raises(ValueError, match=f"{port} is 99999: it must be in 0 to 65535"):
+        Server(**{port: 99999})
