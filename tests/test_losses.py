@@ -48,7 +48,6 @@ def test_no_gradient_flows_into_the_advantages():
     log_probs, advantages, mask = tensors(LOG_PROBS, ADVANTAGES, MASK)
     assert gradient(lambda a: losses.policy_gradient(log_probs, a, mask), advantages) is None
     assert gradient(lambda a: losses.likelihood_ratio(log_probs, a, mask), advantages) is None
-    assert gradient(lambda a: losses.clipped_ratio(log_probs, log_probs, a, mask, 0.2), advantages) is None
 
 
 @pytest.mark.parametrize("action", [0, 1])
@@ -94,16 +93,3 @@ def test_the_ratios_expected_curvature_is_that_of_the_expected_return():
     truth = sigma * (1 - sigma) * (1 - 2 * sigma) * (gains[1] - gains[0])
     assert curvature[losses.likelihood_ratio] == pytest.approx(truth, rel=1e-12)
     assert abs(curvature[losses.policy_gradient] - truth) > 0.1
-
-
-def test_clipped_ratio_by_hand():
-    """Ratios 1.5 and 0.5 at clip 0.2: a gain is capped at 1.2, a loss counts in full; and the mirror image below 1."""
-    old = np.zeros(4)
-    new = np.log([1.5, 1.5, 0.5, 0.5])
-    advantages = np.array([1.0, -1.0, 1.0, -1.0])
-    mask = np.ones(4)
-    loss = losses.clipped_ratio(*tensors(new, old, advantages, mask), clip=0.2)
-    assert float(loss) == pytest.approx(-(1.2 - 1.5 + 0.5 - 0.8) / 4)
-    log_probs, *rest = tensors(new, old, advantages, mask)
-    slope = gradient(lambda lp: losses.clipped_ratio(lp, *rest, clip=0.2), log_probs)
-    np.testing.assert_allclose(slope, [0, 1.5 / 4, -0.5 / 4, 0], atol=1e-12)

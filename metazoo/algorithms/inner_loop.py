@@ -1,7 +1,7 @@
 """The inner step, written once: training, evaluation and export all adapt through this function.
 
 It is written for *one* task; callers loop over tasks (``tf.map_fn``). That is faster than all tasks side by side,
-because one task's activations fit in the processor's cache: twice as fast for the second-order gradient.
+because one task's activations fit in the processor's cache.
 """
 
 from collections.abc import Callable
