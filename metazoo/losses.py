@@ -22,3 +22,13 @@ def likelihood_ratio(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tenso
     """
     ratio = tf.exp(log_probs - tf.stop_gradient(log_probs))
     return -masked_mean(ratio * tf.stop_gradient(advantages), mask)
+
+
+def clipped_ratio(
+    log_probs: tf.Tensor, old_log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor, clip: float
+) -> tf.Tensor:
+    """−mean(min(r·A, clip(r, 1−ε, 1+ε)·A)) with r = π(a|s) / π_old(a|s) (Schulman et al. 2017, equation 7)."""
+    advantages = tf.stop_gradient(advantages)
+    ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
+    clipped = tf.clip_by_value(ratio, 1.0 - clip, 1.0 + clip)
+    return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask)

@@ -93,3 +93,19 @@ def test_the_ratios_expected_curvature_is_that_of_the_expected_return():
     truth = sigma * (1 - sigma) * (1 - 2 * sigma) * (gains[1] - gains[0])
     assert curvature[losses.likelihood_ratio] == pytest.approx(truth, rel=1e-12)
     assert abs(curvature[losses.policy_gradient] - truth) > 0.1
+
+
+def test_clipped_ratio_by_hand():
+    # ratios 1.5 and 0.5: a gain is clipped at 1.2 (and 0.8 from below for a loss), what makes it worse is not
+    log_probs = tf.math.log([1.5, 1.5, 0.5, 0.5, 3.0])
+    advantages = tf.constant([2.0, -2.0, 2.0, -2.0, 100.0])
+    mask = tf.constant([1.0, 1.0, 1.0, 1.0, 0.0])
+    loss = losses.clipped_ratio(log_probs, tf.zeros(5), advantages, mask, clip=0.2)
+    assert loss.numpy() == pytest.approx(-(2.4 - 3.0 + 1.0 - 1.6) / 4, rel=1e-6)
+
+
+def test_clipped_ratio_has_no_gradient_beyond_the_clip():
+    log_probs = tf.Variable(tf.math.log([1.5, 1.1]))
+    with tf.GradientTape() as tape:
+        loss = losses.clipped_ratio(log_probs, tf.zeros(2), tf.ones(2), tf.ones(2), clip=0.2)
+    assert tape.gradient(loss, log_probs).numpy() == pytest.approx([0.0, -1.1 / 2], rel=1e-6)

@@ -83,13 +83,13 @@ class DomainRandomised(Learner):
         episodes = rollout(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
         return [tf.nest.map_structure(tf.stop_gradient, episodes)]
 
-    def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    def meta_gradient(self, weights: Tensors, batch: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         config, weights = self.config, list(weights)
         loss, gradients = inner_loop.gradient_over_tasks(
-            lambda batch: inner_loop.policy_gradient(self.policy, flatten(weights), batch, config.entropy),
+            lambda one: inner_loop.policy_gradient(self.policy, flatten(weights), one, config.entropy),
             weights,
-            inner_loop.samples(rounds[0], config.gamma, config.lambda_, self.family.horizon),
+            inner_loop.samples(batch[0], config.gamma, config.lambda_, self.family.horizon),
         )
-        metrics = {"loss": loss, "return_0": tf.reduce_mean(returns.episode_returns(rounds[0]))}
+        metrics = {"loss": loss, "return_0": tf.reduce_mean(returns.episode_returns(batch[0]))}
         gradients, metrics["gradient_norm"] = clip(gradients, config.clip_norm)
         return gradients, metrics

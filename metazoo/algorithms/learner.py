@@ -109,9 +109,21 @@ class Learner(keras.Model, ABC):
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
         """The episodes of all rounds of one update, on ``tasks [M, ...]``."""
 
+    def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Any:
+        """What ``meta_gradient`` takes of the episodes and of the ``weights`` that played them: computed once an update.
+
+        The episodes themselves, where a learner does not say otherwise.
+        """
+        return rounds
+
     @abstractmethod
-    def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics."""
+    def meta_gradient(self, weights: Tensors, batch: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics; ``batch`` is ``prepare``'s."""
+
+    @property
+    def epochs(self) -> int:
+        """Outer steps made on the same episodes: 1 where the config does not say."""
+        return getattr(self.config, "epochs", 1)
 
     @property
     @abstractmethod
@@ -139,8 +151,21 @@ class Learner(keras.Model, ABC):
         tasks = self.sample_tasks(random.fold(key, 0))
         weights = self.current_weights()
         rounds = self.collect(weights, tasks, random.fold(key, 1))
-        gradients, metrics = self.meta_gradient(weights, rounds)
-        self.optimizer.apply(gradients, self.meta_variables)
+        return self._outer_steps(self.prepare(weights, rounds))
+
+    def _outer_steps(self, batch: Any) -> dict[str, tf.Tensor]:
+        """``epochs`` outer steps on one batch; the metrics of the last."""
+
+        def outer_step() -> dict[str, tf.Tensor]:
+            gradients, metrics = self.meta_gradient(self.current_weights(), batch)
+            self.optimizer.apply(gradients, self.meta_variables)
+            return metrics
+
+        metrics = outer_step()
+        if self.epochs > 1:  # a loop of the graph: unrolled, XLA would compile the gradient once an epoch
+            body = lambda epoch, _: (epoch + 1, outer_step())  # noqa: E731
+            start = (tf.constant(1), metrics)
+            _, metrics = tf.while_loop(lambda epoch, _: epoch < self.epochs, body, start, parallel_iterations=1)
         return metrics
 
 

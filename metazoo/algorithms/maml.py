@@ -144,14 +144,14 @@ class MAML(Learner):
             )
         return tf.nest.map_structure(tf.stop_gradient, rounds)
 
-    def meta_gradient(self, weights: Tensors, rounds: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    def meta_gradient(self, weights: Tensors, batch: list[Episodes]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         weights = list(weights)
         loss, gradients = inner_loop.gradient_over_tasks(
-            lambda batches: self.meta_loss(weights, batches), weights, self.batches(rounds)
+            lambda batches: self.meta_loss(weights, batches), weights, self.batches(batch)
         )
         metrics = {"loss": loss}
         gradients, metrics["gradient_norm"] = clip(gradients, self.config.clip_norm)
-        for made, episodes in enumerate(rounds):
+        for made, episodes in enumerate(batch):
             metrics[f"return_{made}"] = tf.reduce_mean(returns.episode_returns(episodes))
         return gradients, metrics
 
