@@ -26,56 +26,123 @@ def rollout(
 
     ``memory [M, 1, S]`` is what each task's episodes share (fast weights or nothing). Every episode ``(m, e)`` has its
     own stream of keys, derived from ``key``: one key, or one ``[M]`` for each task, so that a task's episodes do not
-    depend on its place among the others. Returns time-major ``Episodes`` ``[T, M, E, ...]``.
+    depend on its place among the others. Returns time-major ``Episodes`` ``[T, M, E, ...]``; of a supervised family,
+    their ``actions`` are the targets.
     """
-    count = tf.nest.flatten(tasks)[0].shape[0] or tf.shape(tf.nest.flatten(tasks)[0])[0]
-    task = per_episode(tasks)
-    keys = key if key.shape.rank == 1 else random.fold(key, tf.range(count))
-    rows = random.fold(keys[:, None], tf.range(episodes)[None])
-    state = family.reset(task, random.fold(rows, 0))
-    shape = rows.shape if rows.shape.is_fully_defined() else tf.TensorShape([None, episodes])
-    action_dtype = tf.int32 if isinstance(family.action_space, Discrete) else tf.float32
-    elements = Episodes(
-        (family.observation_space.shape, tf.float32),
-        None,
-        (family.action_space.shape, action_dtype),
-        ((), tf.float32),
-        ((), tf.bool),
-        ((), tf.bool),
-        ((), tf.float32),
-    )
-    arrays = [
-        tf.TensorArray(dtype, family.horizon, element_shape=shape.concatenate(extra))
-        for extra, dtype in (element for element in elements if element)
-    ]
-    previous_action = tf.zeros(tf.concat([tf.shape(rows), family.action_space.shape], 0), action_dtype)
-    previous = (previous_action, tf.zeros(tf.shape(rows)))
+    return _play(family, tasks, step, memory, _row_keys(tasks, key, episodes), deterministic, online=False)[0]
+
+
+def trial(
+    family: TaskFamily,
+    tasks: Any,
+    step: Step,
+    memory: tf.Tensor,
+    key: tf.Tensor,
+    episodes: int,
+    deterministic: bool = False,
+) -> tuple[Episodes, tf.Tensor]:
+    """Plays ``episodes`` episodes of each task ``[M, ...]`` one after another, carrying the memory ``[M, 1, S]``.
+
+    At the first step of an episode ``previous_*`` are zeros. After its last one a closing ``step`` shows the policy
+    the final observation and reward with ``previous_done``, and its action is discarded. Steps after an episode's end
+    leave the memory alone. Keys are ``rollout``'s: a policy that does not change its memory plays the same episodes.
+
+    Returns:
+        Time-major ``Episodes`` ``[T, M, K, ...]`` in the order played, and the memory after the last closing step.
+    """
+    rows = _row_keys(tasks, key, episodes)
+    arrays = {}
+    for name, (shape, dtype) in _elements(family)._asdict().items():
+        time = [] if name == "final_observations" else [family.horizon]
+        element = tf.TensorShape([*time, rows.shape[0], 1, *shape])
+        arrays[name] = tf.TensorArray(dtype, episodes, element_shape=element)
+
+    def body(number, memory, arrays):
+        key = tf.gather(rows, [number], axis=1)
+        played, memory = _play(family, tasks, step, memory, key, deterministic, online=True)
+        return number + 1, memory, {name: arrays[name].write(number, one) for name, one in played._asdict().items()}
+
+    start = (tf.constant(0), memory, arrays)
+    _, memory, arrays = tf.while_loop(lambda number, *_: number < episodes, body, start, parallel_iterations=1)
+    return Episodes(**{name: _episodes_last(name, array.stack()) for name, array in arrays.items()}), memory
+
+
+def _row_keys(tasks: Any, key: tf.Tensor, episodes: int) -> tf.Tensor:
+    """A key for each episode, ``[M, E]``."""
+    field = tf.nest.flatten(tasks)[0]
+    keys = key if key.shape.rank == 1 else random.fold(key, tf.range(field.shape[0] or tf.shape(field)[0]))
+    return random.fold(keys[:, None], tf.range(episodes)[None])
+
+
+def _elements(family: TaskFamily) -> Episodes:
+    """Shape and dtype of one entry of each field."""
+    observation = (family.observation_space.shape, tf.float32)
+    action = (family.action_space.shape, tf.int32 if isinstance(family.action_space, Discrete) else tf.float32)
+    number, flag = ((), tf.float32), ((), tf.bool)
+    return Episodes(observation, observation, action, number, flag, flag, number)
+
+
+def _play(
+    family: TaskFamily, tasks: Any, step: Step, memory: tf.Tensor, rows: tf.Tensor, deterministic: bool, online: bool
+) -> tuple[Episodes, tf.Tensor]:
+    """One episode for each key ``rows [M, E]``, side by side, and the memory: carried if ``online``, else as given."""
+    task, horizon = per_episode(tasks), family.horizon
+    elements = _elements(family)._asdict()
+    (action_shape, action_dtype), _ = elements["actions"], elements.pop("final_observations")
+    arrays = {
+        name: tf.TensorArray(dtype, horizon, element_shape=rows.shape.concatenate(shape))
+        for name, (shape, dtype) in elements.items()
+    }
     never = tf.zeros(tf.shape(rows), tf.bool)
+    nothing = tf.zeros(tf.concat([tf.shape(rows), action_shape], 0), action_dtype), tf.zeros(tf.shape(rows))
+    carried = [memory] if online else []
 
-    def body(t, state, previous, alive, arrays):
-        observations = family.observe(task, state)
+    def act(t, state, previous, done, carried):
         keys = random.fold(rows, t + 1)
-        out = step(
-            StepInputs(observations, previous[0], previous[1], never), memory, random.fold(keys, 0), deterministic
-        )
+        inputs = StepInputs(family.observe(task, state), *previous, done)
+        return inputs, step(inputs, carried[0] if online else memory, random.fold(keys, 0), deterministic), keys
+
+    def body(t, state, previous, alive, carried, arrays):
+        inputs, out, keys = act(t, state, previous, never, carried)
         after = family.step(task, state, out.actions, random.fold(keys, 1))
-        rewards = tf.where(alive, after.rewards, 0.0)
-        terminated = after.terminated & alive
         going = alive & ~after.terminated
-        truncated = going & (t == family.horizon - 1)
-        state = tf.nest.map_structure(lambda new, old: tf.where(_like(alive, new), new, old), after.state, state)
-        values = (observations, out.actions, rewards, terminated, truncated, tf.cast(alive, tf.float32))
-        arrays = [array.write(t, value) for array, value in zip(arrays, values, strict=True)]
-        return t + 1, state, (out.actions, rewards), going, arrays
+        values = {
+            "observations": inputs.observations,
+            "actions": family.targets(task, state) if family.supervised else out.actions,
+            "rewards": tf.where(alive, after.rewards, 0.0),
+            "terminated": after.terminated & alive,
+            "truncated": going & (t == horizon - 1),
+            "mask": tf.cast(alive, tf.float32),
+        }
+        arrays = {name: array.write(t, values[name]) for name, array in arrays.items()}
+        new = (after.state, (out.actions, after.rewards), [out.memory] if online else [])
+        state, previous, carried = _where(alive, new, (state, previous, carried))
+        return t + 1, state, previous, going, carried, arrays
 
-    start = (tf.constant(0), state, previous, ~never, arrays)
-    _, state, _, _, arrays = tf.while_loop(lambda t, *_: t < family.horizon, body, start, parallel_iterations=1)
-    observations, actions, rewards, terminated, truncated, mask = (array.stack() for array in arrays)
-    return Episodes(observations, family.observe(task, state), actions, rewards, terminated, truncated, mask)
+    start = (tf.constant(0), family.reset(task, random.fold(rows, 0)), nothing, ~never, carried, arrays)
+    t, state, previous, _, carried, arrays = tf.while_loop(
+        lambda t, *_: t < horizon, body, start, parallel_iterations=1
+    )
+    if online:
+        memory = act(t, state, previous, ~never, carried)[1].memory
+    fields = {name: array.stack() for name, array in arrays.items()}
+    return Episodes(final_observations=family.observe(task, state), **fields), memory
 
 
-def _like(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """``mask [M, E]`` with axes appended to broadcast against ``value [M, E, ...]``."""
-    for _ in range(value.shape.rank - mask.shape.rank):
-        mask = mask[..., None]
-    return mask
+def _where(alive: tf.Tensor, new: Any, old: Any) -> Any:
+    """Entries of ``new`` where ``alive [M, E]``, else of ``old``; nests of tensors ``[M, E, ...]``."""
+
+    def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        mask = alive
+        for _ in range(new.shape.rank - alive.shape.rank):
+            mask = mask[..., None]
+        return tf.where(mask, new, old)
+
+    return tf.nest.map_structure(choose, new, old)
+
+
+def _episodes_last(name: str, field: tf.Tensor) -> tf.Tensor:
+    """``[K, T, M, 1, ...] → [T, M, K, ...]``; final observations have no T."""
+    lead = [1, 0] if name == "final_observations" else [1, 2, 0]
+    field = tf.squeeze(field, len(lead))
+    return tf.transpose(field, [*lead, *range(len(lead), field.shape.rank)])

@@ -38,6 +38,8 @@ class TaskFamily(ABC):
     action_space: Space
     horizon: int
     """Steps after which an episode is truncated."""
+    supervised: ClassVar[bool] = False
+    """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
     nominal: ClassVar[Mapping[str, float]] = {}
     """The original environment's values of the task parameters that have one; the others differ from task to task."""
 
@@ -56,6 +58,10 @@ class TaskFamily(ABC):
     @abstractmethod
     def observe(self, task: Any, state: Any) -> tf.Tensor:
         """Observations ``[M, E, ...]`` of the states."""
+
+    def targets(self, task: Any, state: Any) -> tf.Tensor:
+        """The right actions ``[M, E, ...]`` in the states; supervised families only."""
+        raise NotImplementedError(f"{self.name} is not supervised: nobody knows the right actions.")
 
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.

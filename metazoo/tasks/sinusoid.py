@@ -38,6 +38,7 @@ class Sinusoid(TaskFamily):
     name: ClassVar[str] = "sinusoid"
     gym_name: ClassVar[str] = "Sinusoid"
     Task: ClassVar[type] = SinusoidTask
+    supervised: ClassVar[bool] = True
     observation_space = Box((1,), -INPUT_LIMIT, INPUT_LIMIT)
     action_space = Box((1,), -OUTPUT_LIMIT, OUTPUT_LIMIT)
     AMPLITUDE = Range((0.1, 5.0), ((5.0, 8.0),))
