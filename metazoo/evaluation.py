@@ -3,6 +3,9 @@
 Round 0 plays ``K`` episodes a task with the unadapted policy; ``adapt`` makes one inner step from them; round 1 plays
 fresh episodes with the new memory, and so on. Round ``s`` is at the same time the test after ``s`` steps and the
 exploration for step ``s + 1``, so the curve over steps costs nothing extra and no episode is adapted to and tested on.
+
+A policy whose memory changes while it plays (``online``) plays one trial instead, episode after episode, and the curve
+runs over its episodes. A supervised family has one support set, which all inner steps use, and fresh points to test on.
 """
 
 from collections.abc import Callable
@@ -14,12 +17,12 @@ from scipy import stats
 
 from metazoo import random, returns
 from metazoo.algorithms.learner import Learner
-from metazoo.rollouts import Step, rollout
+from metazoo.rollouts import Step, rollout, trial
 from metazoo.tasks.family import TaskFamily
 from metazoo.types import Discrete, Episodes, StepOutputs
 
-CHUNK = 50
-"""Tasks played side by side: bounds the memory, changes no result."""
+CHUNK, CHUNK_ONLINE = 50, 1000
+"""Tasks played side by side: bounds the memory, changes no result. An online memory is small."""
 RESAMPLES = 2000
 
 
@@ -31,6 +34,8 @@ class Agent(NamedTuple):
     step: Step
     adapt: Callable[[tf.Tensor, Episodes], tf.Tensor]
     """``(memory [M, E', S], time-major episodes) → memory``."""
+    online: bool = False
+    """Whether ``step`` changes the memory."""
 
 
 def agent_of(learner: Learner) -> Agent:
@@ -39,6 +44,7 @@ def agent_of(learner: Learner) -> Agent:
         lambda: learner.initial_memory(learner.current_weights()),
         lambda *args: learner.step(learner.current_weights(), *args),
         lambda memory, episodes: learner.adapt(learner.current_weights(), memory, episodes)[0],
+        learner.online,
     )
 
 
@@ -59,27 +65,48 @@ def random_agent(family: TaskFamily) -> Agent:
 def player(
     agent: Agent, family: TaskFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
 ) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A compiled function ``(tasks [M], key) → (returns [steps + 1, M, episodes], long returns [M, episodes])``.
+    """A compiled function ``(tasks [M], key) → (returns [points, M, episodes], long returns [M, episodes])``.
 
-    ``key`` is one key, or one ``[M]`` for each task (see ``rollout``). ``long`` is the same family with a longer
-    horizon, for one more round with the final memory; without it the second result is empty.
+    The points of the curve are rounds ``0 … steps``; for online memories they are the episodes of one trial, as many
+    as all rounds have, one each (``[points, M, 1]``). Of a supervised family, minus the mean squared error stands for
+    the return. ``key`` is one key, or one ``[M]`` for each task (see ``rollout``). ``long`` is the same family with a
+    longer horizon, for one more round with the final memory; without it the second result is empty, as it is for
+    online memories.
     """
 
-    def play(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = tf.nest.flatten(tasks)[0].shape[0]
-        initial = agent.initial_memory()
-        memory = tf.broadcast_to(initial, [count, 1, initial.shape[0]])
-        rounds = []
+    def start(tasks: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """The first memories, and what stands for long returns where there are none."""
+        initial, count = agent.initial_memory(), tf.nest.flatten(tasks)[0].shape[0]
+        return tf.broadcast_to(initial, [count, 1, initial.shape[0]]), tf.zeros([count, 0])
+
+    def play_rounds(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (memory, none), rounds = start(tasks), []
         for made in range(steps + 1):
             played = rollout(family, tasks, agent.step, memory, random.fold(key, made), episodes, deterministic)
             rounds.append(returns.episode_returns(played))
             if made < steps:
                 memory = agent.adapt(memory, played)
         if long is None:
-            return tf.stack(rounds), tf.zeros([count, 0])
+            return tf.stack(rounds), none
         last = rollout(long, tasks, agent.step, memory, random.fold(key, steps + 1), episodes, deterministic)
         return tf.stack(rounds), returns.episode_returns(last)
 
+    def play_trial(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        memory, none = start(tasks)
+        played, _ = trial(family, tasks, agent.step, memory, key, episodes * (steps + 1), deterministic)
+        return tf.transpose(returns.episode_returns(played))[..., None], none
+
+    def play_supervised(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (memory, none), errors = start(tasks), []
+        support = rollout(family, tasks, agent.step, memory, random.fold(key, 0), 1, True)
+        for made in range(steps + 1):
+            query = rollout(family, tasks, agent.step, memory, random.fold(key, made + 1), episodes, True)
+            errors.append(returns.episode_returns(query) / family.horizon)
+            if made < steps:
+                memory = agent.adapt(memory, support)
+        return tf.stack(errors), none
+
+    play = play_trial if agent.online else play_supervised if family.supervised else play_rounds
     return tf.function(play, jit_compile=True, autograph=False)
 
 
@@ -94,14 +121,15 @@ def play_split(
     deterministic: bool = False,
     long: TaskFamily | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns ``[steps + 1, tasks, episodes]`` on a split's tasks, and ``[tasks, episodes]`` at the long horizon."""
+    """``player``'s returns ``[points, tasks, episodes]`` and long returns ``[tasks, episodes]`` on a split's tasks."""
+    chunk = CHUNK_ONLINE if agent.online else CHUNK
     play = player(agent, family, episodes, steps, deterministic, long)
     sampled = family.sample(tasks, split, seed)
     keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
     curves, ends = [], []
-    for start in range(0, tasks, CHUNK):
-        first = max(0, min(start, tasks - CHUNK))  # the last part overlaps: one of another size would compile again
-        part = tf.nest.map_structure(lambda field, i=first: field[i : i + CHUNK], (sampled, keys))
+    for start in range(0, tasks, chunk):
+        first = max(0, min(start, tasks - chunk))  # the last part overlaps: one of another size would compile again
+        part = tf.nest.map_structure(lambda field, i=first: field[i : i + chunk], (sampled, keys))
         curve, end = play(*part)
         curves.append(curve.numpy()[:, start - first :])
         ends.append(end.numpy()[start - first :])
@@ -121,7 +149,8 @@ def evaluate(
     deterministic: bool = False,
     long: TaskFamily | None = None,
 ) -> dict[str, Any]:
-    """The report of DESIGN §8: a curve over inner steps with mean, IQM and 95 % interval, and the whole trial's total.
+    """The report of DESIGN §8: a curve over inner steps, or a trial's episodes, with mean, IQM and 95 % interval, and
+    the whole trial's total.
 
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
     tasks, not how much training runs differ. ``long`` (the family at a longer horizon) adds ``at_horizon``.
@@ -133,26 +162,35 @@ def evaluate(
         if value < least:
             raise ValueError(f"{what} is {value}; it must be at least {least}.")
     played, end = play_split(agent, family, split, tasks, episodes, steps, seed, deterministic, long)
-    per_task = played.mean(2)
+    if family.supervised:
+        played = -played
     report = {
         "name": name,
         "split": split,
         "tasks": tasks,
         "seed": seed,
         "deterministic": deterministic,
-        "metric": "return",
-        "higher_is_better": True,
+        "metric": "mse" if family.supervised else "return",
+        "higher_is_better": not family.supervised,
         "horizon": family.horizon,
-        "curve": [
-            {"steps": s, "episodes": s * episodes, **summary(per_task[s]), "per_task": per_task[s].round(3).tolist()}
-            for s in range(steps + 1)
-        ],
+        "curve": _curve(played, episodes, agent.online, family.supervised),
         "total": summary(played.sum((0, 2))),
         "baselines": {},
     }
-    if long is not None:
+    if end.size:
         report["at_horizon"] = {str(long.horizon): summary(end.mean(1))}
     return report
+
+
+def _curve(played: np.ndarray, episodes: int, online: bool, supervised: bool) -> list[dict[str, Any]]:
+    """A point for each round, or for each episode of a trial, with what had been played of the task before it."""
+    points = []
+    for i, per_task in enumerate(played.mean(2)):
+        steps, explored = (i // episodes, i) if online else (i, min(i, 1) if supervised else i * episodes)
+        points.append(
+            {"steps": steps, "episodes": explored, **summary(per_task), "per_task": per_task.round(3).tolist()}
+        )
+    return points
 
 
 def summary(per_task: np.ndarray) -> dict[str, Any]:

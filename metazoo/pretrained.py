@@ -106,10 +106,7 @@ class Pretrained:
         """
         trained = self.metadata["adapt"]
         if isinstance(env_or_episodes, Episodes):
-            if steps not in (None, 1):
-                raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
-            fields = collecting.validate_episodes(env_or_episodes._asdict(), self.metadata)
-            return self._adapted(*self._inner_step(self.memory, fields), episodes=fields.mask.shape[1], steps=1)
+            return self._adapt_to_recorded(env_or_episodes, steps)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
         if steps < 1:
@@ -121,14 +118,29 @@ class Pretrained:
             memory, diagnostics = self._inner_step(memory, played.episodes)
         return self._adapted(memory, diagnostics, episodes=episodes, steps=steps)
 
+    def _adapt_to_recorded(self, episodes: Episodes, steps: int | None) -> "Pretrained":
+        """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
+        supervised = self.metadata.get("supervised", False)
+        steps = (max(1, self.metadata["adapt"]["steps"]) if supervised else 1) if steps is None else steps
+        if steps < 1 or (steps > 1 and not supervised):
+            raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
+        fields = collecting.validate_episodes(episodes._asdict(), self.metadata)
+        memory = self.memory
+        for _ in range(steps):
+            memory, diagnostics = self._inner_step(memory, fields)
+        return self._adapted(memory, diagnostics, episodes=fields.mask.shape[1], steps=steps)
+
     def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
-        """Undiscounted returns ``[episodes]`` on a ``gymnasium.Env``, without adapting.
+        """Undiscounted returns ``[episodes]`` on a ``gymnasium.Env``, each episode from the policy's memory as it is.
 
         Raises:
             collect.CollectionError: as ``adapt``.
         """
         collecting.check_spaces(env, self.metadata)
-        return self._collect(env, episodes, seed, self.memory, deterministic).returns
+        if not self.metadata["memory"]["online"]:
+            return self._collect(env, episodes, seed, self.memory, deterministic).returns
+        ones = (self._collect(env, 1, seed + i, self.memory, deterministic).returns for i in range(episodes))
+        return np.concatenate(list(ones))
 
     def publish(self, directory: str | os.PathLike[str], task: str = "adapted") -> Path:
         """Writes this policy as the next version of ``<directory>/<name>-<task>``, ready for TF Serving.
@@ -144,7 +156,8 @@ class Pretrained:
 
     def agent(self) -> Agent:
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
-        return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt)
+        online = self.metadata["memory"]["online"]
+        return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt, online)
 
     def _collect(self, env: Any, episodes: int, seed: int, memory: np.ndarray, deterministic: bool) -> Any:
         return collecting.collect(

@@ -146,6 +146,7 @@ def describe(learner: Learner) -> dict[str, Any]:
         "distribution": learner.policy.distribution.kind,
         "memory": {"kind": learner.memory_kind, "size": learner.memory_size, "online": learner.online},
         "horizon": family.horizon,
+        "supervised": family.supervised,
     }
 
 
