@@ -51,7 +51,19 @@ class Discrete(NamedTuple):
         return ()
 
 
-Space = Box | Discrete
+class MultiDiscrete(NamedTuple):
+    """A space of integer vectors: component ``i`` takes ``nvec[i]`` values, from ``start`` (or ``start[i]``) on."""
+
+    nvec: tuple[int, ...]
+    start: Any = 0
+    dtype: str = "int32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.nvec),)
+
+
+Space = Box | Discrete | MultiDiscrete
 
 
 class StepInputs(NamedTuple):

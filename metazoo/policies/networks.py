@@ -1,5 +1,7 @@
 """Keras 3 functional networks that map an observation to the parameters of an action distribution."""
 
+from typing import Any
+
 import keras
 
 from metazoo.types import Box, Discrete, Space
@@ -50,6 +52,12 @@ class Head(keras.layers.Layer):
         return {**super().get_config(), "units": self.units, "kernel_initializer": initializer}
 
 
+def network_for(observation_space: Box, action_space: Space, **settings: Any) -> keras.Model:
+    """``cnn`` for images (uint8, ``[height, width, channels]``), ``mlp`` for all else; ``settings`` are theirs."""
+    make = cnn if observation_space.dtype == "uint8" and len(observation_space.shape) == 3 else mlp
+    return make(observation_space, action_space, **settings)
+
+
 def mlp(
     observation_space: Box,
     action_space: Space,
@@ -68,15 +76,59 @@ def mlp(
     """
     inputs = keras.Input(observation_space.shape, dtype=dtype, name="observations")
     x = inputs if len(observation_space.shape) == 1 else keras.layers.Flatten()(inputs)
-    orthogonal = keras.initializers.Orthogonal
+    x = _dense(x, hidden, activation, seed, dtype)
+    kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
+    return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+
+
+def cnn(
+    observation_space: Box,
+    action_space: Space,
+    filters: tuple[int, ...] = (16, 32),
+    hidden: tuple[int, ...] = (64,),
+    activation: str = "tanh",
+    initial_scale: float = 1.0,
+    output_gain: float = 0.01,
+    seed: int = 0,
+    dtype: str = "float32",
+) -> keras.Model:
+    """A small convolutional network for uint8 images ``[..., height, width, channels]``, then layers as ``mlp``'s.
+
+    Each convolution is 3 × 3 with stride 2 (so the picture's sides halve) and followed by ReLU; pixels are scaled to
+    [0, 1].
+    """
+    inputs = keras.Input(observation_space.shape, dtype="uint8", name="observations")
+    x = keras.layers.Rescaling(1.0 / 255.0, dtype=dtype, name="pixels")(inputs)
+    for i, count in enumerate(filters):
+        kernel = keras.initializers.Orthogonal(2.0**0.5, seed=seed + 1000 + i)
+        x = keras.layers.Conv2D(
+            count, 3, 2, "same", activation="relu", kernel_initializer=kernel, dtype=dtype, name=f"convolution_{i}"
+        )(x)
+    x = keras.layers.Flatten(dtype=dtype)(x)
+    x = _dense(x, hidden, activation, seed, dtype)
+    kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
+    return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+
+
+def _dense(x: Any, hidden: tuple[int, ...], activation: str, seed: int, dtype: str) -> Any:
     for i, units in enumerate(hidden):
-        kernel = orthogonal(2.0**0.5, seed=seed + i)
+        kernel = keras.initializers.Orthogonal(2.0**0.5, seed=seed + i)
         x = keras.layers.Dense(units, activation, kernel_initializer=kernel, dtype=dtype, name=f"hidden_{i}")(x)
-    discrete = isinstance(action_space, Discrete)
-    units = action_space.n if isinstance(action_space, Discrete) else action_space.size
-    kernel = orthogonal(output_gain, seed=seed + len(hidden))
-    head = Head(units, kernel, dtype=dtype, name="logits" if discrete else "loc")(x)
-    if discrete:
+    return x
+
+
+def _with_head(inputs: Any, x: Any, action_space: Space, kernel: Any, initial_scale: float, dtype: str) -> keras.Model:
+    """The model whose last layer turns ``x`` into the parameters of the space's action distribution."""
+    gaussian = isinstance(action_space, Box)
+    head = Head(_outputs(action_space), kernel, dtype=dtype, name="loc" if gaussian else "logits")(x)
+    if not gaussian:
         return keras.Model(inputs, {"logits": head}, name="policy")
     scale = Scale(initial_scale, dtype=dtype, name="scale")(head)
     return keras.Model(inputs, {"loc": head, "scale": scale}, name="policy")
+
+
+def _outputs(action_space: Space) -> int:
+    """Logits, or means of a Gaussian."""
+    if isinstance(action_space, Box):
+        return action_space.size
+    return action_space.n if isinstance(action_space, Discrete) else sum(action_space.nvec)

@@ -7,8 +7,8 @@ from scipy import stats
 from scipy.special import log_softmax
 
 from metazoo import random
-from metazoo.policies.distributions import Categorical, Gaussian, distribution_for
-from metazoo.types import Box, Discrete
+from metazoo.policies.distributions import Categorical, Gaussian, MultiCategorical, distribution_for
+from metazoo.types import Box, Discrete, MultiDiscrete
 
 KEYS = random.spread(random.key(3), 20_000)
 
@@ -16,6 +16,7 @@ KEYS = random.spread(random.key(3), 20_000)
 def test_the_space_decides():
     assert isinstance(distribution_for(Discrete(3)), Categorical)
     assert isinstance(distribution_for(Box((2,), -1.0, 1.0)), Gaussian)
+    assert isinstance(distribution_for(MultiDiscrete((2, 3))), MultiCategorical)
 
 
 @pytest.mark.parametrize("start", [0, -2, 5])
@@ -36,6 +37,39 @@ def test_categorical_samples_follow_the_probabilities():
     assert drawn.dtype == tf.int32
     frequencies = np.bincount(drawn.numpy() - 5, minlength=3) / len(KEYS)
     np.testing.assert_allclose(frequencies, np.exp(log_softmax(logits)), atol=0.012)
+
+
+def test_multi_categorical_is_a_product_of_categoricals():
+    distribution = MultiCategorical(MultiDiscrete((2, 3), start=(1, -1)))
+    rng = np.random.default_rng(0)
+    logits, others = rng.standard_normal((2, 6, 5))
+    logs = [log_softmax(logits[:, :2], -1), log_softmax(logits[:, 2:], -1)]
+    theirs = [log_softmax(others[:, :2], -1), log_softmax(others[:, 2:], -1)]
+    parameters = {"logits": tf.constant(logits)}
+    for first in range(2):
+        for second in range(3):
+            actions = tf.constant([[1 + first, second - 1]] * 6)
+            expected = logs[0][:, first] + logs[1][:, second]
+            np.testing.assert_allclose(distribution.log_prob(parameters, actions), expected, rtol=1e-12)
+    ours = distribution.of(parameters)
+    entropy = sum(-(np.exp(log) * log).sum(-1) for log in logs)
+    np.testing.assert_allclose(ours.entropy(), entropy, rtol=1e-12)
+    kl = sum((np.exp(log) * (log - other)).sum(-1) for log, other in zip(logs, theirs, strict=True))
+    np.testing.assert_allclose(ours.kl_divergence(distribution.of({"logits": tf.constant(others)})), kl, rtol=1e-10)
+    mode = [[1 + row[:2].argmax(), row[2:].argmax() - 1] for row in logits]
+    np.testing.assert_array_equal(distribution.mode(parameters), mode)
+    np.testing.assert_array_equal(distribution.clip(tf.constant(mode)), mode)
+
+
+def test_multi_categorical_samples_follow_the_probabilities_and_components_are_independent():
+    distribution = MultiCategorical(MultiDiscrete((2, 3), start=2))
+    logits = np.array([0.5, -0.5, 0.3, -1.0, 2.0], np.float32)
+    drawn = distribution.sample({"logits": tf.broadcast_to(logits, [len(KEYS), 5])}, KEYS)
+    assert drawn.dtype == tf.int32 and drawn.shape == (len(KEYS), 2)
+    joint = np.zeros((2, 3))
+    np.add.at(joint, tuple(drawn.numpy().T - 2), 1 / len(KEYS))
+    expected = np.outer(np.exp(log_softmax(logits[:2])), np.exp(log_softmax(logits[2:])))
+    np.testing.assert_allclose(joint, expected, atol=0.012)
 
 
 def test_gaussian_log_prob_entropy_and_divergence_equal_scipy():

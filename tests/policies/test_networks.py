@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.policies.acting import act
-from metazoo.policies.networks import Head, Scale, mlp
+from metazoo.policies.networks import Head, Scale, mlp, network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.weights import flatten, unflatten
-from metazoo.types import Box, Discrete
+from metazoo.types import Box, Discrete, MultiDiscrete
 
 OBSERVATIONS = Box((3,), -1.0, 1.0)
 ACTIONS = {"categorical": Discrete(4, start=1), "gaussian": Box((2,), -0.5, 0.5)}
@@ -132,3 +132,37 @@ def test_acting_samples_or_takes_the_mode_row_by_row(kind):
     mixed = act(policy, weights, x, memory, keys, some).actions.numpy()
     np.testing.assert_array_equal(mixed[some.numpy()], greedy.actions.numpy()[some.numpy()])
     np.testing.assert_array_equal(mixed[~some.numpy()], sampled.actions.numpy()[~some.numpy()])
+
+
+IMAGES = Box((8, 6, 2), 0, 255, "uint8")
+
+
+def test_multi_discrete_policies_have_the_logits_of_all_components():
+    space = MultiDiscrete((2, 3), start=(0, 4))
+    policy = Policy(mlp(OBSERVATIONS, space, (8,)), OBSERVATIONS, space)
+    seen, keys = observations(3, 5), random.spread(random.key(0), 3, 5)
+    out = act(policy, random_weights(policy, 3), seen, tf.zeros([3, 1, 0]), keys, tf.zeros([3, 5], tf.bool))
+    assert out.parameters["logits"].shape == (3, 5, 5) and out.log_probs.shape == (3, 5)
+    assert out.actions.shape == (3, 5, 2) and out.actions.dtype == tf.int32
+    assert np.all((out.actions >= [0, 4]) & (out.actions < [2, 7]))
+
+
+def test_images_get_a_convolutional_network_and_all_else_a_dense_one():
+    model = network_for(IMAGES, Discrete(3), filters=(4, 5), hidden=(7,))
+    layers = [type(layer).__name__ for layer in model.layers]
+    assert layers == ["InputLayer", "Rescaling", "Conv2D", "Conv2D", "Flatten", "Dense", "Head"]
+    assert "Conv2D" not in [type(layer).__name__ for layer in network_for(OBSERVATIONS, Discrete(3)).layers]
+
+
+def test_convolutions_take_weights_per_task_and_see_pixels_scaled():
+    policy = Policy(network_for(IMAGES, Discrete(3), output_gain=1.0), IMAGES, Discrete(3))
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 8, 6, 2), np.uint8)
+    weights = random_weights(policy, 2)
+    together = tf.function(policy.apply, jit_compile=True, autograph=False)(weights, tf.constant(images))["logits"]
+    for task in range(2):
+        alone = policy.apply(weights[task], tf.constant(images[task]))["logits"]
+        np.testing.assert_allclose(together[task], alone, rtol=1e-3, atol=1e-4)
+    dark, bright = (policy.apply(policy.flat_weights(), tf.fill([1, 8, 6, 2], value)) for value in (0, 255))
+    assert 1e-3 < np.abs(bright["logits"] - dark["logits"]).max() < 10.0
+    as_floats = policy.apply(weights[0], tf.cast(images[0], tf.float32))["logits"]
+    np.testing.assert_allclose(as_floats, policy.apply(weights[0], tf.constant(images[0]))["logits"], rtol=1e-6)
