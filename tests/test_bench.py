@@ -1,58 +1,146 @@
 """What ``metazoo bench`` measures, on settings small enough for a test."""
 
+from typing import Any, NamedTuple
+
+import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from metazoo import bench
+import metazoo.gym_make
+from metazoo import bench, random
+from metazoo.bench import families, gym_peers, learners, serving, timing
+from metazoo.tasks.family import TaskFamily, Transition
+from metazoo.tasks.registry import FAMILIES
+from metazoo.types import Box, Discrete
 from tests import toy_policy
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Measurements that take as long as one repetition."""
+    monkeypatch.setitem(timing.take_turns.__kwdefaults__, "seconds", 0.0)
+    monkeypatch.setattr(families, "COPIES", 8)
+    monkeypatch.setattr(families, "MANY_COPIES", 32)
+    monkeypatch.setattr(families, "STEPS", 20)
+
+
 def test_a_learners_rate_counts_whole_updates(monkeypatch):
-    config = {"tasks": 3, "episodes": 2, "inner_steps": 1}
-    monkeypatch.setitem(bench.LEARNERS, "maml/navigation", bench.LearnerBench("maml_navigation", config, (8, 8)))
-    monkeypatch.setattr(bench, "_repeated", lambda action: [action(), 0.5][1:])
-    (row,) = bench.measure_learner("maml/navigation")
-    assert row["env_steps_per_s"] == 3 * 2 * 100 * 2 * bench.UPDATES_PER_FIT / 0.5
+    small = learners.LEARNERS["maml/navigation"]._replace(
+        config={"tasks": 3, "episodes": 2, "inner_steps": 1}, network={"hidden": (8, 8)}
+    )
+    monkeypatch.setitem(learners.LEARNERS, "maml/navigation", small)
+    monkeypatch.setattr(learners, "take_turns", lambda action: [[action(), 0.5][1:]])
+    (row,) = learners.measure("maml/navigation")
+    assert row["env_steps_per_s"] == 3 * 2 * 100 * 2 * learners.UPDATES_PER_FIT / 0.5
     assert row["what"] == "maml/navigation"
     assert row["config"] == "3 tasks x 2 episodes x 100 steps, 1 inner step, second order, MLP 8-8"
 
 
-def test_the_learners_are_measured_at_the_published_sizes():
-    sizes = {name: (*one.config.values(), one.hidden) for name, one in bench.LEARNERS.items()}
-    assert sizes == {"maml/cartpole": (20, 20, 1, (64, 64)), "maml/navigation": (40, 20, 1, (100, 100))}
+def test_maml_is_measured_at_the_published_sizes():
+    sizes = {name: (*one.config.values(), one.network["hidden"]) for name, one in learners.LEARNERS.items()}
+    assert sizes["maml/cartpole"] == (20, 20, 1, (64, 64))
+    assert sizes["maml/navigation"] == (40, 20, 1, (100, 100))
 
 
-def test_families_are_measured_beside_gymnasium(monkeypatch):
-    monkeypatch.setattr(bench, "SECONDS", 0.05)
-    monkeypatch.setattr(bench, "COPIES", 8)
-    monkeypatch.setattr(bench._repeated, "__defaults__", (0.05, 5))
-    ours, theirs = bench.measure_family("cartpole")
-    assert (ours["what"], theirs["what"]) == ("cartpole", "gymnasium/CartPole-v1")
-    assert min(ours["env_steps_per_s"], theirs["env_steps_per_s"]) > 1000
-    assert len(bench.measure_family("navigation")) == 1
+def test_every_family_is_measured():
+    assert set(bench.GROUPS["families"].names()) == set(FAMILIES)
 
 
-def test_times_are_taken_often_enough():
+def test_cartpole_is_measured_with_more_environments_and_beside_gymnasiums(quick):
+    ours, many, theirs = families.measure("cartpole")
+    assert [row["what"] for row in (ours, many, theirs)] == ["cartpole", "cartpole-32", "gymnasium/CartPole-v1"]
+    assert ours["config"] == "8 environments, random actions, automatic resets, 20 steps in one XLA program"
+    assert theirs["config"].startswith("8 environments, Gymnasium's native vector environment, random actions")
+    assert all(row["env_steps_per_s"] > 100 and row["threads"] == 1 for row in (ours, many, theirs))
+
+
+@pytest.mark.parametrize("name", ["navigation", "bandit"])
+def test_other_families_are_measured_alone(quick, name):
+    (row,) = families.measure(name)
+    assert row["what"] == name and row["env_steps_per_s"] > 100
+
+
+@pytest.mark.parametrize("name", ["acrobot", "mountain_car_continuous"])
+def test_rates_count_the_steps_of_all_environments(monkeypatch, name):
+    """Ours 8 x 20 in 0.5 s; the peer's as many as its environments were asked for, in 2 s."""
+    monkeypatch.setattr(families, "COPIES", 8)
+    monkeypatch.setattr(families, "STEPS", 20)
+    monkeypatch.setattr(families, "take_turns", lambda *actions: [[0.5], [2.0]])
+    made = []
+    step = gym.vector.SyncVectorEnv.step
+    monkeypatch.setattr(gym.vector.SyncVectorEnv, "step", lambda self, a: made.append(len(a)) or step(self, a))
+    ours, theirs = families.measure(name)
+    assert ours["env_steps_per_s"] == 320
+    assert theirs["env_steps_per_s"] == sum(made) / 2.0  # its only play, before the clock runs
+
+
+class AgeState(NamedTuple):
+    age: Any
+
+
+class Ages(TaskFamily):
+    """Pays the number of the step within the episode."""
+
+    name, gym_name, horizon = "ages", "Ages", 4
+    observation_space, action_space = Box((1,), 0.0, 4.0), Discrete(2, start=5)
+
+    class Task(NamedTuple):
+        """``nothing``, no unit."""
+
+        nothing: Any
+
+    def sample_task(self, key, split):
+        return self.Task(random.uniform(key))
+
+    def reset(self, task, key):
+        return AgeState(tf.zeros(tf.shape(key)))
+
+    def step(self, task, state, actions, key):
+        age = state.age + 1.0
+        return Transition(AgeState(age), tf.where(actions < 5, -100.0, age), tf.zeros_like(age, tf.bool))
+
+    def observe(self, task, state):
+        return state.age[..., None]
+
+
+def test_environments_begin_anew_when_their_episode_ends(monkeypatch):
+    """Where age 3 ends the episode, no age beyond it is seen."""
+    step = Ages.step
+    monkeypatch.setattr(Ages, "step", lambda *a: (after := step(*a))._replace(terminated=after.state.age >= 3.0))
+    rewards, seen = families.in_graph(Ages(), 3, 40)()
+    assert rewards == 3 * (13 * (1 + 2 + 3) + 1)
+    assert seen == 3 * (13 * (1 + 2) + 1)
+
+
+def test_environments_begin_anew_at_the_horizon():
+    rewards, seen = families.in_graph(Ages(), 3, 40)()
+    assert rewards == 3 * 10 * (1 + 2 + 3 + 4)
+    assert seen == 3 * 10 * (1 + 2 + 3 + 0)  # what a policy would see next: a new episode, not the old one's end
+
+
+def test_a_peer_whose_package_is_missing_is_left_out(monkeypatch):
+    monkeypatch.setitem(gym_peers.PEERS, "cartpole", (*gym_peers.PEERS["cartpole"][:3], "no_such_package"))
+    assert gym_peers.make("cartpole", 2) is None
+
+
+def test_turns_are_taken_often_enough():
     calls = []
-    times = list(bench._repeated(lambda: calls.append(1), seconds=0.0, least=7))
-    assert len(times) == len(calls) == 7
-    assert min(times) >= 0
+    first, second = timing.take_turns(lambda: calls.append(1), lambda: calls.append(2), seconds=0.0, least=7)
+    assert calls == [1, 2] * 7
+    assert len(first) == len(second) == 7 and min(first + second) >= 0
 
 
-def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path):
+def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path, quick):
     toy_policy.export_toy(tmp_path / "models" / "toy" / "1")
-    monkeypatch.setattr(bench._repeated, "__defaults__", (0.1, 5))
-    import gymnasium as gym
-
-    import metazoo.gym_make
-
     monkeypatch.setattr(metazoo.gym_make, "make_task", lambda metadata, parameters: gym.make("CartPole-v1"))
-    rows = bench.measure_serving("serving", str(tmp_path / "models"))
+    rows = serving.measure("serving", str(tmp_path / "models"))
     assert [row["what"] for row in rows] == ["rest/act-1", "grpc/act-1", "adapt/rest"]
     assert all(0 < row["p50_ms"] <= row["p99_ms"] and np.isfinite(row["requests_per_s"]) for row in rows)
 
 
 def test_a_measurement_that_fails_says_why(monkeypatch):
-    monkeypatch.setitem(bench.MEASUREMENTS, "families", {"moons": bench.measure_family})
-    with pytest.raises(RuntimeError, match="the benchmark moons failed: .*Error|StopIteration"):
+    group = bench.GROUPS["families"]._replace(names=lambda: ["moons"])
+    monkeypatch.setitem(bench.GROUPS, "families", group)
+    with pytest.raises(RuntimeError, match="the benchmark moons failed: KeyError: 'moons'"):
         bench.run("families")

@@ -29,8 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
 SERVING_MAY_IMPORT = {"metazoo.signatures", "metazoo.store", "metazoo.collect"}
-KNOW_SERVING = {"metazoo.cli", "metazoo.demo", "metazoo.bench"}
-SHARED_BY_ALGORITHMS = {"learner", "inner_loop"}
+KNOW_SERVING = {"metazoo.cli", "metazoo.demo", "metazoo.bench.serving"}
+SHARED_BY_ALGORITHMS = {"learner", "inner_loop", "fast_weights", "bilevel"}
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 COLLECTING = {"metazoo.collect", "metazoo.episodes"}  # one file, split for size
 IMPORTED_WHERE_USED = {"matplotlib", "huggingface_hub", "mujoco"}

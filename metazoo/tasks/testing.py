@@ -129,10 +129,11 @@ def check_independence(family: TaskFamily) -> None:
 
 def check_clipping(family: TaskFamily) -> None:
     """Continuous actions beyond the bounds act like the nearest bound."""
-    if isinstance(family.action_space, Discrete):
+    space = family.action_space
+    if not isinstance(space, Box):
         return
     case = _case(family, 0)
-    bounds = family.action_space.low, family.action_space.high
+    bounds = space.low, space.high
     wild = case.actions * 7.0
     clipped, raw = (_step(family, case._replace(actions=a)) for a in (tf.clip_by_value(wild, *bounds), wild))
     _require(family, _same(clipped, raw), "a step must clip its actions to the action space")
@@ -146,7 +147,7 @@ def check_episodes(family: TaskFamily) -> None:
     def play(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
         def body(t, state, alive, good, inside):
             key = random.fold(case.key, t)
-            actions = _random_actions(family, random.fold(key, 0))
+            actions = random_actions(family, random.fold(key, 0))
             after = family.step(case.task, state, actions, random.fold(key, 1))
             seen = tf.reshape(family.observe(case.task, after.state), (_TASKS, _EPISODES, -1))
             space = family.observation_space
@@ -204,15 +205,16 @@ def _case(family: TaskFamily, seed: int) -> Case:
     state = family.reset(task, random.fold(key, 0))
     for t in range(1, _WARM_UP + 1):
         now = random.fold(key, t)
-        state = family.step(task, state, _random_actions(family, random.fold(now, 0)), random.fold(now, 1)).state
-    return Case(task, state, _random_actions(family, random.fold(key, -1)), random.fold(key, -2))
+        state = family.step(task, state, random_actions(family, random.fold(now, 0)), random.fold(now, 1)).state
+    return Case(task, state, random_actions(family, random.fold(key, -1)), random.fold(key, -2))
 
 
-def _random_actions(family: TaskFamily, key: tf.Tensor) -> tf.Tensor:
+def random_actions(family: TaskFamily, key: tf.Tensor) -> tf.Tensor:
     """One action per key: uniform where the space is bounded, else standard normal."""
     space = family.action_space
     if isinstance(space, Discrete):
         return space.start + random.integers(key, space.n)
+    assert isinstance(space, Box)
     keys = random.spread(key, *space.shape)
     if not np.all(np.isfinite([space.low, space.high])):
         return random.normal(keys)

@@ -1,0 +1,92 @@
+"""Speed of stepping: every registered family with random actions, beside the Gymnasium environment it equals.
+
+Rows of ``what``: the family's name, ``<name>-16384`` for more environments, ``gymnasium/<id>`` for its peer.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.bench import gym_peers
+from metazoo.bench.timing import take_turns
+from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.testing import random_actions
+
+COPIES: Final = 1024
+MANY_COPIES: Final = 16_384
+SCALED: Final = ("cartpole",)
+"""Families whose cost per step is measured with ``MANY_COPIES`` environments too."""
+STEPS: Final = 1000
+"""Steps of each environment in one compiled call."""
+
+
+def names() -> Iterable[str]:
+    return FAMILIES
+
+
+def measure(name: str) -> list[dict[str, Any]]:
+    """Rows of the family and of its peer, which take turns."""
+    family = FAMILIES[name]()
+    sizes = {name: COPIES} | ({f"{name}-{MANY_COPIES}": MANY_COPIES} if name in SCALED else {})
+    peer = gym_peers.make(name, COPIES)
+    actions = [in_graph(family, copies, STEPS) for copies in sizes.values()] + ([peer.play] if peer else [])
+    times = [statistics.median(taken) for taken in take_turns(*actions)]
+    done = "random actions, automatic resets"
+    rows = [
+        _row(what, f"{copies} environments, {done}, {STEPS} steps in one XLA program", copies * STEPS / seconds)
+        for (what, copies), seconds in zip(sizes.items(), times, strict=False)
+    ]
+    if peer:
+        peer.close()
+        rows.append(_row(f"gymnasium/{peer.env_id}", f"{peer.config}, {done}", peer.steps / times[-1]))
+    return rows
+
+
+def _row(what: str, config: str, rate: float) -> dict[str, Any]:
+    return {"what": what, "config": config, "threads": 1, "env_steps_per_s": round(rate)}
+
+
+def in_graph(family: TaskFamily, copies: int, steps: int) -> Callable[[], tuple[float, float]]:
+    """Plays ``copies`` environments, one of each task, for ``steps`` steps; compiled by a first call made here.
+
+    An environment begins anew with the step after its episode's end, by termination or by the horizon. Returns the
+    sums of all rewards and of all observations, so that no step can be left out of the compiled program.
+    """
+
+    @tf.function(jit_compile=True, autograph=False)
+    def play(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        task = per_episode(family.sample(copies, "train", seed))
+        rows = random.fold(random.key(seed), tf.range(copies))[:, None]
+
+        def body(t, state, age, rewards, seen):
+            key = random.fold(rows, t + 1)
+            after = family.step(task, state, random_actions(family, random.fold(key, 0)), random.fold(key, 1))
+            ended = after.terminated | (age + 1 >= family.horizon)
+            fresh = family.reset(task, random.fold(key, 2))
+            state = tf.nest.map_structure(lambda new, old: _choose(ended, new, old), fresh, after.state)
+            age = tf.where(ended, 0, age + 1)
+            return t + 1, state, age, rewards + after.rewards, seen + family.observe(task, state)
+
+        state, nothing = family.reset(task, random.fold(rows, 0)), tf.zeros((copies, 1))
+        start = (tf.constant(0), state, tf.zeros((copies, 1), tf.int32), nothing, family.observe(task, state))
+        *_, rewards, seen = tf.while_loop(lambda t, *_: t < steps, body, start, parallel_iterations=1)
+        return tf.reduce_sum(rewards), tf.reduce_sum(seen)
+
+    seeds = itertools.count()
+
+    def action() -> tuple[float, float]:
+        rewards, seen = play(tf.constant(next(seeds)))
+        return float(rewards), float(seen)
+
+    action()
+    return action
+
+
+def _choose(where: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Entries of ``new`` where ``where [M, E]``, else of ``old``; both ``[M, E, ...]``."""
+    return tf.where(tf.reshape(where, [*where.shape, *[1] * (new.shape.rank - where.shape.rank)]), new, old)

@@ -1,0 +1,63 @@
+"""Speed of training: env steps per second of whole updates, after compilation."""
+
+import dataclasses
+import itertools
+import statistics
+from typing import Any, Final, NamedTuple
+
+from metazoo.bench.timing import take_turns
+
+WARM_UPDATES: Final = 2
+UPDATES_PER_FIT: Final = 10
+
+
+class LearnerBench(NamedTuple):
+    """A learner's update at the sizes of published comparisons.
+
+    ``config`` and ``network`` replace entries of the preset's; ``text`` describes the run by format fields of the
+    resulting configuration and the family's ``horizon``.
+    """
+
+    preset: str
+    config: dict[str, Any]
+    network: dict[str, Any]
+    text: str
+
+
+_MAML = "{tasks} tasks x {episodes} episodes x {horizon} steps, {inner_steps} inner step, second order, MLP {hidden}"
+LEARNERS: Final = {
+    "maml/cartpole": LearnerBench(
+        "maml_cartpole", {"tasks": 20, "episodes": 20, "inner_steps": 1}, {"hidden": (64, 64)}, _MAML
+    ),
+    "maml/navigation": LearnerBench(
+        "maml_navigation", {"tasks": 40, "episodes": 20, "inner_steps": 1}, {"hidden": (100, 100)}, _MAML
+    ),
+}
+
+
+def measure(name: str) -> list[dict[str, Any]]:
+    """The median over updates, rollouts and gradient included; nominal env steps of all rollouts are counted."""
+    import keras
+
+    from metazoo.algorithms.learner import updates
+    from metazoo.zoo.presets import PRESETS
+    from metazoo.zoo.train import build
+
+    bench = LEARNERS[name]
+    preset = PRESETS[bench.preset]
+    config, network = {**preset.config, **bench.config}, {**preset.network, **bench.network}
+    learner = build(dataclasses.replace(preset, config=config, network=network))
+    learner.compile(keras.optimizers.Adam(preset.learning_rate), jit_compile=True)
+    learner.fit(updates(0, WARM_UPDATES), verbose=0, shuffle=False)
+    starts = itertools.count(WARM_UPDATES, UPDATES_PER_FIT)
+
+    def fit() -> None:
+        start = next(starts)
+        learner.fit(updates(start, start + UPDATES_PER_FIT), verbose=0, shuffle=False)
+
+    (times,) = take_turns(fit)
+    sizes = {**config, **network, "horizon": learner.family.horizon}
+    if "hidden" in sizes:
+        sizes["hidden"] = "-".join(map(str, sizes["hidden"]))
+    rate = learner.env_steps_per_update * UPDATES_PER_FIT / statistics.median(times)
+    return [{"what": name, "config": bench.text.format(**sizes), "threads": 1, "env_steps_per_s": round(rate)}]
