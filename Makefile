@@ -20,7 +20,7 @@ help: ## this list
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,hub]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,hub,mujoco,tf-agents]'
 	@touch $@
 
 demo: $(INSTALLED) ## adapt and serve a pretrained policy, in one minute

@@ -1,5 +1,6 @@
 """The Gymnasium views: valid environments, the tensor dynamics exactly, tasks as asked, refusals in one sentence."""
 
+import importlib
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,9 @@ from metazoo.tasks.gym_view import GYM_IDS, FamilyEnv, FamilyVectorEnv, to_gym_s
 from metazoo.tasks.registry import BUILT_IN
 from metazoo.types import Box, Discrete
 
+if gym_render.MODES:
+    importlib.import_module("pygame")  # now: it warns while it is imported, and below warnings are errors
+
 pytestmark = pytest.mark.filterwarnings("error")
 IDS = [gym_id for gym_id, _ in GYM_IDS.values()]
 
@@ -35,8 +39,6 @@ def test_gymnasiums_checker_has_nothing_to_say(gym_id):
     with warnings.catch_warnings():
         if gym_id in ("metazoo/Pendulum-v0", "metazoo/Sinusoid-v0"):  # ±2 is Gymnasium's own, ±10 the outputs' range
             warnings.filterwarnings("ignore", ".*we recommend using a symmetric and normalized space.*")
-        if gym_render.MODES:  # pygame warns while it is imported
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module="pygame")
         check_env(gym.make(gym_id).unwrapped)
 
 
@@ -254,7 +256,6 @@ def test_spaces():
     assert to_gym_space(Box((4, 4, 3), 0, 255, "uint8")).dtype == np.uint8
 
 
-@pytest.mark.filterwarnings("default")  # pygame itself warns while it is imported
 @pytest.mark.parametrize("name", ["pendulum", "acrobot", "mountain_car_continuous"])
 def test_rendering_of_the_other_physics_families(name):
     pytest.importorskip("pygame")
@@ -268,7 +269,6 @@ def test_rendering_of_the_other_physics_families(name):
     env.close()
 
 
-@pytest.mark.filterwarnings("default")
 def test_rendering_draws_the_task():
     pytest.importorskip("pygame")
     images = {}
