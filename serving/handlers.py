@@ -22,6 +22,8 @@ from serving.servable import Servable
 from serving.signature import DEFAULT_SIGNATURE, Outputs, Signature
 
 SIGNATURE_DEF: Final = "signature_def"
+REST_TIMEOUT_MS: Final = 30_000
+"""TF Serving's default for ``--rest_api_timeout_in_ms``."""
 
 
 class DataPlane:
@@ -51,8 +53,23 @@ class DataPlane:
         return outputs
 
     def predict_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
-        """The answer to a REST predict body."""
-        found: list[Any] = []
+        """The answer to a REST predict body, for a thread that may wait."""
+        signature, request = self._parse(name, version, label, body)
+        started = time.perf_counter()
+        outputs = signature.run(request.feeds, (), REST_TIMEOUT_MS)
+        return self._answer(name, request, outputs, started)
+
+    async def predict_json_async(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
+        """The same for the event loop."""
+        signature, request = self._parse(name, version, label, body)
+        started = time.perf_counter()
+        outputs = await signature.start(request.feeds, (), REST_TIMEOUT_MS)
+        return self._answer(name, request, outputs, started)
+
+    def _parse(
+        self, name: str, version: int | None, label: str | None, body: bytes
+    ) -> tuple[Signature, codec.PredictBody]:
+        found: list[Signature] = []
 
         def input_types(signature_name: str) -> codec.InputTypes:
             servable = self.manager.lookup(name, version, label)
@@ -64,8 +81,9 @@ class DataPlane:
             return signature.input_types
 
         request = codec.parse_predict(body, input_types)
-        started = time.perf_counter()
-        outputs = found[0].run(request.feeds)
+        return found[0], request
+
+    def _answer(self, name: str, request: codec.PredictBody, outputs: Outputs, started: float) -> bytes:
         self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, name, "Predict", "TF1")
         write = json_writer.row_json if request.format is codec.ROW else json_writer.columnar_json
         return json_writer.to_bytes(write(outputs))

@@ -18,15 +18,25 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving import saved_model, warmup
+from serving.batch_parameters import Limits
+from serving.batching import Batcher
 from serving.errors import Code, ServingError, invalid
-from serving.signature import Feeds, Outputs, Runner, Signature
+from serving.signature import Call, Feeds, Outputs, Signature
 
 
 class Program:
     """An open session. Immutable; closed when the last servable that uses it is gone."""
 
-    def __init__(self, path: str | os.PathLike[str], memory: np.ndarray | None = None):
-        """Load ``path`` and run its warm-up requests. ``memory``: what its own memory variable holds.
+    def __init__(
+        self, path: str | os.PathLike[str], limits: Limits, merges: bool = False, memory: np.ndarray | None = None
+    ):
+        """Load ``path`` and run its warm-up requests.
+
+        Args:
+            path: the version directory.
+            limits: how concurrent calls of a signature are put together.
+            merges: whether they may share a batch.
+            memory: what its own memory variable holds.
 
         Raises:
             ServingError: whatever stops it from being served.
@@ -35,7 +45,7 @@ class Program:
         self._session, meta_graph = saved_model.load(path)
         self.signature_defs = meta_graph.signature_def
         self.signatures = {
-            key: Signature(key, definition, _session_runner(self._session, definition))
+            key: Signature(key, definition, Batcher(_session_call(self._session, definition), limits, merges))
             for key, definition in self.signature_defs.items()
             if key != saved_model.INIT_SIGNATURE
         }
@@ -45,7 +55,8 @@ class Program:
 class ProgramCache:
     """The programs in use, by what they compute: the graph and every variable but the memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._programs: weakref.WeakValueDictionary[bytes, Program] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -55,7 +66,7 @@ class ProgramCache:
         with self._lock:
             program = self._programs.get(key)
             if program is None:
-                program = self._programs[key] = Program(path, memory)
+                program = self._programs[key] = Program(path, self._limits, merges=True, memory=memory)
             return program
 
     def __len__(self) -> int:
@@ -75,7 +86,7 @@ def _fingerprint(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> 
     return digest.digest()
 
 
-def _session_runner(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Runner:
+def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Call:
     """A call straight into the session's C API.
 
     ``session.run`` would spend 60 µs on conversions and check shapes against the signature, which C++ does not do.

@@ -8,7 +8,6 @@ import asyncio
 import gzip
 import logging
 import re
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -32,9 +31,8 @@ JSON: Final = b"application/json"
 INT64_MAX: Final = 2**63 - 1
 MAX_BODY_BYTES: Final = 256 * 2**20
 
-QUICK_SECONDS: Final = 0.002
 QUICK_BYTES: Final = 64 * 1024
-"""Requests of a model that answers faster than this run in the event loop: a thread would cost more than the work."""
+"""Bodies up to this size are parsed in the event loop: a thread would cost more than the work."""
 
 _WHERE = r"([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _VERB = re.compile(rf"(?i)/v1/models/{_WHERE}:(predict|classify|regress)", re.ASCII)
@@ -58,7 +56,6 @@ class RestApp:
         self._plane, self._adapter, self._executor = plane, adapter, executor
         self._metrics_path, self._max_body_bytes = metrics_path, max_body_bytes
         self._verbs = {"predict": plane.predict_json, "classify": plane.classify_json, "regress": plane.regress_json}
-        self._seconds: dict[str, float] = {}  # of the last answers, by path
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         status, kind, body = await self._answer(scope, receive)
@@ -122,13 +119,11 @@ class RestApp:
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        work = partial(self._counted, run, verb, unquote(name), number, unquote(label) if label else None, body)
-        if len(body) > QUICK_BYTES or self._seconds.get(path, 0.0) > QUICK_SECONDS:
-            return 200, JSON, await self._in_thread(work)
-        started = time.perf_counter()
-        answer = work()
-        self._seconds[path] = 0.8 * self._seconds.get(path, 0.0) + 0.2 * (time.perf_counter() - started)
-        return 200, JSON, answer
+        name, label = unquote(name), unquote(label) if label else None
+        if verb == "predict" and len(body) <= QUICK_BYTES:
+            with self._plane.metrics.request(name, verb, "REST"):
+                return 200, JSON, await self._plane.predict_json_async(name, number, label, body)
+        return 200, JSON, await self._in_thread(partial(self._counted, run, verb, name, number, label, body))
 
     async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

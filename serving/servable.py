@@ -17,10 +17,11 @@ from tensorflow.python.framework import dtypes
 from metazoo import signatures, store
 from metazoo.collect import space_from_metadata
 from serving import saved_model
+from serving.batch_parameters import Limits
 from serving.errors import Code, ServingError
 from serving.metrics import LOAD_COUNT, LOAD_LATENCY, Metrics
 from serving.program import Program, ProgramCache
-from serving.signature import DEFAULT_SIGNATURE, Feeds, Outputs, Runner, Signature
+from serving.signature import DEFAULT_SIGNATURE, Feeds, Immediate, Outputs, Runner, Signature
 
 
 class Servable:
@@ -41,8 +42,9 @@ class Servable:
 class Loader:
     """Turns version directories into servables; equal graphs are loaded once."""
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
-        self._programs, self._metrics = ProgramCache(), metrics or Metrics()
+    def __init__(self, metrics: Metrics | None = None, limits: Limits | None = None) -> None:
+        self._limits, self._metrics = limits or Limits(), metrics or Metrics()
+        self._programs = ProgramCache(self._limits)
 
     def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
         """Load one version.
@@ -65,14 +67,15 @@ class Loader:
         metadata = _metadata(path)
         variables = None if metadata is None else _variables(path)
         if metadata is None or variables is None:
-            return Servable(name, version, path, Program(path), {}, metadata)
+            program = Program(path, self._limits, merges=metadata is not None or self._limits.strict)
+            return Servable(name, version, path, program, {}, metadata)
         memory = variables.pop(signatures.MEMORY_CHECKPOINT_KEY)
         program = self._programs.get(path, variables, memory)
         if np.array_equal(program.memory, memory):
             return Servable(name, version, path, program, {}, metadata)
         own = own_signatures(program, memory, metadata)
         if own is None:  # the graph does not let the memory in from outside
-            return Servable(name, version, path, Program(path), {}, metadata)
+            return Servable(name, version, path, Program(path, self._limits, merges=True), {}, metadata)
         return Servable(name, version, path, program, own, metadata)
 
 
@@ -90,7 +93,7 @@ def own_signatures(program: Program, memory: np.ndarray, metadata: Mapping[str, 
         return own
     if not set(act.outputs) <= set(step.outputs) or set(step.input_types) != _STEP_INPUTS:
         return None
-    runner = _act_runner(step, memory, metadata)
+    runner = _ActByStep(step, memory, metadata)
     own[act.name] = act.replaced(runner)
     default = shared.get(DEFAULT_SIGNATURE)
     if default is not None and default.outputs == act.outputs and default.input_types == act.input_types:
@@ -102,40 +105,49 @@ _STEP_INPUTS = {argument.name for argument in signatures.STEP_INPUTS}
 
 
 def _initial_memory_runner(memory: np.ndarray) -> Runner:
-    def run(feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+    def call(feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
         return {name: np.tile(memory, (feeds["rows"].size, 1)) for name in outputs}
 
-    return run
+    return Immediate(call)
 
 
-def _act_runner(step: Signature, memory: np.ndarray, metadata: Mapping[str, Any]) -> Runner:
-    previous = step.definition.inputs["previous_actions"]
-    action_shape = tuple(dim.size for dim in previous.tensor_shape.dim[1:])
-    action_dtype = dtypes.as_dtype(previous.dtype).as_numpy_dtype
-    space = metadata["action_space"]
-    bounds = None
-    if space["type"] == "Box":
-        box = space_from_metadata(space)
-        bounds = box.low, box.high
+class _ActByStep(Runner):
+    """``act`` with a memory of its own, through the shared ``step``: so that the calls of all policies of one parent
+    meet in the queue of that ``step``, and run as one batch with a memory per row."""
 
-    def run(feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
-        observations = feeds["observations"]
+    def __init__(self, step: Signature, memory: np.ndarray, metadata: Mapping[str, Any]):
+        self._step, self._memory = step, memory
+        previous = step.definition.inputs["previous_actions"]
+        self._action_shape = tuple(dim.size for dim in previous.tensor_shape.dim[1:])
+        self._action_dtype = dtypes.as_dtype(previous.dtype).as_numpy_dtype
+        self._bounds = None
+        if metadata["action_space"]["type"] == "Box":
+            box = space_from_metadata(metadata["action_space"])
+            self._bounds = box.low, box.high
+
+    def __call__(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        return self._clip(self._step.run(self._inputs(feeds), outputs, timeout_ms))
+
+    async def start(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        return self._clip(await self._step.start(self._inputs(feeds), outputs, timeout_ms))
+
+    def _inputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        observations, memory = feeds["observations"], self._memory
         rows = observations.shape[0] if observations.ndim else 1
-        values = {
+        return {
             "observations": observations,
-            "previous_actions": np.zeros((rows, *action_shape), action_dtype),
+            "previous_actions": np.zeros((rows, *self._action_shape), self._action_dtype),
             "previous_rewards": np.zeros(rows, np.float32),
             "previous_done": np.zeros(rows, bool),
             "memory": np.broadcast_to(memory, (rows, memory.size)) if rows != 1 else memory[None],
             "seed": np.zeros(rows, np.int32),
             "deterministic": np.ones(rows, bool),
         }
-        answer = step.run(values, outputs, timeout_ms)
-        if bounds is not None and "actions" in answer:
-            answer["actions"] = np.clip(answer["actions"], *bounds)
-        return answer
 
-    return run
+    def _clip(self, answer: Outputs) -> Outputs:
+        if self._bounds is not None and "actions" in answer:
+            answer["actions"] = np.clip(answer["actions"], *self._bounds)
+        return answer
 
 
 def _variables(path: Path) -> dict[str, Any] | None:

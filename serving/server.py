@@ -19,6 +19,7 @@ from serving.handlers import DataPlane
 from serving.manager import Manager, VersionCache, scan
 from serving.metrics import Metrics
 from serving.model_config import ConfiguredModels
+from serving.options import Options
 from serving.rest import RestApp
 from serving.servable import Loader
 
@@ -45,7 +46,7 @@ class Server:
         grpc_port: int = 0,
         poll_seconds: float = 1.0,
         model_config_file: str | os.PathLike[str] | None = None,
-        metrics_path: str | None = None,
+        options: Options | None = None,
     ):
         """Args:
         models_dir: pretrained policies, or any SavedModels.
@@ -53,18 +54,21 @@ class Server:
         rest_port, grpc_port: 0 takes a free one.
         poll_seconds: how often the directories are looked at; 0 only at the start.
         model_config_file: TF Serving's list of models, as a text proto; its models are served besides.
-        metrics_path: where the REST port answers with Prometheus metrics; None: nowhere, as TF Serving.
+        options: everything else.
         """
+        self.options = options or Options()
         for name, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
             if not 0 <= port <= 65535:
                 raise ValueError(f"{name} is {port}: it must be in 0 to 65535")
         self._models_dir = Path(models_dir).resolve() if models_dir is not None else None
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
-        self._config_file, self._metrics_path = model_config_file, metrics_path
+        self._config_file = model_config_file
         self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir, versions=versions))
         versions, metrics = VersionCache(), Metrics()
-        self.manager = Manager(self._configured, poll_seconds, Loader(metrics), versions=versions)
+        self.manager = Manager(
+            self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions
+        )
         self.plane = DataPlane(self.manager, metrics)
         self.adapter = Adapter(self.plane, self._adapted_dir)
         self._stopped = threading.Event()
@@ -137,7 +141,7 @@ class Server:
     def _start_rest(self, listener: socket.socket) -> None:
         self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="rest")
         config = uvicorn.Config(
-            RestApp(self.plane, self.adapter, self._executor, self._metrics_path),
+            RestApp(self.plane, self.adapter, self._executor, self.options.metrics_path),
             access_log=False,
             log_config=None,
             lifespan="off",

@@ -1,7 +1,8 @@
 """An entry point of a loaded graph: named arrays in, named arrays out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, final
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -13,7 +14,32 @@ DEFAULT_SIGNATURE: Final = "serving_default"
 
 Feeds = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
-Runner = Callable[[Feeds, Sequence[str], int], Outputs]
+Call = Callable[[Feeds, Sequence[str], int], Outputs]
+"""(feeds, names of the wanted outputs, time limit in ms or 0) → outputs."""
+
+
+class Runner(ABC):
+    """How a signature is run: from a thread, which waits, or from an event loop, which does not."""
+
+    @abstractmethod
+    def __call__(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs: ...
+
+    @abstractmethod
+    async def start(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs: ...
+
+
+@final
+class Immediate(Runner):
+    """Runs what takes no time worth speaking of."""
+
+    def __init__(self, call: Call):
+        self._call = call
+
+    def __call__(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        return self._call(feeds, outputs, timeout_ms)
+
+    async def start(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        return self._call(feeds, outputs, timeout_ms)
 
 
 class Signature:
@@ -36,6 +62,10 @@ class Signature:
             ServingError: with TensorFlow's own code and message.
         """
         return self._runner(feeds, outputs or self.outputs, timeout_ms)
+
+    async def start(self, feeds: Feeds, outputs: Sequence[str] = (), timeout_ms: int = 0) -> Outputs:
+        """The same from an event loop."""
+        return await self._runner.start(feeds, outputs or self.outputs, timeout_ms)
 
     def replaced(self, runner: Runner) -> "Signature":
         """The same entry point, run in another way."""

@@ -8,6 +8,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving import metrics, tensors
 from serving.metrics import Metrics
+from serving.options import Options
 from serving.server import Server
 from tests import toy_policy
 
@@ -16,7 +17,7 @@ PATH = "/monitoring/prometheus/metrics"
 
 @pytest.fixture
 def monitored(models):
-    with Server(models, poll_seconds=0, metrics_path=PATH) as running:
+    with Server(models, poll_seconds=0, options=Options(metrics_path=PATH)) as running:
         yield running
 
 

@@ -7,10 +7,11 @@ import pytest
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from metazoo import signatures, store
+from serving.batch_parameters import Limits
 from serving.errors import ServingError
 from serving.program import Program
 from serving.servable import Loader, own_signatures
-from serving.signature import Signature
+from serving.signature import Immediate, Signature
 from tests import toy_policy
 
 
@@ -36,7 +37,7 @@ def test_a_shared_program_answers_as_an_own_one(models, published):
     load = Loader()
     kept = load("toy", 1, models / "toy" / "1")
     for path in published:
-        shared, own = load("x", 1, path), Program(path)
+        shared, own = load("x", 1, path), Program(path, Limits())
         assert shared.program is kept.program
         for name in ("act", "serving_default", "initial_memory", "step", "adapt"):
             for rows in (1, 5):
@@ -127,7 +128,7 @@ class Gaussian:
             return definition
 
         names = [argument.name for argument in signatures.STEP_INPUTS]
-        outputs = ["actions", "loc", "scale"]
+        outputs, step = ["actions", "loc", "scale"], Immediate(step)
         self.signatures = {
             "step": Signature("step", define(names, outputs), step),
             "act": Signature("act", define(["observations"], outputs), step),
