@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from metazoo import savedmodels_directory, store
-from metazoo.evaluation import evaluate, random_agent
-from metazoo.pretrained import Pretrained, family_of, load
-from metazoo.tasks.cartpole import CartPoleGoal, best_fixed_position
-from metazoo.zoo.presets import PRESETS
+from metazoo import store
+from metazoo.evaluation import evaluate
+from metazoo.pretrained import family_of, load
+from metazoo.zoo.baselines import Protocol
+from metazoo.zoo.baselines import baselines as compare
 
 LONG_HORIZON = {"cartpole": 500}
 """Families whose return is also reported at a longer horizon than they adapt with."""
@@ -26,11 +24,7 @@ def evaluate_preset(
     deterministic: bool = False,
     baselines: bool = True,
 ) -> dict[str, Any]:
-    """The report of ``metazoo.evaluation.evaluate`` with baselines.
-
-    Baselines: uniformly random actions; the presets named beside this one, where they are installed; and for
-    ``cartpole_goal`` the best fixed position in closed form. All on the same tasks, and all play as many episodes as
-    the policy's whole trial, without adapting, so that totals compare.
+    """The report of ``metazoo.evaluation.evaluate``, with those of ``metazoo.zoo.baselines`` on the same tasks.
 
     Raises:
         ValueError: an unknown policy, family or split, or a number out of range.
@@ -38,45 +32,14 @@ def evaluate_preset(
     policy = load(name_or_dir)
     family = family_of(policy.metadata)
     trained = policy.metadata["adapt"]
-    protocol = {
-        "split": split,
-        "tasks": tasks,
-        "episodes": trained["episodes"] if episodes is None else episodes,
-        "seed": seed,
-    }
+    episodes = trained["episodes"] if episodes is None else episodes
     steps = trained["steps"] if steps is None else steps
-    report = evaluate(
-        policy.agent(),
-        family,
-        name=policy.name,
-        steps=steps,
-        deterministic=deterministic,
-        long=_longer(policy),
-        **protocol,
-    )
-    protocol["episodes"] *= steps + 1
-    if not baselines:
-        return report
-    random = evaluate(random_agent(family), family, name="random", steps=0, **protocol)
-    report["baselines"]["random"] = _as_baseline(random)
-    for name in PRESETS[policy.name].baselines if policy.name in PRESETS else ():
-        beside = Path(policy.directory).parent.parent / name
-        if beside.is_dir() or (savedmodels_directory() / name).is_dir():
-            other = load(beside if beside.is_dir() else name)
-            result = evaluate(
-                other.agent(),
-                family_of(other.metadata),
-                name=name,
-                steps=0,
-                deterministic=deterministic,
-                long=_longer(other),
-                **protocol,
-            )
-            report["baselines"][name] = _as_baseline(result)
-    if isinstance(family, CartPoleGoal):
-        targets = np.asarray(family.sample(tasks, split, seed).target)
-        position, mean = best_fixed_position(targets, family.horizon)
-        report["baselines"]["best_fixed_position"] = {"mean": mean, "position": position, "closed_form": True}
+    protocol = Protocol(split, tasks, episodes, steps, seed, deterministic)
+    horizon = LONG_HORIZON.get(family.name)
+    longer = family_of(policy.metadata, horizon=horizon) if horizon else None
+    report = evaluate(policy.agent(), family, name=policy.name, long=longer, **protocol._asdict())
+    if baselines:
+        report["baselines"] = compare(policy, family, protocol, horizon)
     return report
 
 
@@ -103,14 +66,3 @@ def record(version: Path) -> dict[str, Any]:
 def _without_tasks(report: dict[str, Any]) -> dict[str, Any]:
     curve = [{key: value for key, value in point.items() if key != "per_task"} for point in report["curve"]]
     return {**report, "curve": curve}
-
-
-def _longer(policy: Pretrained) -> Any:
-    horizon = LONG_HORIZON.get(policy.metadata["family"])
-    return family_of(policy.metadata, horizon=horizon) if horizon else None
-
-
-def _as_baseline(report: dict[str, Any]) -> dict[str, Any]:
-    point = {key: value for key, value in report["curve"][0].items() if key in ("mean", "iqm", "ci95")}
-    extra = {"at_horizon": report["at_horizon"]} if "at_horizon" in report else {}
-    return {**point, "total": report["total"], **extra}

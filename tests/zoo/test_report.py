@@ -8,7 +8,7 @@ from metazoo.algorithms.baselines import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.evaluation import evaluate, random_agent
 from metazoo.tasks.cartpole import CartPole, CartPoleGoal
-from metazoo.zoo import report
+from metazoo.zoo import baselines, report
 from metazoo.zoo.export import export
 from metazoo.zoo.report import evaluate_preset
 from tests.algorithms.problems import small_policy
@@ -39,7 +39,8 @@ def models(tmp_path_factory):
 def found(models, tmp_path_factory):
     nothing = tmp_path_factory.mktemp("nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "savedmodels_directory", lambda: nothing)
+        patch.setattr(baselines, "savedmodels_directory", lambda: nothing)
+        patch.setattr(baselines, "STEP_SIZES", {})
         return evaluate_preset(models / "maml_cartpole_goal", **PROTOCOL)
 
 

@@ -1,0 +1,128 @@
+"""Baselines of ``metazoo evaluate``: plain gradient steps from trained and from initial weights, and closed forms."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo.algorithms.baselines import DomainRandomised
+from metazoo.algorithms.maml import MAML
+from metazoo.policies.networks import mlp
+from metazoo.policies.policy import Policy
+from metazoo.pretrained import load
+from metazoo.tasks.navigation import Navigation
+from metazoo.zoo import baselines
+from metazoo.zoo.baselines import Protocol, at_rate, gradient_learners, straight_way
+from metazoo.zoo.export import export
+from tests.algorithms.problems import made_up_episodes
+from tests.exports import METADATA
+from tests.zoo.reports import made_up_metadata
+
+PROTOCOL = Protocol(split="test", tasks=4, episodes=3, steps=2, seed=1, deterministic=False)
+NETWORK = {"hidden": [4], "initial_scale": 0.1}
+FAMILY = Navigation(horizon=6)
+
+
+def export_named(models, name, learner_class):
+    model = mlp(FAMILY.observation_space, FAMILY.action_space, **NETWORK, seed=7)
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.25)
+    learner = learner_class(Policy(model, FAMILY.observation_space, FAMILY.action_space), FAMILY)
+    provenance = {**made_up_metadata()["provenance"], "seed": 7}
+    changes = {"name": name, "family_args": {"horizon": 6}, "network": NETWORK, "provenance": provenance}
+    export(learner, models / name / "1", METADATA | changes)
+    return learner
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A policy with the baseline that its preset names beside it, that baseline's learner, and what was reported."""
+    models = tmp_path_factory.mktemp("models")
+    export_named(models, "maml_navigation", MAML)
+    trained = export_named(models, "dr_navigation", DomainRandomised)
+    policy = load(models / "maml_navigation")
+    return load(models / "dr_navigation"), trained, baselines.baselines(policy, FAMILY, PROTOCOL, None)
+
+
+def test_fine_tuning_starts_from_the_trained_weights_and_scratch_from_the_initial_ones(zoo):
+    pretrained, trained, _ = zoo
+    learners = gradient_learners(pretrained, FAMILY)
+    initial = Policy(
+        mlp(FAMILY.observation_space, FAMILY.action_space, **NETWORK, seed=7),
+        FAMILY.observation_space,
+        FAMILY.action_space,
+    ).flat_weights()
+    np.testing.assert_array_equal(learners["fine_tuning"].policy.flat_weights(), trained.policy.flat_weights())
+    np.testing.assert_array_equal(learners["from_scratch"].policy.flat_weights(), initial)
+
+
+def test_the_step_size_is_the_one_asked_for(zoo):
+    """Inner steps on the same episodes are as long as their step size."""
+    learner = gradient_learners(zoo[0], FAMILY)["fine_tuning"]
+    episodes = made_up_episodes(FAMILY, 1, 3, 0)
+    before = learner.initial_memory(learner.current_weights())
+    moved = {}
+    for rate in (0.01, 0.03):
+        at_rate(learner, rate)
+        moved[rate] = learner.adapt(learner.current_weights(), before[None, None], episodes)[0][0, 0] - before
+    np.testing.assert_allclose(moved[0.03][:-1], 3 * moved[0.01][:-1], rtol=1e-3, atol=1e-6)
+    assert np.max(np.abs(moved[0.03])) > 0
+
+
+def test_those_that_adapt_report_their_curve_and_begin_where_their_weights_do(zoo):
+    found = zoo[2]
+    assert set(found) == {"random", "dr_navigation", "fine_tuning", "from_scratch", "standing_still", "oracle"}
+    for name in ("fine_tuning", "from_scratch"):
+        report = found[name]
+        assert [point["steps"] for point in report["curve"]] == [0, 1, 2]
+        assert [point["episodes"] for point in report["curve"]] == [0, 3, 6]
+        assert report["mean"] == report["curve"][-1]["mean"] and report["ci95"] == report["curve"][-1]["ci95"]
+        assert report["step_size"] == baselines.STEP_SIZES["navigation"][name]
+        assert all("per_task" not in point for point in report["curve"])
+        total = sum(point["mean"] for point in report["curve"]) * 3
+        assert report["total"]["mean"] == pytest.approx(total, rel=1e-5)
+    assert "curve" not in found["dr_navigation"] and "curve" not in found["random"]
+    start = found["fine_tuning"]["curve"][0]["mean"]
+    assert start == pytest.approx(found["dr_navigation"]["mean"], abs=0.05), (
+        "other episodes, the same tasks and weights"
+    )
+    assert start != found["from_scratch"]["curve"][0]["mean"]
+
+
+def test_no_steps_no_curves(zoo, tmp_path):
+    policy = load(zoo[0].directory.parent.parent / "maml_navigation")
+    found = baselines.baselines(policy, FAMILY, PROTOCOL._replace(steps=0), None)
+    assert set(found) == {"random", "dr_navigation", "standing_still", "oracle"}
+
+
+def test_the_straight_way_is_what_the_family_pays_for_it():
+    """Played in the family itself: full steps towards the goal, clipped by it, then exactly onto it."""
+    family = Navigation(horizon=12)
+    tasks = family.sample(20, "test", 3)
+    goals = tasks.goal.numpy()
+    per_episode = tf.nest.map_structure(lambda field: field[:, None], tasks)
+    state, earned, alive = family.reset(per_episode, tf.zeros([20, 1], tf.uint32)), np.zeros(20), np.ones(20, bool)
+    for _ in range(12):
+        after = family.step(per_episode, state, per_episode.goal - state.position, None)
+        earned += np.where(alive, after.rewards[:, 0], 0.0)
+        alive &= ~after.terminated[:, 0].numpy()
+        state = after.state
+    np.testing.assert_allclose(straight_way(goals, 12), earned, atol=1e-5)
+    assert np.all(straight_way(goals, 12) <= 0) and not np.any(alive)
+
+
+def test_closed_forms_are_exact_and_ordered(zoo):
+    found = zoo[2]
+    goals = FAMILY.sample(4, "test", 1).goal.numpy()
+    assert found["standing_still"]["mean"] == pytest.approx(-6 * np.linalg.norm(goals, axis=1).mean(), rel=1e-6)
+    assert found["oracle"]["mean"] > max(found[name]["mean"] for name in found if name != "oracle")
+    assert found["oracle"]["closed_form"] and "ci95" not in found["oracle"]
+
+
+def test_choosing_tries_every_rate_on_validation_tasks(zoo, monkeypatch):
+    monkeypatch.setattr(baselines, "load", lambda name: zoo[0])
+    monkeypatch.setattr(baselines, "VALIDATION_TASKS", 3)
+    scores = baselines.choose_step_sizes("maml_navigation")
+    assert set(scores) == {"fine_tuning", "from_scratch"}
+    for by_rate in scores.values():
+        assert tuple(by_rate) == baselines.RATES and len(set(by_rate.values())) == len(baselines.RATES)
+        assert np.all(np.isfinite(list(by_rate.values())))
