@@ -9,7 +9,8 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.errors import Code, ServingError, invalid
-from serving.manager import Manager, ModelConfig, Sources, VersionPolicy
+from serving.manager import Manager
+from serving.sources import ModelConfig, Sources, VersionPolicy
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:

@@ -16,12 +16,13 @@ from serving import model_config, rpc
 from serving.adapter import Adapter
 from serving.errors import PortInUseError
 from serving.handlers import DataPlane
-from serving.manager import Manager, VersionCache, scan
+from serving.manager import Manager
 from serving.metrics import Metrics
 from serving.model_config import ConfiguredModels
 from serving.options import Options
 from serving.rest import RestApp
 from serving.servable import Loader
+from serving.sources import VersionCache, scan
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from serving.batch_parameters import Limits
 from serving.batching import Batcher
 from serving.client import Client
 from serving.handlers import DataPlane
-from serving.manager import Manager, ModelConfig, VersionCache, scan
+from serving.manager import Manager
 from serving.program import Program
 from serving.servable import Loader
+from serving.sources import ModelConfig, VersionCache, scan
 from tests import toy_policy
 
 COUNT = 20

@@ -14,9 +14,10 @@ import tensorflow as tf
 from metazoo import signatures, store
 from serving import saved_model
 from serving.errors import Code, PortInUseError, ServingError
-from serving.manager import Manager, ModelConfig, State, VersionCache, VersionPolicy
+from serving.manager import Manager, State
 from serving.servable import Loader
 from serving.server import Server
+from serving.sources import ModelConfig, VersionCache, VersionPolicy
 from tests import toy_policy
 from tests.serving.conftest import copy_version
 
