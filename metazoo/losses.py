@@ -14,13 +14,15 @@ def policy_gradient(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor
     return -masked_mean(log_probs * tf.stop_gradient(advantages), mask)
 
 
-def likelihood_ratio(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """−mean(π(a|s) / ⊥π(a|s) · A), ⊥ stopping the gradient: the low-variance curvature surrogate.
+def likelihood_ratio(
+    log_probs: tf.Tensor, old_log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor
+) -> tf.Tensor:
+    """−mean(π(a|s) / ⊥π_old(a|s) · A), ⊥ stopping the gradient: the low-variance curvature surrogate.
 
-    Its gradient is ``policy_gradient``'s; its Hessian also holds E[∇log π ∇log πᵀ A], without which the meta-gradient
-    ignores how the inner step depends on the sampling (Rothfuss et al. 2018, equation 10).
+    Where π_old is π its gradient is ``policy_gradient``'s; its Hessian also holds E[∇log π ∇log πᵀ A], without which
+    the meta-gradient ignores how the inner step depends on the sampling (Rothfuss et al. 2018, equation 10).
     """
-    ratio = tf.exp(log_probs - tf.stop_gradient(log_probs))
+    ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
     return -masked_mean(ratio * tf.stop_gradient(advantages), mask)
 
 
@@ -32,3 +34,9 @@ def clipped_ratio(
     ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
     clipped = tf.clip_by_value(ratio, 1.0 - clip, 1.0 + clip)
     return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask)
+
+
+def squared_error(predictions: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """mean(‖ŷ − y‖²) of ``[..., n]``: the regression loss of Finn et al. 2017, equation 2, averaged over the shots."""
+    errors = tf.reduce_sum(tf.square(predictions - tf.cast(targets, predictions.dtype)), -1)
+    return masked_mean(errors, mask)

@@ -22,6 +22,11 @@ def gradient(function, at):
     return tape.gradient(value, at)
 
 
+def likelihood_ratio(log_probs, advantages, mask):
+    """On the policy that sampled."""
+    return losses.likelihood_ratio(log_probs, log_probs, advantages, mask)
+
+
 def test_masked_mean():
     assert float(losses.masked_mean(*tensors([1, 3, 50], [1, 1, 0]))) == 2.0
     assert float(losses.masked_mean(*tensors([1, 3], [0, 0]))) == 0.0
@@ -33,13 +38,13 @@ def test_policy_gradient_by_hand():
 
 
 def test_likelihood_ratio_by_hand():
-    loss = losses.likelihood_ratio(*tensors(LOG_PROBS, ADVANTAGES, MASK))
+    loss = likelihood_ratio(*tensors(LOG_PROBS, ADVANTAGES, MASK))
     assert float(loss) == pytest.approx(-(2 - 4 + 1) / 3)
 
 
 def test_policy_gradient_and_likelihood_ratio_have_the_same_gradient():
     log_probs, advantages, mask = tensors(LOG_PROBS, ADVANTAGES, MASK)
-    for loss in (losses.policy_gradient, losses.likelihood_ratio):
+    for loss in (losses.policy_gradient, likelihood_ratio):
         slope = gradient(lambda lp, loss=loss: loss(lp, advantages, mask), log_probs)
         np.testing.assert_allclose(slope, -ADVANTAGES * MASK / 3)
 
@@ -47,7 +52,7 @@ def test_policy_gradient_and_likelihood_ratio_have_the_same_gradient():
 def test_no_gradient_flows_into_the_advantages():
     log_probs, advantages, mask = tensors(LOG_PROBS, ADVANTAGES, MASK)
     assert gradient(lambda a: losses.policy_gradient(log_probs, a, mask), advantages) is None
-    assert gradient(lambda a: losses.likelihood_ratio(log_probs, a, mask), advantages) is None
+    assert gradient(lambda a: likelihood_ratio(log_probs, a, mask), advantages) is None
 
 
 @pytest.mark.parametrize("action", [0, 1])
@@ -59,7 +64,7 @@ def test_second_derivatives_of_a_coin_by_hand(action):
     second = sigma * (1 - sigma) * (1 - 2 * sigma) * (1 if action else -1)
     expected = {
         losses.policy_gradient: advantage * sigma * (1 - sigma),
-        losses.likelihood_ratio: -advantage * second / (sigma if action else 1 - sigma),
+        likelihood_ratio: -advantage * second / (sigma if action else 1 - sigma),
     }
     for loss, value in expected.items():
 
@@ -78,7 +83,7 @@ def test_the_ratios_expected_curvature_is_that_of_the_expected_return():
     sigma, gains = 1 / (1 + np.exp(-0.7)), np.array([1.0, 3.0])
     theta = tf.constant(0.7, tf.float64)
     curvature = {}
-    for loss in (losses.policy_gradient, losses.likelihood_ratio):
+    for loss in (losses.policy_gradient, likelihood_ratio):
         total = 0.0
         for action, probability in enumerate((1 - sigma, sigma)):
             with tf.GradientTape() as outer:
@@ -91,7 +96,7 @@ def test_the_ratios_expected_curvature_is_that_of_the_expected_return():
             total -= probability * float(outer.gradient(slope, theta))
         curvature[loss] = total
     truth = sigma * (1 - sigma) * (1 - 2 * sigma) * (gains[1] - gains[0])
-    assert curvature[losses.likelihood_ratio] == pytest.approx(truth, rel=1e-12)
+    assert curvature[likelihood_ratio] == pytest.approx(truth, rel=1e-12)
     assert abs(curvature[losses.policy_gradient] - truth) > 0.1
 
 
@@ -109,3 +114,16 @@ def test_clipped_ratio_has_no_gradient_beyond_the_clip():
     with tf.GradientTape() as tape:
         loss = losses.clipped_ratio(log_probs, tf.zeros(2), tf.ones(2), tf.ones(2), clip=0.2)
     assert tape.gradient(loss, log_probs).numpy() == pytest.approx([0.0, -1.1 / 2], rel=1e-6)
+
+
+def test_likelihood_ratio_to_another_policy_by_hand():
+    log_probs, old = tensors(np.log([0.6, 0.1]), np.log([0.3, 0.2]))
+    loss = losses.likelihood_ratio(log_probs, old, *tensors([2.0, 4.0], [1.0, 1.0]))
+    assert float(loss) == pytest.approx(-(2 * 2.0 + 0.5 * 4.0) / 2)
+
+
+def test_squared_error_by_hand():
+    predictions, targets, mask = tensors(
+        [[1.0, 2.0], [0.0, 0.0], [9.0, 9.0]], [[0.0, 4.0], [3.0, 0.0], [0, 0]], [1, 1, 0]
+    )
+    assert float(losses.squared_error(predictions, targets, mask)) == pytest.approx((1 + 4 + 9) / 2)

@@ -14,16 +14,21 @@ from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
 from metazoo.types import Episodes
 
-SURROGATES = {"policy_gradient": losses.policy_gradient, "likelihood_ratio": losses.likelihood_ratio}
+SURROGATES = ("policy_gradient", "likelihood_ratio")
+"""The inner losses to choose from; a supervised family's is always ``mse``."""
 
 
 class Samples(NamedTuple):
-    """The steps of a task's episodes side by side: ``[M, N, ...]`` with ``N = T·E``, or ``[N, ...]`` of one task."""
+    """The steps of a task's episodes side by side: ``[M, N, ...]`` with ``N = T·E``, or ``[N, ...]`` of one task.
+
+    ``old`` are the distribution parameters of the policy that played them, where a loss refers to it.
+    """
 
     observations: tf.Tensor
     actions: tf.Tensor
     advantages: tf.Tensor
     mask: tf.Tensor
+    old: Parameters = {}
 
 
 def samples(episodes: Episodes, gamma: float, lam: float, horizon: int, normalised: bool = True) -> Samples:
@@ -38,6 +43,12 @@ def samples(episodes: Episodes, gamma: float, lam: float, horizon: int, normalis
     return Samples(*(_by_task(field) for field in fields))
 
 
+def shots(episodes: Episodes) -> Samples:
+    """Time-major episodes of a supervised family, task by task; there is nothing to be gained, so no advantages."""
+    fields = (episodes.observations, episodes.actions, tf.zeros_like(episodes.mask), episodes.mask)
+    return Samples(*(_by_task(field) for field in fields))
+
+
 def rescale(rounds: list[Samples]) -> list[Samples]:
     """Raw advantages divided by their root mean square over all rounds and tasks.
 
@@ -49,35 +60,71 @@ def rescale(rounds: list[Samples]) -> list[Samples]:
     return [batch._replace(advantages=batch.advantages / scale) for batch in rounds]
 
 
-def surrogate(policy: Policy, weights: tf.Tensor, batch: Samples, kind: str) -> tuple[tf.Tensor, Parameters]:
-    """The policy-gradient loss (a scalar) of weights ``[P]``, and the distribution parameters it came from."""
+def surrogate(
+    policy: Policy, weights: tf.Tensor, batch: Samples, kind: str, clip: float = 0.0
+) -> tuple[tf.Tensor, Parameters]:
+    """A loss (a scalar) of weights ``[P]``, and the distribution parameters it came from.
+
+    ``kind`` is ``policy_gradient``, ``likelihood_ratio``, ``clipped_ratio`` (with ``clip``) or ``mse``, whose targets
+    are the actions. A ratio is taken to ``batch.old``, or where that is empty to the weights themselves.
+    """
     parameters = policy.apply(weights, tf.cast(batch.observations, weights.dtype))
+    if kind == "mse":
+        return losses.squared_error(parameters["loc"], batch.actions, batch.mask), parameters
     log_probs = policy.distribution.log_prob(parameters, batch.actions)
-    return SURROGATES[kind](log_probs, tf.cast(batch.advantages, weights.dtype), batch.mask), parameters
+    advantages = tf.cast(batch.advantages, weights.dtype)
+    if kind == "policy_gradient":
+        return losses.policy_gradient(log_probs, advantages, batch.mask), parameters
+    old = policy.distribution.log_prob(batch.old, batch.actions) if batch.old else log_probs
+    if kind == "clipped_ratio":
+        return losses.clipped_ratio(log_probs, old, advantages, batch.mask, clip), parameters
+    return losses.likelihood_ratio(log_probs, old, advantages, batch.mask), parameters
 
 
 def adapt(
-    policy: Policy, weights: tf.Tensor, step_sizes: tf.Tensor, batch: Samples, kind: str, first_order: bool = False
+    policy: Policy,
+    weights: tf.Tensor,
+    step_sizes: tf.Tensor,
+    batch: Samples,
+    kind: str,
+    first_order: bool = False,
+    frozen: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
     """One gradient step: θ' = θ − α ∘ ∇L(θ; D) (Finn et al. 2017, equation 1; Li et al. 2017 for a vector α).
 
-    ``weights [P]``; ``step_sizes`` broadcasts against them. Differentiable in both, through the gradient itself
-    unless ``first_order``. Returns the new weights, the loss before the step, and the parameters before it.
+    ``weights [P]``; ``step_sizes`` broadcasts against them. The first ``frozen`` weights stay as they are (Raghu et al.
+    2020). Differentiable in both, through the gradient itself unless ``first_order``. Returns the new weights, the loss
+    before the step, and the parameters before it.
     """
+    body, moving = weights[:frozen], weights[frozen:] if frozen else weights
     with tf.GradientTape() as tape:
-        tape.watch(weights)
-        loss, parameters = surrogate(policy, weights, batch, kind)
-    gradient = tape.gradient(loss, weights)
+        tape.watch(moving)
+        whole = tf.concat([body, moving], 0) if frozen else moving
+        loss, parameters = surrogate(policy, whole, batch, kind)
+    gradient = tape.gradient(loss, moving)
     if first_order:
         gradient = tf.stop_gradient(gradient)
-    return weights - step_sizes * gradient, loss, parameters
+    after = moving - step_sizes * gradient
+    return tf.concat([body, after], 0) if frozen else after, loss, parameters
+
+
+def row_of(sizes: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
+    """The step sizes ``[C]`` of the inner step that follows ``made`` earlier ones: that row of ``[R, C]``, or the last.
+
+    Not ``sizes[made]``: the gradient of a slice needs its position at compile time, so XLA would compile every update.
+    """
+    row = tf.minimum(tf.cast(made, tf.int32), sizes.shape[0] - 1)
+    return tf.linalg.matvec(sizes, tf.one_hot(row, sizes.shape[0], dtype=sizes.dtype), transpose_a=True)
 
 
 def divergence(policy: Policy, before: Parameters, after: tf.Tensor, batch: Samples) -> tf.Tensor:
     """KL(before ‖ after), averaged over the valid steps; ``after`` are weights ``[P]``."""
-    parameters = policy.apply(after, tf.cast(batch.observations, after.dtype))
-    kl = policy.distribution.of(before).kl_divergence(policy.distribution.of(parameters))
-    return losses.masked_mean(kl, batch.mask)
+    return kl(policy, before, policy.apply(after, tf.cast(batch.observations, after.dtype)), batch.mask)
+
+
+def kl(policy: Policy, before: Parameters, after: Parameters, mask: tf.Tensor) -> tf.Tensor:
+    """KL(before ‖ after) of distribution parameters ``[N, ...]``, averaged over the valid steps."""
+    return losses.masked_mean(policy.distribution.of(before).kl_divergence(policy.distribution.of(after)), mask)
 
 
 def gradient_over_tasks(loss: Callable[[Any], tf.Tensor], weights: list[tf.Tensor], batches: Any) -> Any:
@@ -102,7 +149,14 @@ def gradient_over_tasks(loss: Callable[[Any], tf.Tensor], weights: list[tf.Tenso
 
 def policy_gradient(policy: Policy, weights: tf.Tensor, batch: Samples, entropy: float) -> tf.Tensor:
     """The outer loss on one task's samples: −mean(log π · A) − ``entropy`` · H(π)."""
-    loss, parameters = surrogate(policy, weights, batch, "policy_gradient")
+    return outer_loss(policy, weights, batch, "policy_gradient", entropy)
+
+
+def outer_loss(
+    policy: Policy, weights: tf.Tensor, batch: Samples, kind: str, entropy: float, clip: float = 0.0
+) -> tf.Tensor:
+    """``surrogate`` − ``entropy`` · H(π) on one task's samples."""
+    loss, parameters = surrogate(policy, weights, batch, kind, clip)
     if entropy:
         loss -= entropy * losses.masked_mean(policy.distribution.of(parameters).entropy(), batch.mask)
     return loss

@@ -3,7 +3,9 @@
 from metazoo.algorithms.baselines import DomainRandomised
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.maml import MAML
+from metazoo.algorithms.meta_sgd import MetaSGD
+from metazoo.algorithms.promp import ProMP
 
-_ALL: tuple[type[Learner], ...] = (MAML, DomainRandomised)
+_ALL: tuple[type[Learner], ...] = (MAML, MetaSGD, ProMP, DomainRandomised)
 
 LEARNERS: dict[str, type[Learner]] = {learner.name_in_registry: learner for learner in _ALL}

@@ -1,9 +1,13 @@
 """Small learning problems: tiny networks whose output is far from uniform, and made-up episodes of unequal lengths."""
 
+from dataclasses import fields
+
 import numpy as np
 import tensorflow as tf
 
-from metazoo.algorithms.maml import MAML, MAMLConfig
+from metazoo.algorithms.bilevel import BilevelLearner
+from metazoo.algorithms.fast_weights import FastWeightsLearner
+from metazoo.algorithms.registry import LEARNERS
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.tasks.cartpole import CartPole
@@ -45,11 +49,27 @@ def made_up_episodes(family: TaskFamily, tasks: int, episodes: int, seed: int) -
     return Episodes(*map(tf.constant, fields))
 
 
-def small_maml(kind: str, dtype="float64", horizon=5, hidden=(4,), **settings) -> tuple[MAML, list[Episodes]]:
-    """A MAML learner with random step sizes, and made-up episodes for each of its rounds."""
-    family = FAMILIES[kind](horizon)
-    config = MAMLConfig(**({"tasks": 3, "episodes": 4, "inner_rate": 0.3, "clip_norm": 0.0} | settings))
-    learner = MAML(small_policy(family, hidden, dtype), family, config)
-    learner.rates.assign(0.5 * np.random.default_rng(9).standard_normal(learner.rates.shape))
-    rounds = [made_up_episodes(family, config.tasks, config.episodes, made) for made in range(config.inner_steps + 1)]
-    return learner, rounds
+def small_problem(
+    algorithm: str, kind: str, dtype="float64", horizon=5, hidden=(4,), **settings
+) -> tuple[FastWeightsLearner, list[Episodes]]:
+    """A learner with random step sizes, and made-up episodes for each of its rounds."""
+    family, learner_class = FAMILIES[kind](horizon), LEARNERS[algorithm]
+    settings = {"tasks": 3, "episodes": 4, **settings}
+    for name, value in {"inner_rate": 0.3, "inner_rate_high": 0.3, "clip_norm": 0.0}.items():
+        if name in {field.name for field in fields(learner_class.config_class)}:
+            settings.setdefault(name, value)
+    learner = learner_class(small_policy(family, hidden, dtype), family, learner_class.config_class(**settings))
+    if isinstance(learner, BilevelLearner):
+        learner.rates.assign(learner.rates + 0.5 * np.random.default_rng(9).standard_normal(learner.rates.shape))
+    config, rounds = learner.config, len(learner.steps_between_rounds) + 1
+    return learner, [made_up_episodes(family, config.tasks, config.episodes, number) for number in range(rounds)]
+
+
+def small_maml(kind: str, **settings) -> tuple[FastWeightsLearner, list[Episodes]]:
+    return small_problem("maml", kind, **settings)
+
+
+def meta_gradient(learner, rounds):
+    """Gradients and metrics of a learner on the episodes of all rounds."""
+    weights = learner.current_weights()
+    return learner.meta_gradient(weights, learner.prepare(weights, rounds))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metazoo.algorithms.maml import MAMLConfig
-from tests.algorithms.problems import small_maml
+from tests.algorithms.problems import meta_gradient, small_maml
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "algorithms"
 CONFIGS = {"maml": MAMLConfig}
@@ -30,5 +30,5 @@ def test_the_table_of_settings_is_the_code_s(name):
 def test_every_metric_is_explained():
     learner, rounds = small_maml("categorical", inner_steps=1)
     page = (PAGES / "maml.md").read_text(encoding="utf-8")
-    for metric in learner.meta_gradient(learner.current_weights(), rounds)[1]:
+    for metric in meta_gradient(learner, rounds)[1]:
         assert f"`{metric}`" in page

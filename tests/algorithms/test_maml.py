@@ -9,7 +9,7 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.algorithms import inner_loop
 from metazoo.rollouts import rollout
-from tests.algorithms.problems import FAMILIES, small_maml
+from tests.algorithms.problems import FAMILIES, meta_gradient, small_maml
 
 
 def shared_memory(learner, tasks):
@@ -18,7 +18,7 @@ def shared_memory(learner, tasks):
 
 
 def gradient(learner, rounds):
-    return np.concatenate([np.ravel(part) for part in learner.meta_gradient(learner.current_weights(), rounds)[0]])
+    return np.concatenate([np.ravel(part) for part in meta_gradient(learner, rounds)[0]])
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -37,7 +37,7 @@ def test_first_order_is_the_gradient_at_the_adapted_weights():
     learner, rounds = small_maml("categorical", inner_steps=1, step_sizes="fixed", first_order=1, tasks=1)
     inner, outer = tf.nest.map_structure(lambda field: field[0], learner.batches(rounds))
     weights = learner.current_weights()
-    adapted, _, _ = learner._inner_step(weights, learner.initial_memory(weights), inner[0])
+    adapted, _, _ = learner.inner_step(weights, learner.initial_memory(weights), inner[0])
     with tf.GradientTape() as tape:
         tape.watch(adapted)
         loss = inner_loop.policy_gradient(learner.policy, adapted[:-1], outer[1], 0.0)
@@ -83,7 +83,7 @@ def test_a_round_s_weight_is_relative_to_the_one_before():
     losses = {}
     for settings in ({"step_weight": 1.0}, {"step_weight": 3.0}, {"every_step": 0}):
         learner, rounds = small_maml("categorical", inner_steps=2, **settings)
-        losses[tuple(settings.values())] = float(learner.meta_gradient(learner.current_weights(), rounds)[1]["loss"])
+        losses[tuple(settings.values())] = float(meta_gradient(learner, rounds)[1]["loss"])
     last, equal = losses[(0,)], losses[(1.0,)]
     first = 2 * equal - last
     assert losses[(3.0,)] == pytest.approx(first / 4 + 3 * last / 4, rel=1e-9)
@@ -128,7 +128,7 @@ def test_replicas_are_copies_of_tasks_with_episodes_of_their_own():
 def test_fixed_step_sizes_are_not_trained():
     learner, rounds = small_maml("categorical", inner_steps=1, step_sizes="fixed")
     assert all(learner.rates is not variable for variable in learner.trainable_variables)
-    assert len(learner.meta_gradient(learner.current_weights(), rounds)[0]) == len(learner.policy.shapes)
+    assert len(meta_gradient(learner, rounds)[0]) == len(learner.policy.shapes)
     learner, _ = small_maml("categorical", inner_steps=1, step_sizes="scalar")
     assert learner.rates.shape == (1, 1) and any(learner.rates is v for v in learner.meta_variables)
 
@@ -139,7 +139,7 @@ def test_eager_graph_and_xla_agree(kind, inner_steps):
     weights, memory = learner.current_weights(), shared_memory(learner, 3)
 
     def everything(weights, memory, rounds):
-        gradients, metrics = learner.meta_gradient(weights, rounds)
+        gradients, metrics = learner.meta_gradient(weights, learner.prepare(weights, rounds))
         return [*gradients, metrics, learner.adapt(weights, memory, rounds[0])]
 
     eager = tf.nest.flatten(everything(weights, memory, rounds))
@@ -172,7 +172,7 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm():
     free, rounds = small_maml("categorical", inner_steps=1)
     clipped, _ = small_maml("categorical", inner_steps=1, clip_norm=1e-3)
     whole = gradient(free, rounds)
-    short, metrics = clipped.meta_gradient(clipped.current_weights(), rounds)
+    short, metrics = meta_gradient(clipped, rounds)
     np.testing.assert_allclose(metrics["gradient_norm"], np.linalg.norm(whole), rtol=1e-9)
     short = np.concatenate([np.ravel(part) for part in short])
     np.testing.assert_allclose(short, whole * 1e-3 / np.linalg.norm(whole), rtol=1e-6)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from metazoo import losses
 from metazoo.algorithms import inner_loop
-from tests.algorithms.problems import small_maml
+from tests.algorithms.problems import meta_gradient, small_maml
 
 STEP = 1e-5
 TOLERANCE = 1e-6
@@ -21,7 +21,7 @@ def old_log_probs(learner, weights, batches):
     for inner, _ in batches[:-1]:
         parameters = learner.policy.apply(memory[:-1], tf.cast(inner.observations, memory.dtype))
         old.append(tf.constant(learner.policy.distribution.log_prob(parameters, inner.actions).numpy()))
-        memory, _, _ = learner._inner_step(weights, memory, inner)
+        memory, _, _ = learner.inner_step(weights, memory, inner)
     return old
 
 
@@ -96,7 +96,7 @@ CASES = [
 def test_meta_gradient_equals_central_differences(case):
     learner, rounds = small_maml(**case)
     weights = learner.current_weights()
-    gradients, metrics = learner.meta_gradient(weights, rounds)
+    gradients, metrics = meta_gradient(learner, rounds)
     gradient, point = flatten(gradients), flatten(weights)
     value = objective(learner, rounds, weights)
     assert float(value(point)) == pytest.approx(float(metrics["loss"]), rel=1e-12)

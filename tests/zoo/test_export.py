@@ -218,11 +218,12 @@ def test_the_checkpoint_holds_every_weight_once_and_no_optimizer(case):
     shapes = reader.get_variable_to_shape_map()
     shapes.pop("_CHECKPOINTABLE_OBJECT_GRAPH")
     assert shapes[signatures.MEMORY_CHECKPOINT_KEY] == [case.initial.size]
-    weights = [tuple(variable.shape) for variable in case.learner.meta_variables]
-    network = len(case.learner.policy.shapes)
+    exported = case.learner.exported_variables
     stored = sorted(tuple(shape) for name, shape in shapes.items() if name != signatures.MEMORY_CHECKPOINT_KEY)
+    assert stored == sorted(tuple(variable.shape) for variable in exported)
+    network = {id(variable) for variable in case.learner.network.trainable_variables}
     in_memory = case.learner.memory_kind == "fast_weights"
-    assert stored == sorted(weights[network:] if in_memory else weights)
+    assert len(network & {id(variable) for variable in exported}) == (0 if in_memory else len(network))
 
 
 def test_warm_up_has_one_valid_request_per_signature(case):
