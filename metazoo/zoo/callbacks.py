@@ -19,6 +19,11 @@ from metazoo.evaluation import agent_of, player
 VALIDATION_TASKS = 100
 
 
+def updates_made(learner: Learner) -> int:
+    """An update takes ``epochs`` steps of the optimizer."""
+    return int(learner.optimizer.iterations) // learner.epochs
+
+
 @final
 class Checkpoints(keras.callbacks.Callback):
     """Saves weights, optimizer, progress and the best weights so far after every epoch, and when training stops.
@@ -75,7 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._clock = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._update.assign(int(self.learner.optimizer.iterations))
+        self._update.assign(updates_made(self.learner))
         now = time.monotonic()
         self._seconds.assign_add(now - self._clock)
         self._clock = now
@@ -96,11 +101,11 @@ class Validation(keras.callbacks.Callback):
         self._begun = (0, 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._begun = (int(self._learner.optimizer.iterations), time.monotonic())
+        self._begun = (updates_made(self._learner), time.monotonic())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {} if logs is None else logs
-        update = int(self._learner.optimizer.iterations)
+        update = updates_made(self._learner)
         made, seconds = update - self._begun[0], time.monotonic() - self._begun[1]
         if update % self.epoch and update != self.total:
             return  # interrupted in the middle: an uninterrupted run would not have validated here

@@ -122,6 +122,22 @@ def test_the_weights_with_the_best_validation_return_are_exported(uninterrupted)
     assert np.array_equal(rates, offers.weights[best][-1])
 
 
+def test_an_update_is_an_update_however_many_outer_steps_it_makes(tmp_path, capsys):
+    """Validation, checkpoints and the decay of the learning rate go by updates, of three optimizer steps each."""
+    config = {"tasks": 2, "episodes": 2, "epochs": 3}
+    preset = dataclasses.replace(TINY, algorithm="domain_randomised", config=config, updates=8, steps=0)
+    train.train(preset, tmp_path)
+    assert [row["epoch"] for row in log_rows(tmp_path / "tiny")] == ["0", "1"]
+    assert {path.name for path in (tmp_path / "tiny" / "checkpoints").glob("*.index")} == {
+        "ckpt-4.index",
+        "ckpt-8.index",
+    }
+    assert "update 8/8" in capsys.readouterr().err
+    saved = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path / "tiny" / "checkpoints")))
+    state = [saved.get_tensor(name) for name in saved.get_variable_to_shape_map() if name.startswith("state/")]
+    assert any(value.shape == () and value == 24 for value in state), "the optimizer's own count"
+
+
 def test_killed_three_times_it_ends_with_the_same_bits(uninterrupted, tmp_path):
     points = (
         "right after the first checkpoint",
