@@ -88,6 +88,22 @@ def advantages(episodes: Episodes, gamma: float, lam: float, horizon: int | None
     return scan_back(tf.zeros_like(deltas[0]), gamma * lam * (1.0 - last), deltas) * mask
 
 
+def trial_advantages(
+    rewards: tf.Tensor, values: tf.Tensor, mask: tf.Tensor, gamma: float, lam: float, bootstrap: tf.Tensor
+) -> tf.Tensor:
+    """Generalised advantage estimates over whole trials ``[L, B]`` with a critic's ``values`` (Schulman et al. 2016).
+
+    A trial is one long sequence: the step after an episode's last one is the next episode's first, whether the episode
+    was terminated or truncated, because what it taught is still worth something. Steps whose ``mask`` is 0 are skipped.
+    ``bootstrap [B]`` is the value after the trial's last step, 0 where nothing can follow. Padding gets 0.
+    """
+    mask = tf.cast(mask, values.dtype)
+    reached = scan_back(bootstrap, 1.0 - mask, mask * values)  # the first value at or after each step
+    following = tf.concat([reached[1:], bootstrap[None]], 0)
+    deltas = mask * (rewards + gamma * following - values)
+    return mask * scan_back(tf.zeros_like(bootstrap), 1.0 - mask + gamma * lam * mask, deltas)
+
+
 def normalise(values: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """Zero mean and unit variance over the valid entries along ``axes``; padding gets 0."""
     mask = tf.cast(mask, values.dtype)

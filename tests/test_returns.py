@@ -209,3 +209,20 @@ def test_a_cut_before_the_horizon_is_bootstrapped_however_long_the_padding_is():
     np.testing.assert_allclose(returns.advantages(long, 0.9, 0.8, horizon=9)[:4], inside, atol=1e-5)
     at_the_end = returns.advantages(short, 0.9, 0.8, horizon=4)
     assert np.abs(inside[-1] - at_the_end[-1]).min() > 1e-3
+
+
+def test_advantages_of_a_trial_by_hand():
+    # two episodes of 2 and 1 steps (then padding): the second begins where the first ends, whatever ended it
+    rewards = tf.constant([[1.0], [2.0], [0.0], [4.0], [0.0], [0.0]])
+    values = tf.constant([[10.0], [20.0], [77.0], [40.0], [88.0], [99.0]])
+    mask = tf.constant([[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]])
+    gamma, lam = 0.5, 0.8
+    last = 4.0 - 40.0
+    middle = 2.0 + gamma * 40.0 - 20.0 + gamma * lam * last
+    first = 1.0 + gamma * 20.0 - 10.0 + gamma * lam * middle
+    found = returns.trial_advantages(rewards, values, mask, gamma, lam, tf.zeros(1))
+    np.testing.assert_allclose(found[:, 0], [first, middle, 0.0, last, 0.0, 0.0], rtol=1e-6)
+    # with 6 to come after the trial's last step
+    found = returns.trial_advantages(rewards, values, mask, gamma, lam, tf.constant([6.0]))
+    assert found[3, 0].numpy() == pytest.approx(last + gamma * 6.0)
+    assert found[1, 0].numpy() == pytest.approx(middle + gamma * lam * gamma * 6.0)

@@ -5,7 +5,8 @@ from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.maml import MAML
 from metazoo.algorithms.meta_sgd import MetaSGD
 from metazoo.algorithms.promp import ProMP
+from metazoo.algorithms.rl2 import RL2
 
-_ALL: tuple[type[Learner], ...] = (MAML, MetaSGD, ProMP, DomainRandomised)
+_ALL: tuple[type[Learner], ...] = (MAML, MetaSGD, ProMP, DomainRandomised, RL2)
 
 LEARNERS: dict[str, type[Learner]] = {learner.name_in_registry: learner for learner in _ALL}

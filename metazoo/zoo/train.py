@@ -19,6 +19,7 @@ from metazoo.algorithms.learner import updates as update_indices
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
+from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.registry import FAMILIES
 from metazoo.zoo.callbacks import Checkpoints, Interrupt, Validation, keep_epochs
 from metazoo.zoo.export import export
@@ -33,9 +34,12 @@ def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Le
     """The preset's learner with its initial weights, not compiled."""
     family = FAMILIES[preset.family](**preset.family_args)
     seed = preset.seed if seed is None else seed
-    model = mlp(family.observation_space, family.action_space, **preset.network, seed=seed, dtype=dtype)
-    policy = Policy(model, family.observation_space, family.action_space)
-    learner = LEARNERS[preset.algorithm]
+    learner, spaces = LEARNERS[preset.algorithm], (family.observation_space, family.action_space)
+    options = {**preset.network, "seed": seed, "dtype": dtype}
+    if learner.memory_kind == "recurrent":
+        policy: Any = RecurrentPolicy(*spaces, **options)
+    else:
+        policy = Policy(mlp(*spaces, **options), *spaces)
     return learner(policy, family, learner.config_class(**preset.config), seed=seed)
 
 
@@ -111,7 +115,7 @@ def train(
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
     _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
     learner = build(preset, seed)
-    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total, alpha=0.05)
+    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
     learner.compile(keras.optimizers.Adam(schedule), jit_compile=True)
     learner.optimizer.build(learner.trainable_variables)
     checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)

@@ -1,0 +1,171 @@
+"""RL²: a recurrent policy that learns to learn (Duan et al. 2016, arXiv 1611.02779; Wang et al. 2016, 1611.05763).
+
+The policy is told its previous action, its reward, and where episodes end, and keeps its recurrent state through the
+episodes of a trial. Trained to maximise the return of whole trials,
+
+max_θ E_task E_trial [Σ_episodes Σ_t γ^t r_t],
+
+its state learns to hold what the trial has shown of the task: adapting is playing. PPO with a clipped ratio (Schulman
+et al. 2017, arXiv 1707.06347) and GAE over the whole trial, back-propagated through it.
+
+Differs from the paper: PPO instead of TRPO; policy and critic share the cell; at an episode's end one closing step
+shows the final observation and reward, so that the last reward of an episode is not lost.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, final
+
+import keras
+import tensorflow as tf
+
+from metazoo import losses, returns
+from metazoo.algorithms.learner import Config, Learner, Tensors, clip, setting
+from metazoo.algorithms.sequences import Sequence, as_sequence
+from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.rollouts import trial
+from metazoo.types import Episodes, StepInputs, StepOutputs
+
+
+@dataclass(frozen=True)
+class RL2Config(Config):
+    """Settings of ``RL2``; each field's metadata holds its range and meaning."""
+
+    tasks: int = setting(512, (1, 100_000), "trials per update, each of a task of its own")
+    episodes: int = setting(1, (1, 1000), "episodes in a trial")
+    epochs: int = setting(4, (1, 100), "outer steps on the same trials")
+    clip: float = setting(0.2, (0.0, 10.0), "ε of the clipped likelihood ratio")
+    gamma: float = setting(0.99, (0.0, 1.0), "discount per step, over the whole trial")
+    lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
+    value_weight: float = setting(0.5, (0.0, 100.0), "weight of the critic's loss")
+    value_scale: float = setting(10.0, (1e-6, 1e6), "the critic predicts returns divided by this")
+    entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
+    clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
+    truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
+
+
+class Batch(NamedTuple):
+    """Trials with all that stays fixed during the epochs."""
+
+    sequence: Sequence
+    log_probs: tf.Tensor
+    advantages: tf.Tensor
+    targets: tf.Tensor
+    episode_returns: tf.Tensor
+    """``[M, K]``"""
+
+
+@final
+class RL2(Learner):
+    """Memory ``[S]``: the recurrent state, zeros at first. ``adapt`` replays episodes: what playing them did."""
+
+    name_in_registry: ClassVar[str] = "rl2"
+    config_class: ClassVar[type[Config]] = RL2Config
+    memory_kind: ClassVar[str] = "recurrent"
+    online: ClassVar[bool] = True
+    config: RL2Config
+    policy: RecurrentPolicy
+
+    def __init__(self, policy, family, config: RL2Config | None = None, seed: int = 0):
+        super().__init__(policy, family, config, seed)
+        self.built = True
+
+    @property
+    def memory_size(self) -> int:
+        return self.policy.memory_size
+
+    @property
+    def env_steps_per_update(self) -> int:
+        return self.config.tasks * self.config.episodes * self.family.horizon
+
+    @property
+    def exported_variables(self) -> list[keras.Variable]:
+        return self.meta_variables[: self.policy.acting]
+
+    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
+        return list(variables)
+
+    def initial_memory(self, weights: Tensors) -> tf.Tensor:
+        return tf.zeros([self.memory_size], weights[0].dtype)
+
+    def step(
+        self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
+    ) -> StepOutputs:
+        return self.policy.step(list(weights), inputs, memory, key, deterministic)
+
+    def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Replays the episodes through the cell. ``loss``: −mean log π of the replayed actions; ``kl``: how far the
+        policy moved, KL(before ‖ after) on the replayed inputs."""
+        weights, before = list(weights), memory[:, 0]
+        sequence = as_sequence(episodes)
+        states = self.policy.states(weights, sequence.inputs, sequence.told, before)
+        after = tf.where(tf.reduce_max(sequence.told, 0)[:, None] > 0, states[-1], before)
+        distribution = self.policy.distribution
+        log_probs = distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
+        old, new = (distribution.of(self._answers(weights, sequence, state)) for state in (before, after))
+        count = tf.maximum(tf.reduce_sum(sequence.played, 0), 1.0)
+        mean = lambda values: tf.reduce_sum(sequence.played * values, 0) / count  # noqa: E731
+        return after[:, None], {"loss": -mean(log_probs), "kl": mean(old.kl_divergence(new))}
+
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+        memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
+        episodes, _ = trial(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
+        return [tf.nest.map_structure(tf.stop_gradient, episodes)]
+
+    def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Batch:
+        config, weights, episodes = self.config, list(weights), rounds[0]
+        sequence = as_sequence(episodes)
+        states = self._states(weights, sequence)
+        values = self.policy.values(weights, states)
+        rewards = tf.cast(sequence.rewards, values.dtype) / config.value_scale
+        # a time limit that is not ours: the trial was cut off, not over; the closing step's value stands for the rest
+        steps = tf.cast(tf.reduce_sum(episodes.mask[:, :, -1], 0), tf.int32)
+        early = tf.reduce_any(episodes.truncated[:, :, -1], 0) & (steps < self.family.horizon)
+        bootstrap = tf.where(early, values[-1], 0.0)
+        advantages = returns.trial_advantages(rewards, values, sequence.played, config.gamma, config.lambda_, bootstrap)
+        log_probs = self.policy.distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
+        targets = advantages + values
+        advantages = returns.normalise(advantages, sequence.played, [0, 1])
+        batch = Batch(sequence, log_probs, advantages, targets, returns.episode_returns(episodes))
+        return tf.nest.map_structure(tf.stop_gradient, batch)
+
+    def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        weights = list(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss, metrics = self.trial_loss(weights, batch)
+        gradients = tape.gradient(loss, weights)
+        gradients, metrics["gradient_norm"] = clip(gradients, self.config.clip_norm)
+        by_episode = tf.reduce_mean(batch.episode_returns, 0)
+        metrics["return_first"], metrics["return_last"] = by_episode[0], by_episode[-1]
+        metrics["return_total"] = tf.reduce_sum(by_episode)
+        return gradients, metrics
+
+    def trial_loss(self, weights: list[tf.Tensor], batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """PPO's objective (Schulman et al. 2017, equation 9), to be minimised, and its parts."""
+        config, played, distribution = self.config, batch.sequence.played, self.policy.distribution
+        states = self._states(weights, batch.sequence)
+        parameters = self.policy.parameters(weights, states)
+        log_probs = distribution.log_prob(parameters, batch.sequence.actions)
+        policy_loss = losses.clipped_ratio(log_probs, batch.log_probs, batch.advantages, played, config.clip)
+        error = self.policy.values(weights, states) - batch.targets
+        value_loss = 0.5 * losses.masked_mean(error**2, played)
+        entropy = losses.masked_mean(distribution.of(parameters).entropy(), played)
+        loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
+        kl = losses.masked_mean(batch.log_probs - log_probs, played)
+        parts = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
+        return loss, {"loss": loss, **parts}
+
+    def _states(self, weights: list[tf.Tensor], sequence: Sequence) -> tf.Tensor:
+        memory = tf.zeros([sequence.told.shape[1], self.memory_size], weights[0].dtype)
+        return self.policy.states(weights, sequence.inputs, sequence.told, memory, self.config.truncation)
+
+    def _answers(self, weights: list[tf.Tensor], sequence: Sequence, state: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The policy's distribution on each of a sequence's inputs, always from the one ``state [M, S]``."""
+        steps = tf.shape(sequence.told)[0]
+        rows = StepInputs(
+            *(tf.reshape(field, tf.concat([[1, -1], tf.shape(field)[2:]], 0)) for field in sequence.inputs)
+        )
+        memory = tf.reshape(tf.repeat(state[None], steps, 0), [-1, self.memory_size])
+        states = self.policy.states(weights, rows, tf.ones_like(rows.previous_rewards), memory)
+        return self.policy.parameters(weights, tf.reshape(states, [steps, -1, self.memory_size]))

@@ -1,0 +1,169 @@
+"""A recurrent policy and its critic, applied with explicit weights: what RL² and recurrent students act with."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from metazoo.policies.acting import choose
+from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
+from metazoo.policies.distributions import Parameters, distribution_for
+from metazoo.types import Box, Discrete, Space, StepInputs, StepOutputs
+
+
+class Weights(NamedTuple):
+    """A recurrent policy's weights, in the order in which they are kept: what acts first, then the critic."""
+
+    inputs: Any
+    """``[F, G·U]``"""
+    input_bias: Any
+    recurrent: Any
+    """``[U, G·U]``"""
+    recurrent_bias: Any
+    head: Any
+    """``[outputs, U]``: logits, or means"""
+    head_bias: Any
+    log_scale: Any = None
+    """``[outputs]``; a Gaussian's alone"""
+    value: Any = None
+    """``[U]``"""
+    value_bias: Any = None
+
+
+@keras.saving.register_keras_serializable("metazoo")
+class RecurrentNetwork(keras.layers.Layer):
+    """Holds the weights of ``RecurrentPolicy``; computes nothing itself."""
+
+    def __init__(
+        self, features: int, outputs: int, gaussian: bool, cell="gru", units=64, initial_scale=1.0, seed=0, **kw
+    ):
+        super().__init__(name=kw.pop("name", "recurrent"), **kw)
+        self.features, self.outputs, self.gaussian = features, outputs, gaussian
+        self.cell, self.units, self.initial_scale, self.seed = cell, units, initial_scale, seed
+        self.build(None)
+
+    def build(self, input_shape):
+        gates = CELLS[self.cell].gates
+        glorot = keras.initializers.GlorotUniform(self.seed)
+        orthogonal = keras.initializers.Orthogonal
+        width = gates * self.units
+        self.add_weight((self.features, width), glorot, name="inputs")
+        self.add_weight((width,), self._first_bias, name="input_bias")
+        self.add_weight((self.units, width), self._orthogonal_gates, name="recurrent")
+        self.add_weight((width,), "zeros", name="recurrent_bias")
+        self.add_weight((self.outputs, self.units), orthogonal(0.01, seed=self.seed + 1), name="head")
+        self.add_weight((self.outputs,), "zeros", name="head_bias")
+        scale = keras.initializers.Constant(float(keras.ops.log(self.initial_scale)))
+        if self.gaussian:
+            self.add_weight((self.outputs,), scale, name="log_scale")
+        self.add_weight((self.units,), keras.initializers.RandomNormal(0.01, seed=self.seed + 2), name="value")
+        self.add_weight((), "zeros", name="value_bias")
+        self.built = True
+
+    def _orthogonal_gates(self, shape, dtype=None):
+        """An orthogonal matrix for each gate: a state that is not written to keeps its length."""
+        blocks = [
+            keras.initializers.Orthogonal(seed=self.seed + 10 + gate)((self.units, self.units), dtype)
+            for gate in range(shape[1] // self.units)
+        ]
+        return keras.ops.concatenate(blocks, 1)
+
+    def _first_bias(self, shape, dtype=None):
+        """Zeros, but 1 for an LSTM's forget gate, so that it remembers at first (Jozefowicz et al. 2015)."""
+        ones = keras.ops.arange(shape[0]) // self.units == 1
+        return keras.ops.cast(ones if self.cell == "lstm" else keras.ops.zeros_like(ones), dtype)
+
+    def get_config(self):
+        names = ("features", "outputs", "gaussian", "cell", "units", "initial_scale", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class RecurrentPolicy:
+    """A cell that is told, at every step, the observation, the previous action and reward, and whether it ended an
+    episode; linear heads give the action distribution and the value (Duan et al. 2016, section 2.2).
+
+    Rewards enter as they are. Memory ``[S]``: the cell's state, zeros at first.
+    """
+
+    def __init__(
+        self,
+        observation_space: Box,
+        action_space: Space,
+        cell: str = "gru",
+        units: int = 64,
+        initial_scale: float = 1.0,
+        seed: int = 0,
+        dtype: str = "float32",
+    ):
+        """``initial_scale`` is a Gaussian's first standard deviation in action units.
+
+        Raises:
+            ValueError: there is no such cell.
+        """
+        if cell not in CELLS:
+            raise ValueError(f"cell is {cell!r}; choose one of {', '.join(CELLS)}.")
+        self.observation_space, self.action_space = observation_space, action_space
+        self.distribution = distribution_for(action_space)
+        discrete = isinstance(action_space, Discrete)
+        outputs = action_space.n if isinstance(action_space, Discrete) else action_space.size
+        features = observation_space.size + outputs + 2
+        self.model = RecurrentNetwork(features, outputs, not discrete, cell, units, initial_scale, seed, dtype=dtype)
+        self.cell = CELLS[cell]
+        self.memory_size = self.cell.parts * units
+        self.acting = len(self.model.trainable_variables) - 2
+        """How many of the weights, from the first on, acting takes: all but the critic's."""
+        self.shapes = tuple(tuple(variable.shape) for variable in self.model.trainable_variables)
+
+    def features(self, inputs: StepInputs, dtype: tf.DType) -> tf.Tensor:
+        """What the cell is fed, ``[..., F]``."""
+        lead = tf.shape(inputs.previous_rewards)
+        observations = tf.reshape(inputs.observations, tf.concat([lead, [self.observation_space.size]], 0))
+        if isinstance(self.action_space, Discrete):
+            actions = tf.one_hot(inputs.previous_actions - self.action_space.start, self.action_space.n, dtype=dtype)
+        else:
+            actions = tf.reshape(inputs.previous_actions, tf.concat([lead, [self.action_space.size]], 0))
+        told = (observations, actions, inputs.previous_rewards[..., None], inputs.previous_done[..., None])
+        return tf.concat([tf.cast(part, dtype) for part in told], -1)
+
+    def step(
+        self, weights: list[tf.Tensor], inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
+    ) -> StepOutputs:
+        """Acts in ``[M, E]`` trials with memory ``[M, E, S]``; ``weights`` need not hold the critic's."""
+        features = self.features(inputs, memory.dtype)
+        rows = [tf.reshape(field, [-1, field.shape[-1]]) for field in (features, memory)]
+        rows = one_step(self.cell, self._kernels(weights), *rows)
+        memory = tf.reshape(rows, tf.shape(memory))
+        parameters = self.parameters(weights, memory)
+        actions = choose(self.distribution, parameters, key, deterministic, len(self.action_space.shape))
+        return StepOutputs(actions, parameters, self.distribution.log_prob(parameters, actions), memory)
+
+    def states(
+        self, weights: list[tf.Tensor], inputs: StepInputs, mask: tf.Tensor, memory: tf.Tensor, truncation: int = 0
+    ) -> tf.Tensor:
+        """The memories ``[L, B, S]`` after each of L steps (``inputs`` ``[L, B, ...]``) from ``memory [B, S]``.
+
+        Where ``mask [L, B]`` is 0 a step changes nothing. ``truncation``: see ``cells.unroll``.
+        """
+        features = self.features(inputs, memory.dtype)
+        return unroll(self.cell, self._kernels(weights), features, memory, mask, truncation)
+
+    def parameters(self, weights: list[tf.Tensor], states: tf.Tensor) -> Parameters:
+        """Parameters of the action distribution in states ``[..., S]``."""
+        parts = self._parts(weights)
+        head = tf.einsum("...u,ou->...o", states[..., : parts.head.shape[1]], parts.head) + parts.head_bias
+        if isinstance(self.action_space, Discrete):
+            return {"logits": head}
+        return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
+
+    def values(self, weights: list[tf.Tensor], states: tf.Tensor) -> tf.Tensor:
+        """The critic's values ``[...]`` in states ``[..., S]``."""
+        parts = self._parts(weights)
+        return tf.einsum("...u,u->...", states[..., : parts.value.shape[0]], parts.value) + parts.value_bias
+
+    def _kernels(self, weights: list[tf.Tensor]) -> Kernels:
+        return Kernels(*weights[: len(Kernels._fields)])
+
+    def _parts(self, weights: list[tf.Tensor]) -> Weights:
+        """The weights by name; those of the critic may be missing."""
+        acting, critic = weights[: self.acting], weights[self.acting :]
+        return Weights(*acting)._replace(**dict(zip(("value", "value_bias"), critic, strict=False)))

@@ -1,0 +1,172 @@
+"""RL²: replay is carrying, the loss by hand, the gradient through a trial by finite differences, and learning."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metazoo import random
+from metazoo.algorithms.learner import updates
+from metazoo.algorithms.rl2 import RL2, RL2Config
+from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.rollouts import trial
+from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.cartpole import CartPole
+from metazoo.tasks.navigation import Navigation
+
+FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
+EPISODES = 3
+
+
+def small_rl2(kind="categorical", cell="gru", dtype="float32", horizon=12, **settings) -> RL2:
+    """A learner whose tiny network is far from its initial, nearly uniform output."""
+    family = FAMILIES[kind](horizon)
+    policy = RecurrentPolicy(family.observation_space, family.action_space, cell, units=4, dtype=dtype)
+    noise = np.random.default_rng(0)
+    for variable in policy.model.trainable_variables:
+        variable.assign(variable + 0.5 * noise.standard_normal(variable.shape))
+    return RL2(policy, family, RL2Config(**({"tasks": 5, "episodes": EPISODES, "clip_norm": 0.0} | settings)))
+
+
+def played(learner: RL2, seed=1):
+    """A trial of each of the config's tasks, and the memories after them."""
+    weights, family = [tf.cast(one, tf.float32) for one in learner.current_weights()], learner.family
+    memory = tf.zeros([learner.config.tasks, 1, learner.memory_size])
+    tasks = family.sample(learner.config.tasks, "train", seed)
+    return trial(family, tasks, partial(learner.step, weights), memory, random.key(seed), learner.config.episodes)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_replaying_episodes_is_carrying_the_memory_through_them(kind, cell):
+    learner = small_rl2(kind, cell, horizon=40)
+    episodes, carried = played(learner)
+    if kind == "categorical":
+        assert len(set(episodes.mask.numpy().sum(0).ravel())) > 1, "the test needs episodes of several lengths"
+    first = tf.zeros([learner.config.tasks, 1, learner.memory_size])
+    replayed, diagnostics = learner.adapt(learner.current_weights(), first, episodes)
+    np.testing.assert_allclose(replayed, carried, atol=1e-5)
+    assert np.all(np.isfinite(diagnostics["loss"])) and np.all(diagnostics["kl"] > 0)
+
+
+def test_adapting_to_one_episode_after_another_is_adapting_to_all():
+    learner = small_rl2()
+    episodes, carried = played(learner)
+    memory = tf.zeros([learner.config.tasks, 1, learner.memory_size])
+    for number in range(EPISODES):
+        parts = {
+            name: field[:, number : number + 1] if name == "final_observations" else field[:, :, number : number + 1]
+            for name, field in episodes._asdict().items()
+        }
+        memory, _ = learner.adapt(learner.current_weights(), memory, type(episodes)(**parts))
+    np.testing.assert_allclose(memory, carried, atol=1e-5)
+
+
+def test_padding_changes_no_memory():
+    learner = small_rl2()
+    episodes, carried = played(learner)
+
+    def padded(name, field):
+        more = [[0, 0]] * field.shape.rank
+        if name != "final_observations":
+            more[0] = [0, 4]
+        more[1 if name == "final_observations" else 2] = [0, 2]
+        return tf.pad(field, more)
+
+    wider = type(episodes)(**{name: padded(name, field) for name, field in episodes._asdict().items()})
+    first = tf.zeros([learner.config.tasks, 1, learner.memory_size])
+    np.testing.assert_allclose(learner.adapt(learner.current_weights(), first, wider)[0], carried, atol=1e-5)
+
+
+def test_old_log_probs_are_those_of_the_policy_that_played():
+    learner = small_rl2("gaussian")
+    episodes, _ = played(learner)
+    weights = learner.current_weights()
+    batch = learner.prepare(weights, [episodes])
+    loss, metrics = learner.trial_loss(list(weights), batch)
+    assert metrics["kl"].numpy() == pytest.approx(0.0, abs=1e-6)
+    # with a ratio of 1 everywhere, the clipped objective is the mean of normalised advantages: 0
+    assert metrics["policy_loss"].numpy() == pytest.approx(0.0, abs=1e-5)
+    config = learner.config
+    expected = (
+        metrics["policy_loss"] + config.value_weight * metrics["value_loss"] - config.entropy * metrics["entropy"]
+    )
+    assert loss.numpy() == pytest.approx(expected.numpy())
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_gradient_through_a_trial_agrees_with_finite_differences(kind, cell):
+    learner = small_rl2(kind, cell, dtype="float64", entropy=0.1)
+    episodes, _ = played(learner)
+    weights = learner.current_weights()
+    batch = learner.prepare(weights, [episodes])
+    rng = np.random.default_rng(3)
+    moved = [one + 0.01 * rng.standard_normal(one.shape) for one in weights]  # away from ratios of exactly 1
+    direction = [tf.constant(rng.standard_normal(one.shape)) for one in weights]
+    gradients, _ = learner.meta_gradient(moved, batch)
+    found = sum(float(tf.reduce_sum(g * d)) for g, d in zip(gradients, direction, strict=True))
+    step = 1e-6
+    ends = [
+        float(learner.trial_loss([w + sign * step * d for w, d in zip(moved, direction, strict=True)], batch)[0])
+        for sign in (1, -1)
+    ]
+    assert found == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
+
+
+def test_a_trial_cut_off_early_is_bootstrapped_and_one_that_ended_is_not():
+    learner = small_rl2(value_scale=1.0, lambda_=1.0, gamma=1.0)
+    episodes, _ = played(learner)
+    mask = episodes.mask.numpy().copy()
+    mask[5:, :, -1] = 0.0
+    last = (mask - np.concatenate([mask[1:], np.zeros_like(mask[:1])]))[:, :, -1] > 0
+    ends = {}
+    for name in ("truncated", "terminated"):
+        flags = {flag: np.zeros(mask.shape, bool) for flag in ("truncated", "terminated")}
+        flags[name][:, :, -1] = last
+        changed = episodes._replace(mask=tf.constant(mask), rewards=episodes.rewards * mask, **flags)
+        batch = learner.prepare(learner.current_weights(), [changed])
+        final = 2 * (learner.family.horizon + 1) + int(mask[:, 0, -1].sum()) - 1
+        ends[name] = batch.targets[final, 0].numpy()
+    states = learner._states(list(learner.current_weights()), batch.sequence)
+    value = learner.policy.values(learner.current_weights(), states)[-1, 0].numpy()
+    assert ends["terminated"] == pytest.approx(changed.rewards.numpy()[:, 0, -1][mask[:, 0, -1] > 0][-1], abs=1e-5)
+    assert ends["truncated"] - ends["terminated"] == pytest.approx(value, abs=1e-5)
+
+
+def test_truncated_back_propagation_changes_the_gradient():
+    whole, cut = small_rl2(dtype="float64"), small_rl2(dtype="float64", truncation=4)
+    episodes, _ = played(whole)
+    norms = []
+    for learner in (whole, cut):
+        batch = learner.prepare(learner.current_weights(), [episodes])
+        norms.append(learner.meta_gradient(learner.current_weights(), batch)[1]["gradient_norm"].numpy())
+    assert norms[0] != pytest.approx(norms[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("run", ["eager", "graph", "xla"])
+def test_an_update_is_the_same_in_every_mode(run):
+    learner = small_rl2(epochs=2)
+    learner.compile(keras.optimizers.SGD(0.1))
+    step = learner.train_step
+    if run != "eager":
+        step = tf.function(step, jit_compile=run == "xla", autograph=False)
+    step(tf.constant(0))
+    expected = small_rl2(epochs=2)
+    expected.compile(keras.optimizers.SGD(0.1))
+    expected.train_step(tf.constant(0))
+    for ours, theirs in zip(learner.current_weights(), expected.current_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_it_learns_to_pull_the_better_arm():
+    family = Bandit(arms=2, horizon=10)
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=16)
+    settings = {"tasks": 256, "gamma": 1.0, "value_scale": 2.0, "entropy": 0.0}
+    learner = RL2(policy, family, RL2Config(**settings))
+    learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
+    history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
+    # pulling at random gives 5.0 of 10, knowing the better arm 6.67
+    assert history["return_total"][-1] > 5.7
