@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metazoo.pretrained import Pretrained
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "savedmodels_directory"]
+__all__ = ["__version__", "average", "load", "savedmodels_directory"]
 
 _LEGACY_KERAS: Final = "TF_USE_LEGACY_KERAS"
 _TF_KERAS_MODULES: Final = ("tensorflow", "tensorflow._api.v2.compat.v2", "tensorflow._api.v2.compat.v1")
@@ -35,6 +35,13 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
     from metazoo import pretrained
 
     return pretrained.load(name, version)
+
+
+def average(one: "Pretrained", other: "Pretrained", alpha: float, directory: str | os.PathLike[str]) -> "Pretrained":
+    """The policy with weights α·one + (1−α)·other, published in ``directory``: see ``metazoo.zoo.averaging``."""
+    from metazoo.zoo import averaging
+
+    return averaging.average(one, other, alpha, directory)
 
 
 def savedmodels_directory() -> Path:

@@ -147,6 +147,7 @@ def publish(
     base_path: PathLike,
     memory: np.ndarray,
     metadata_updates: Mapping[str, Any],
+    variables: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Publish a copy of a policy with another memory as the next version under ``base_path``.
 
@@ -155,6 +156,7 @@ def publish(
         base_path: created if missing.
         memory: ``[S]`` float32, finite; S as in the parent.
         metadata_updates: top-level keys of ``metazoo.json`` to replace.
+        variables: other variables to replace, by checkpoint key, in the parent's shapes.
 
     Returns:
         The new version directory, complete and flushed to disk. Two publishers never get the same one.
@@ -167,6 +169,7 @@ def publish(
     if metadata is None:
         raise StoreError(f"{parent_version_dir} has no {METADATA_FILE}, so it is not a policy that can be published")
     tensors = read_checkpoint(parent_version_dir)
+    tensors |= variables or {}
     tensors[MEMORY_CHECKPOINT_KEY] = _checked_memory(memory, tensors[MEMORY_CHECKPOINT_KEY])
     base = Path(base_path)
     base.mkdir(parents=True, exist_ok=True)
