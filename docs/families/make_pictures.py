@@ -3,6 +3,7 @@
 Everything is computed from the families themselves.
 """
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -12,12 +13,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from metazoo.tasks.acrobot import Acrobot
 from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.gridworld import Gridworld
+from metazoo.tasks.gridworld import optimal_returns as gridworld_oracle
 from metazoo.tasks.mountain_car import MountainCarContinuous
 from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.pendulum import Pendulum
@@ -30,9 +33,11 @@ ONE_KEY = tf.zeros((1, 1), tf.uint32)
 
 
 def save(figure, name: str) -> None:
-    """Write a PNG small enough for git."""
-    figure.savefig(HERE / f"{name}.png", dpi=80, bbox_inches="tight")
+    """Write a PNG small enough for git: 256 colours."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=80, bbox_inches="tight")
     plt.close(figure)
+    Image.open(picture).convert("RGB").quantize(256).save(HERE / f"{name}.png", optimize=True)
 
 
 def play(family: TaskFamily, split: str, state, actions: list) -> np.ndarray:
@@ -55,6 +60,11 @@ def draw_lines(axes, split: str, colour: str, time_step: float, values: np.ndarr
     """Time series ``[T, N]`` in one colour with one legend entry."""
     lines = axes.plot(np.arange(len(values)) * time_step, values, color=colour, alpha=0.7, linewidth=1.1)
     lines[0].set_label({"train": "training ranges", "ood": "out of range"}[split])
+
+
+def legend_beside(axes, title: str) -> None:
+    """The legend to the right of the axes, where no line runs through it."""
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title=title, alignment="left")
 
 
 def draw_cart(axes, half_length: float, position: float = 0.0, angle: float = 0.0) -> None:
@@ -88,8 +98,8 @@ def cartpole() -> None:
         draw_lines(right, split, colour, 0.02, angles)
     limit = np.degrees(ANGLE_LIMIT)
     right.axhspan(-limit, limit, color="0.94", zorder=0)
-    right.set(xlabel="time [s]", ylabel="pole angle [°]", ylim=(-14, 14), xlim=(-0.02, 1.3))
-    right.legend(loc="lower right", frameon=False, title="the same pushes, 24 tasks")
+    right.set(xlabel="time [s]", ylabel="pole angle [°]", ylim=(-14, 14), xlim=(0, 0.9))
+    legend_beside(right, "the same pushes,\n24 tasks")
     save(figure, "cartpole")
 
 
@@ -161,8 +171,13 @@ def pendulum() -> None:
         start = type(Pendulum().reset(None, ONE_KEY))(tf.fill((8, 1), np.pi), tf.zeros((8, 1)))
         states = play(Pendulum(), split, start, [[2.0 if (t // 14) % 2 else -2.0] for t in range(80)])
         draw_lines(axes, split, colour, 0.05, np.degrees(states[..., 0]) - 180)
-    axes.set(xlabel="time [s]", ylabel="angle from hanging [°]", xlim=(0, 6.4))
-    axes.legend(frameon=False, loc="lower right", title="the same torques,\n16 tasks")
+    for upright in (-180, 180):
+        axes.axhline(upright, color="black", linewidth=1, linestyle="--")
+    axes.text(0.05, 186, "upright")
+    axes.set(
+        xlabel="time [s]", ylabel="angle from hanging [°]", xlim=(0, 4), ylim=(-210, 230), yticks=range(-180, 181, 90)
+    )
+    legend_beside(axes, "the same torques,\n16 tasks")
     save(figure, "pendulum")
 
 
@@ -175,28 +190,30 @@ def acrobot() -> None:
         draw_lines(axes, split, colour, 0.2, -np.cos(states[..., 0]) - np.cos(states[..., 0] + states[..., 1]))
     axes.axhline(1.0, color="black", linewidth=1, linestyle="--")
     axes.text(0.1, 1.07, "goal")
-    axes.set(xlabel="time [s]", ylabel="height of the tip\n(links of length 1)", xlim=(0, 25), ylim=(-2.1, 1.4))
-    axes.legend(frameon=False, loc="center right", title="the same torques,\n16 tasks")
+    axes.set(xlabel="time [s]", ylabel="height of the tip\n(links of length 1)", xlim=(0, 16), ylim=(-2.1, 1.4))
+    legend_beside(axes, "the same torques,\n16 tasks")
     save(figure, "acrobot")
 
 
 def mountain_car() -> None:
     """Left: the valley and the range of flags. Right: driving with the swing."""
     family = MountainCarContinuous()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), gridspec_kw={"wspace": 0.35})
     x = np.linspace(-1.2, 0.6, 200)
     left.plot(x, np.sin(3 * x), color="black")
     for interval, colour in ((family.GOAL.train, "train"), *((part, "ood") for part in family.GOAL.ood)):
         flags = np.linspace(*interval, 20)
         left.plot(flags, np.sin(3 * flags), color=SPLIT_COLOURS[colour], linewidth=6, alpha=0.7)
     left.plot(-0.5, np.sin(-1.5) + 0.06, "o", color="black")
-    left.set(xlabel="position", yticks=[], title="start and flags")
+    left.text(-0.5, np.sin(-1.5) + 0.2, "start", ha="center")
+    left.text(0.1, 0.9, "flags", ha="right")
+    left.set(xlabel="position", yticks=[], ylim=(-1.15, 1.25))
     for split, colour in SPLIT_COLOURS.items():
         start = type(family.reset(None, ONE_KEY))(tf.fill((8, 1), -0.5), tf.zeros((8, 1)))
         states = play(family, split, start, [[1.0 if (t // 22) % 2 else -1.0] for t in range(120)])
         draw_lines(right, split, colour, 1, states[..., 0])
-    right.set(xlabel="step", ylabel="position", title="the same throttle, 16 tasks", xlim=(0, 195))
-    right.legend(frameon=False, loc="center right", fontsize=8)
+    right.set(xlabel="step", ylabel="position", xlim=(0, 120))
+    legend_beside(right, "the same throttle,\n16 tasks")
     save(figure, "mountain_car_continuous")
 
 
@@ -261,25 +278,16 @@ def figures() -> None:
     print(f"navigation, walking straight to a known goal: {returns.mean():.3f}")
     mdps = TabularMDP().sample(2_000, "test")
     print(f"tabular_mdp, oracle per episode: {optimal_returns(mdps).mean():.2f}")
-    goals = Gridworld().sample(21_000, "test").goal.numpy()
-    steps = goals.sum(1)
-    print(f"gridworld without slipping, oracle per episode: {np.mean(-0.1 * (steps - 1) + 16 - steps):.2f}")
+    grids = Gridworld().sample(21_000, "test")
+    for words, slip in (("", grids.slip), (" without slipping", tf.zeros(21_000))):
+        returns = gridworld_oracle(grids._replace(slip=slip))
+        print(f"gridworld{words}, oracle per episode: {returns.mean():.2f}")
 
 
-PICTURES = (
-    cartpole,
-    cartpole_goal,
-    navigation,
-    pendulum,
-    acrobot,
-    mountain_car,
-    bandit,
-    tabular_mdp,
-    gridworld,
-    sinusoid,
-)
+PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, acrobot, mountain_car]
+TABLES = [bandit, tabular_mdp, gridworld, sinusoid]
 
 if __name__ == "__main__":
-    for draw in PICTURES:
+    for draw in PHYSICS + TABLES:
         draw()
     figures()

@@ -74,7 +74,7 @@ class Acrobot(TaskFamily):
         return AcrobotState(*tf.unstack(random.uniform(random.spread(key, 4), -0.1, 0.1), axis=-1))
 
     def step(self, task: AcrobotTask, state: AcrobotState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
-        torque = tf.cast(actions - 1, tf.float32) * task.torque
+        torque = tf.cast(actions - 1, task.torque.dtype) * task.torque
         moved = _runge_kutta(lambda s: _derivative(task, s, torque), state)
         state = AcrobotState(
             _wrap(moved.angle_1),

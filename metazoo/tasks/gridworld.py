@@ -7,6 +7,7 @@ alone there would be 21 tasks, and none left that training has not met.
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
@@ -65,3 +66,17 @@ class Gridworld(TaskFamily):
 
     def observe(self, task: GridworldTask, state: GridworldState) -> tf.Tensor:
         return state.cell
+
+
+def optimal_returns(task: GridworldTask, size: int = 5, horizon: int = 15) -> np.ndarray:
+    """The oracle: expected return ``[M]`` of an episode from (0, 0) for who knows the goal, by backward induction."""
+    goal, slip = np.asarray(task.goal, np.float64), np.asarray(task.slip, np.float64)[:, None]
+    cells = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1).reshape(-1, 2)
+    rewards = np.where(np.all(cells == goal[:, None], -1), 1.0, -0.1)
+    reached = np.clip(cells[:, None] + np.array(MOVES), 0, size - 1) @ [size, 1]
+    values = np.zeros(rewards.shape)
+    for _ in range(horizon):
+        arrival = rewards + values
+        moved = (1.0 - slip[..., None]) * arrival[:, reached] + slip[..., None] * arrival[..., None]
+        values = moved.max(-1)
+    return values[:, 0]

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.family import SPLITS, TaskFamily, Transition, per_episode
-from metazoo.types import Box, Discrete
+from metazoo.types import Box, Discrete, MultiDiscrete
 
 TOLERANCE = 1e-5
 """Allowed difference between eager, graph and XLA, relative to the larger of 1 and the value: rounding only."""
@@ -43,7 +43,8 @@ def check_family(family: TaskFamily) -> None:
 def check_declarations(family: TaskFamily) -> None:
     """Spaces, horizon and task type are declared and usable."""
     _require(family, isinstance(family.observation_space, Box), "observation_space must be a metazoo.types.Box")
-    _require(family, isinstance(family.action_space, Box | Discrete), "action_space must be a Box or Discrete")
+    usable = isinstance(family.action_space, Box | Discrete | MultiDiscrete)
+    _require(family, usable, "action_space must be a Box, Discrete or MultiDiscrete")
     _require(
         family,
         isinstance(family.horizon, int) and family.horizon >= 1,
@@ -79,7 +80,8 @@ def check_splits(family: TaskFamily) -> None:
 
 
 def check_shapes(family: TaskFamily) -> None:
-    """Observations, rewards and flags have the declared shapes and dtypes, and a step keeps the state's structure."""
+    """Observations, rewards, flags and a supervised family's targets have the declared shapes and dtypes, and a step
+    keeps the state's structure."""
     case = _case(family, 0)
     rows = [_TASKS, _EPISODES]
     observations = family.observe(case.task, case.state)
@@ -93,6 +95,9 @@ def check_shapes(family: TaskFamily) -> None:
         "rewards": (after.rewards, rows, tf.float32),
         "terminated": (after.terminated, rows, tf.bool),
     }
+    if family.supervised:
+        targets, space = family.targets(case.task, case.state), family.action_space
+        expected["targets"] = (targets, [*rows, *space.shape], tf.as_dtype(space.dtype))
     for name, (value, shape, dtype) in expected.items():
         found = f"{name} has shape {value.shape.as_list()} and dtype {value.dtype.name}"
         right = value.shape == shape and value.dtype == dtype
@@ -214,8 +219,10 @@ def random_actions(family: TaskFamily, key: tf.Tensor) -> tf.Tensor:
     space = family.action_space
     if isinstance(space, Discrete):
         return space.start + random.integers(key, space.n)
-    assert isinstance(space, Box)
     keys = random.spread(key, *space.shape)
+    if isinstance(space, MultiDiscrete):
+        parts = zip(tf.unstack(keys, axis=-1), space.nvec, strict=True)
+        return space.start + tf.stack([random.integers(part, n) for part, n in parts], -1)
     if not np.all(np.isfinite([space.low, space.high])):
         return random.normal(keys)
     return random.uniform(keys, *(np.float32(bound) for bound in (space.low, space.high)))

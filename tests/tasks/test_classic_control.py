@@ -10,10 +10,11 @@ from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_Mo
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 from metazoo import random
-from metazoo.tasks.acrobot import Acrobot, AcrobotState
+from metazoo.tasks.acrobot import MAX_SPEED_1, MAX_SPEED_2, Acrobot, AcrobotState
 from metazoo.tasks.family import SPLITS, per_episode
 from metazoo.tasks.mountain_car import MountainCarContinuous, MountainCarState
 from metazoo.tasks.pendulum import Pendulum, PendulumState
+from metazoo.types import Discrete
 
 ROWS = 400
 
@@ -52,35 +53,82 @@ PEERS = {
 }
 
 
+def random_rows(name, split, dtype=np.float32):
+    """Tasks of a split, states within the bounds and actions: ``ROWS`` of each, episode axis included."""
+    family, _, state_type, bounds = PEERS[name]
+    rng = np.random.default_rng(3)
+    columns = [tf.constant(rng.uniform(low, high, (ROWS, 1)).astype(dtype)) for low, high in bounds]
+    if isinstance(family.action_space, Discrete):
+        actions = rng.integers(family.action_space.n, size=(ROWS, 1)).astype(np.int32)
+    else:
+        limit = float(family.action_space.high)
+        actions = rng.uniform(-limit, limit, (ROWS, 1, 1)).astype(np.float32)
+    task = tf.nest.map_structure(lambda field: tf.cast(field, dtype), family.sample(ROWS, split, 1))
+    return per_episode(task), state_type(*columns), tf.constant(actions)
+
+
+def gymnasium_steps(name, task, state, actions):
+    """Observations, rewards and ends of Gymnasium's float64 environments."""
+    rows = []
+    for row in range(ROWS):
+        env = PEERS[name][1]({key: float(values[row, 0]) for key, values in task._asdict().items()})
+        env.state = np.array([column[row, 0] for column in state], np.float64)
+        rows.append(env.step(actions.numpy()[row, 0])[:3])
+    return [np.array(column, np.float64) for column in zip(*rows, strict=True)]
+
+
+def difference(found, expected):
+    """The largest one, relative to the larger of 1 and the expected value."""
+    return np.max(np.abs(np.asarray(found, np.float64) - expected) / np.maximum(1.0, np.abs(expected)))
+
+
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("name", PEERS)
 def test_each_step_equals_gymnasiums(name, split):
-    """Observations, rewards and ends, to 1e-5 of the larger of 1 and the value: float32 against float64."""
-    family, make, state_type, bounds = PEERS[name]
-    rng = np.random.default_rng(3)
-    task = family.sample(ROWS, split, 1)
-    columns = [rng.uniform(low, high, ROWS).astype(np.float32) for low, high in bounds]
-    if name == "acrobot":
-        actions = rng.integers(3, size=ROWS).astype(np.int32)
-    else:
-        limit = float(family.action_space.high)
-        actions = rng.uniform(-limit, limit, (ROWS, 1)).astype(np.float32)
-    state = state_type(*(tf.constant(column[:, None]) for column in columns))
-    noise = tf.zeros((ROWS, 1), tf.uint32)
-    after = family.step(per_episode(task), state, tf.constant(actions[:, None]), noise)
-    seen = family.observe(per_episode(task), after.state).numpy()[:, 0]
+    """400 random transitions a split, eager and under XLA, to 1e-5: float32 against float64."""
+    family = PEERS[name][0]
+    task, state, actions = random_rows(name, split)
+    observations, rewards, terminated = gymnasium_steps(name, task, state, actions)
 
-    fields = {key: value.numpy().astype(np.float64) for key, value in task._asdict().items()}
-    ends = 0
-    for row in range(ROWS):
-        env = make({key: values[row] for key, values in fields.items()})
-        env.state = np.array([column[row] for column in columns], np.float64)
-        observation, reward, terminated, _, _ = env.step(actions[row])
-        np.testing.assert_allclose(seen[row], observation, rtol=1e-5, atol=1e-5)
-        assert float(after.rewards[row, 0]) == pytest.approx(reward, rel=1e-5, abs=1e-5)
-        assert bool(after.terminated[row, 0]) == terminated
-        ends += terminated
-    assert (ends > 0) == (name != "pendulum")
+    def step(task, state, actions):
+        after = family.step(task, state, actions, tf.zeros((ROWS, 1), tf.uint32))
+        return family.observe(task, after.state)[:, 0], after.rewards[:, 0], after.terminated[:, 0]
+
+    for run in (step, tf.function(step, jit_compile=True, autograph=False)):
+        seen, earned, ended = run(task, state, actions)
+        assert difference(seen, observations) < 1e-5
+        assert difference(earned, rewards) < 1e-5
+        np.testing.assert_array_equal(ended, terminated)
+    assert np.any(terminated) == (name != "pendulum")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_acrobots_equations_are_gymnasiums_up_to_its_fastest(monkeypatch, split):
+    """In float64: at full speed a step of 0.2 s amplifies float32's rounding a thousandfold, and not the equations'."""
+    family, make, state_type, _ = PEERS["acrobot"]
+    bounds = [(-math.pi, math.pi)] * 2 + [(-limit, limit) for limit in (MAX_SPEED_1, MAX_SPEED_2)]
+    monkeypatch.setitem(PEERS, "acrobot", (family, make, state_type, bounds))
+    task, state, actions = random_rows("acrobot", split, np.float64)
+    after = family.step(task, state, actions, tf.zeros((ROWS, 1), tf.uint32))
+    for name, column in zip(state_type._fields, after.state, strict=True):
+        assert column.dtype == tf.float64, name
+    observations, _, terminated = gymnasium_steps("acrobot", task, state, actions)
+    assert np.any(np.abs(observations[:, 4]) == np.float32(MAX_SPEED_1))  # limits are met
+    # Gymnasium rounds its observations to float32; angles of the order of 1 fill 24 bits
+    assert difference(family.observe(task, after.state)[:, 0], observations) < 1e-6
+    np.testing.assert_array_equal(after.terminated[:, 0], terminated)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_nominal_physics_are_gymnasiums(name):
+    """Setting the nominal parameters changes nothing about Gymnasium's environment."""
+    family, make = PEERS[name][:2]
+    changed = make(family.nominal)
+    original = type(changed)()
+    public = [key for key in dir(changed) if not key.startswith(("_", "np_random"))]
+    physics = [key for key in public if isinstance(getattr(changed, key), float | int | list)]
+    assert set(family.nominal) == set(family.Task._fields) and len(physics) >= 5
+    assert {key: getattr(changed, key) for key in physics} == {key: getattr(original, key) for key in physics}
 
 
 @pytest.mark.parametrize(

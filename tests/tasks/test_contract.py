@@ -12,7 +12,7 @@ from metazoo.tasks.cartpole import CartPoleGoal
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
 from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.registry import FAMILIES
-from metazoo.types import Box, Discrete
+from metazoo.types import Box, Discrete, MultiDiscrete
 
 VARIANTS = {
     **FAMILIES,
@@ -105,11 +105,19 @@ class UnlikeInGraphs(Toy):
         return after if tf.executing_eagerly() else after._replace(rewards=after.rewards + 0.01)
 
 
+class FlatTargets(Toy):
+    supervised = True
+
+    def targets(self, task, state):
+        return state.position
+
+
 BROKEN = {
     WithoutHorizon: ("declarations", "horizon is 0"),
     SameTasksForAllSeeds: ("sampling", "the same for two seeds"),
     OverlappingSplits: ("splits", "in both splits train and validation"),
     WrongDtype: ("shapes", "observe has shape .* and dtype float64"),
+    FlatTargets: ("shapes", r"targets has shape \[4, 3\] and dtype float32; it must have \[4, 3, 1\]"),
     LeakingRows: ("independence", "depends on other rows"),
     Unclipped: ("clipping", "must clip"),
     NotFinite: ("episodes", "not finite"),
@@ -171,6 +179,22 @@ def test_discrete_actions_of_a_family_start_where_the_space_says():
             return super().step(task, state, tf.cast(actions, tf.float32)[..., None], key)
 
     testing.check_shapes(Offset())
+
+
+def test_actions_of_several_components():
+    class Buttons(Toy):
+        action_space = MultiDiscrete((2, 3), start=1)
+
+        def step(self, task, state, actions, key):
+            assert actions.shape[-1] == 2 and actions.dtype == tf.int32
+            pressed = tf.cast(tf.reduce_sum(actions, -1) - 3, tf.float32)
+            return super().step(task, state, pressed[..., None], key)
+
+    testing.check_family(Buttons())
+    drawn = testing.random_actions(Buttons(), random.spread(random.key(1), 3000)).numpy()
+    pairs, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert pairs.tolist() == [[1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
+    np.testing.assert_allclose(counts, 500, atol=90)
 
 
 class EntryPoint(NamedTuple):

@@ -52,6 +52,47 @@ def test_standing_still_earns_minus_38():
     assert total == pytest.approx(-100 * np.linalg.norm(goals[:20], axis=1).mean(), rel=1e-5)
 
 
+def play(family, goals, choose):
+    """Returns ``[N]`` of one episode for each goal with actions ``choose(task, state)``, and the steps played."""
+    task = per_episode(NavigationTask(tf.constant(goals, tf.float32)))
+    state = family.reset(task, tf.zeros((len(goals), 1), tf.uint32))
+    total, steps, going = np.zeros(len(goals)), np.zeros(len(goals), int), np.ones(len(goals), bool)
+    for _ in range(family.horizon):
+        after = family.step(task, state, choose(task, state), tf.zeros((len(goals), 1), tf.uint32))
+        total += np.where(going, after.rewards.numpy()[:, 0], 0.0)
+        steps += going
+        going &= ~after.terminated.numpy()[:, 0]
+        state = after.state
+    return total, steps
+
+
+@pytest.mark.parametrize("split", ["test", "ood"])
+def test_walking_straight_to_a_known_goal_earns_the_closed_form(split):
+    """At 0.1 along the longer axis, of length r: |g| (1 − 0.1 k / r) is left after step k, the last is within 0.01."""
+    goals = FAMILY.sample(200, split, 4).goal.numpy().astype(np.float64)
+
+    def straight(task, state):
+        offset = task.goal - state.position
+        largest = tf.reduce_max(tf.abs(offset), -1, keepdims=True)
+        return offset * tf.minimum(1.0, 0.1 / tf.maximum(largest, 1e-6))
+
+    total, steps = play(FAMILY, goals, straight)
+    longer = np.abs(goals).max(1)
+    left = np.maximum(0.0, 1.0 - 0.1 * np.arange(1, 9) / longer[:, None])
+    ended = np.argmax(left * longer[:, None] < 0.01, 1) + 1
+    expected = -np.linalg.norm(goals, axis=1) * np.where(np.arange(1, 9) <= ended[:, None], left, 0.0).sum(1)
+    np.testing.assert_array_equal(steps, ended)
+    np.testing.assert_allclose(total, expected, atol=1e-4)
+
+
+def test_standing_still_in_the_sparse_variant():
+    """A share of π 0.2² of the goals lies within 0.2, at a mean distance of 2/15: 100 · 0.1257 · 0.8667 = 10.89."""
+    goals = NavigationSparse().sample(20_000, "test", 1).goal.numpy()
+    total, steps = play(NavigationSparse(), goals, lambda task, state: tf.zeros_like(state.position))
+    assert np.all(steps == 100)
+    assert total.mean() == pytest.approx(100 * np.pi * 0.04 * (1 - 2 / 15), abs=4.5 * total.std() / np.sqrt(20_000))
+
+
 def test_goals_lie_in_the_square_and_out_of_range_on_a_ring():
     for split in ("train", "validation", "test"):
         goals = FAMILY.sample(5000, split).goal.numpy()

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks import gridworld
 from metazoo.tasks.bandit import Bandit, BanditState, BanditTask, GaussianBandit
 from metazoo.tasks.family import per_episode
 from metazoo.tasks.gridworld import Gridworld, GridworldState, GridworldTask
@@ -40,6 +41,22 @@ def test_bandit_tasks_have_the_papers_distribution():
     assert means.max(1).mean() == pytest.approx(10 / 11, abs=0.003)
     gaussian = GaussianBandit(10).sample(20_000, "test", 1).means.numpy()
     assert gaussian.mean() == pytest.approx(0, abs=0.01) and gaussian.std() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    # the mean of the best of 5 arms: 5/6 of U[0, 1], 1.16296 of N(0, 1)
+    [(Bandit(5, 20), 20 * 5 / 6), (GaussianBandit(5, 20), 20 * 1.16296)],
+)
+def test_always_pulling_the_best_arm_earns_the_closed_form(family, expected):
+    count = 20_000
+    task = family.sample(count, "test", 6)
+    best = tf.argmax(task.means, -1, tf.int32)[:, None]
+    state, rows, total = family.reset(per_episode(task), keys(count, 1)), keys(count, 1), 0.0
+    for t in range(family.horizon):
+        after = family.step(per_episode(task), state, best, random.fold(rows, t))
+        state, total = after.state, total + after.rewards.numpy()
+    assert total.mean() == pytest.approx(expected, abs=4.5 * total.std() / np.sqrt(count))
 
 
 def test_a_bandit_shows_nothing_but_rewards():
@@ -105,6 +122,24 @@ def test_optimal_returns_by_trying_every_policy():
     assert best == pytest.approx(-1 + 0.8 * 3)
 
 
+def test_the_best_policy_of_a_known_mdp_earns_the_oracles_return():
+    """Its actions by backward induction, written here once more, played in the family's own dynamics."""
+    family, episodes = TabularMDP(), 4000
+    tasks = family.sample(6, "test", 8)
+    values, policy = np.zeros((6, 10)), []
+    for _ in range(family.horizon):
+        worth = tasks.rewards.numpy() + np.einsum("msan,mn->msa", tasks.transitions.numpy(), values)
+        policy.insert(0, worth.argmax(-1))
+        values = worth.max(-1)
+    rows, task = keys(6, episodes), per_episode(tasks)
+    state, total = family.reset(task, rows), 0.0
+    for t in range(family.horizon):
+        actions = tf.gather(tf.constant(policy[t], tf.int32), state.number, batch_dims=1)
+        after = family.step(task, state, actions, random.fold(rows, t))
+        state, total = after.state, total + after.rewards.numpy()
+    np.testing.assert_allclose(total.mean(1), optimal_returns(tasks), atol=4.5 * total.std() / np.sqrt(episodes))
+
+
 def grid_step(cell, action, goal=(4.0, 2.0), slip=0.0, rows=1):
     task = per_episode(GridworldTask(tf.constant([goal]), tf.constant([slip])))
     state = GridworldState(tf.tile(tf.constant([[cell]], tf.float32), (1, rows, 1)))
@@ -146,3 +181,45 @@ def test_goals_are_uniform_over_the_cells_away_from_the_start():
         np.testing.assert_allclose(counts, 1000, rtol=0.13)
         low, high = (0.1, 0.3) if split == "ood" else (0.0, 0.1)
         assert low <= task.slip.numpy().min() and task.slip.numpy().max() <= high + 1e-6
+
+
+def walk(task, episodes=1):
+    """Returns ``[M, E]`` of going to the known goal, columns first, and staying there."""
+    family = Gridworld()
+    rows, fields = keys(task.slip.shape[0], episodes), per_episode(task)
+    state, total = family.reset(fields, rows), 0.0
+    for t in range(family.horizon):
+        right, up = (state.cell[..., axis] < fields.goal[..., axis] for axis in (0, 1))
+        after = family.step(fields, state, tf.where(right, 2, tf.where(up, 1, 0)), random.fold(rows, t))
+        state, total = after.state, total + after.rewards.numpy()
+    return total
+
+
+def test_the_grids_oracle_is_the_shortest_path():
+    """d steps away and without slipping, 16 − d steps on the goal: 16 − d − 0.1 (d − 1)."""
+    task = Gridworld().sample(200, "test", 2)._replace(slip=tf.zeros(200))
+    steps = task.goal.numpy().sum(1)
+    assert set(steps) == set(range(2, 9))
+    closed_form = 16 - steps - 0.1 * (steps - 1)
+    np.testing.assert_allclose(gridworld.optimal_returns(task), closed_form, atol=1e-9)
+    np.testing.assert_allclose(walk(task)[:, 0], closed_form, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", ["test", "ood"])
+def test_the_grids_oracle_with_slipping_is_what_walking_earns(split):
+    task, episodes = Gridworld().sample(12, split, 3), 4000
+    found = walk(task, episodes)
+    bounds = 4.5 * found.std(1) / np.sqrt(episodes) + 1e-5
+    assert np.all(np.abs(found.mean(1) - gridworld.optimal_returns(task)) < bounds)
+    assert np.all(gridworld.optimal_returns(task) < gridworld.optimal_returns(task._replace(slip=tf.zeros(12))))
+
+
+def test_no_policy_beats_the_grids_oracle():
+    """A tiny grid, by trying every sequence of moves: without slipping a plan is as good as a policy."""
+    task = GridworldTask(tf.constant([[2.0, 1.0]]), tf.constant([0.0]))
+    family, plans = Gridworld(size=3, horizon=4), list(itertools.product(range(5), repeat=4))
+    fields, state, total = per_episode(task), GridworldState(tf.zeros((1, len(plans), 2))), 0.0
+    for actions in np.array(plans, np.int32).T:
+        after = family.step(fields, state, tf.constant(actions[None]), keys(1, len(plans)))
+        state, total = after.state, total + after.rewards.numpy()
+    assert total.max() == pytest.approx(gridworld.optimal_returns(task, size=3, horizon=4)[0], abs=1e-5)
