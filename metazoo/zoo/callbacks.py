@@ -16,7 +16,8 @@ from metazoo import random
 from metazoo.algorithms.learner import Learner
 from metazoo.evaluation import agent_of, player
 
-VALIDATION_TASKS = 100
+VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
+"""Held-out tasks for checkpoints to be chosen on; more where a task is one trial instead of rounds of episodes."""
 
 
 def updates_made(learner: Learner) -> int:
@@ -96,7 +97,8 @@ class Validation(keras.callbacks.Callback):
         self.checkpoints, self.epoch, self.total = checkpoints, epoch, total
         learner = checkpoints.learner
         self._learner = learner
-        self._tasks = learner.family.sample(VALIDATION_TASKS, "validation")
+        count = VALIDATION_TRIALS if learner.online else VALIDATION_TASKS
+        self._tasks = learner.family.sample(count, "validation")
         self._play = player(agent_of(learner), learner.family, episodes, steps)
         self._begun = (0, 0.0)
 
@@ -111,12 +113,14 @@ class Validation(keras.callbacks.Callback):
             return  # interrupted in the middle: an uninterrupted run would not have validated here
         curve, _ = self._play(self._tasks, random.key(0))
         scores = curve.numpy().mean((1, 2))
-        for step, score in enumerate(scores):
-            logs[f"val_return_{step}"] = float(score)
-        self.checkpoints.offer(float(scores[1:].mean() if len(scores) > 1 else scores[0]))
+        shown = {0, len(scores) - 1} if self._learner.online else set(range(len(scores)))
+        for step in sorted(shown):
+            logs[f"val_return_{step}"] = float(scores[step])
+        whole_trial = self._learner.online or len(scores) == 1
+        self.checkpoints.offer(float(scores.mean() if whole_trial else scores[1:].mean()))
         logs["env_steps_per_s"] = made * self._learner.env_steps_per_update / seconds
         left = (self.total - update) * seconds / made
-        curve_text = " → ".join(f"{score:.1f}" for score in scores)
+        curve_text = " → ".join(f"{scores[step]:.1f}" for step in sorted(shown))
         print(
             f"\nupdate {update}/{self.total}: validation return {curve_text}, "
             f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left",

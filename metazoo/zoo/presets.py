@@ -1,28 +1,7 @@
 """The zoo's policies as plain data: what is trained, on what, with which settings. Imports nothing heavy."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One policy of the zoo. ``episodes`` and ``steps`` are how it is evaluated and adapted by default."""
-
-    name: str
-    description: str
-    family: str
-    algorithm: str
-    config: dict[str, Any]
-    updates: int
-    episodes: int
-    steps: int
-    family_args: dict[str, Any] = field(default_factory=dict)
-    network: dict[str, Any] = field(default_factory=dict)
-    learning_rate: float = 3e-3
-    seed: int = 0
-    baselines: tuple[str, ...] = ()
-    """Presets that ``evaluate`` reports beside it, on the same tasks."""
-
+from metazoo.zoo.preset import Preset
+from metazoo.zoo.rl2_presets import RL2_PRESETS
 
 _ALL = (
     Preset(
@@ -132,4 +111,4 @@ _ALL = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_ALL, *RL2_PRESETS)}

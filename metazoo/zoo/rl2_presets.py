@@ -1,0 +1,66 @@
+"""The recurrent policies of the zoo as plain data."""
+
+from metazoo.zoo.preset import Preset
+
+
+def _bandit(arms: int, pulls: int, **changes) -> Preset:
+    """A Bernoulli bandit of the RL² paper: one trial is one episode of so many pulls."""
+    config = {"tasks": 512, "gamma": 1.0, "lambda_": 0.9, "value_scale": 2.0, "entropy": 0.01}
+    return Preset(
+        name=f"rl2_bandit_k{arms}_n{pulls}",
+        description=f"Bernoulli bandit with {arms} arms, {pulls} pulls",
+        family="bandit",
+        family_args={"arms": arms, "horizon": pulls},
+        algorithm="rl2",
+        config={**config, **changes.pop("config", {})},
+        episodes=1,
+        steps=0,
+        **changes,
+    )
+
+
+_HUNDRED = {"gamma": 0.99, "value_scale": 10.0}
+
+RL2_PRESETS = (
+    _bandit(5, 10, updates=1500, learning_rate=5e-3),
+    _bandit(10, 10, updates=1500, learning_rate=5e-3),
+    _bandit(5, 100, updates=800, learning_rate=3e-3, config=_HUNDRED),
+    _bandit(10, 100, updates=800, learning_rate=3e-3, config=_HUNDRED),
+    Preset(
+        name="rl2_mdp_n10",
+        description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
+        family="tabular_mdp",
+        algorithm="rl2",
+        config={"tasks": 512, "episodes": 10, "gamma": 0.99, "lambda_": 0.9, "value_scale": 20.0, "entropy": 0.05},
+        network={"units": 128},
+        updates=1200,
+        learning_rate=1e-3,
+        episodes=10,
+        steps=0,
+    ),
+    Preset(
+        name="rl2_navigation",
+        description="2D navigation to a hidden goal, remembered from episode to episode",
+        family="navigation",
+        algorithm="rl2",
+        config={"tasks": 256, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "value_scale": 10.0, "entropy": 0.0},
+        network={"initial_scale": 0.1},
+        updates=600,
+        learning_rate=2e-3,
+        episodes=3,
+        steps=0,
+        baselines=("dr_navigation",),
+    ),
+    Preset(
+        name="rl2_cartpole_goal",
+        description="CartPole that finds a hidden target position and remembers it",
+        family="cartpole_goal",
+        algorithm="rl2",
+        config={"tasks": 128, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "value_scale": 20.0, "entropy": 0.01},
+        updates=600,
+        learning_rate=2e-3,
+        episodes=3,
+        steps=0,
+        baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
+    ),
+)
