@@ -11,13 +11,17 @@ BASELINE = "#555555"
 MAX_TICKS = 9
 LABEL_GAP = 0.055
 """Least distance between the labels of two baselines, in heights of the axes."""
+MARGIN = 0.5
+"""How far baselines may stretch the axis beyond the curves, in heights of the curves; farther ones are only named."""
+DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
 
 
 def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
     """Draws return against adaptation steps, one line with its 95 % band per report, and writes ``file``.
 
-    Below the steps stands how many episodes of the new task they took. Baselines are horizontal lines, labelled at the
-    right. The picture is the same bytes whenever it is drawn from the same reports.
+    Below the steps stands how many episodes of the new task they took. Baselines are grey, labelled at the right:
+    horizontal lines, or curves of those that adapt. The picture is the same bytes whenever it is drawn from the same
+    reports.
 
     Raises:
         ValueError: no reports, or a file name that ends in neither .png nor .svg.
@@ -40,8 +44,8 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
         else:
             columns = 2 if _cost(reports) else 1
             figure.legend(loc="outside lower left", ncols=columns, frameon=False, borderaxespad=0.6)
-        _draw_baselines(axes, _baselines(reports))
-        _label(axes, reports)
+        far = _draw_baselines(axes, _baselines(reports))
+        _label(axes, reports, far)
         dated = {"Date": None} if file.suffix.lower() == ".svg" else {"Software": None}
         figure.savefig(file, dpi=150, metadata=dated)
     return file
@@ -76,26 +80,38 @@ def _write_means(axes: Any, curve: list[dict[str, Any]]) -> None:
         )
 
 
-def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, float]]:
-    """(label, mean) of every baseline, best last; one that several reports share stands there once."""
-    found: dict[tuple[str, float], None] = {}
+def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """(name, report) of every baseline, best last; one that several reports share stands there once."""
+    found: dict[tuple[str, float], dict[str, Any]] = {}
     for report in reports:
         for name, baseline in report.get("baselines", {}).items():
-            found[name.replace("_", " "), round(float(baseline["mean"]), 6)] = None
-    return sorted(found, key=lambda item: item[1])
+            found.setdefault((name.replace("_", " "), round(float(baseline["mean"]), 6)), baseline)
+    return [(name, baseline) for (name, _), baseline in sorted(found.items(), key=lambda item: item[0][1])]
 
 
-def _draw_baselines(axes: Any, baselines: list[tuple[str, float]]) -> None:
-    """Dashed lines; labels outside on the right, moved apart where lines are close."""
-    if not baselines:
-        return
-    for _, mean in baselines:
-        axes.axhline(mean, color=BASELINE, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Lines or curves, labels outside on the right, moved apart where lines are close. Returns those left out because
+    they are far from the learners' curves."""
+    low, high = axes.dataLim.intervaly
+    reach = MARGIN * (high - low)
+    near = [item for item in baselines if low - reach <= item[1]["mean"] <= high + reach]
+    far = [_labelled(*item) for item in baselines if item not in near]
+    curves = 0
+    for _, baseline in near:
+        style = {"color": BASELINE, "linewidth": 1, "linestyle": (0, DASHES[0]), "zorder": 1}
+        if "curve" in baseline:
+            curves += 1
+            style["linestyle"] = (0, DASHES[1 + (curves - 1) % (len(DASHES) - 1)])
+            points = [(point["steps"], point["mean"]) for point in baseline["curve"]]
+            axes.plot(*zip(*points, strict=True), **style)
+        else:
+            axes.axhline(baseline["mean"], **style)
+    axes.set_ylim(max(axes.get_ylim()[0], low - reach), min(axes.get_ylim()[1], high + reach))
     bottom, top = axes.get_ylim()
-    heights = [(mean - bottom) / (top - bottom) for _, mean in baselines]
-    for (name, mean), height, place in zip(baselines, heights, _spread(heights), strict=True):
+    heights = [(baseline["mean"] - bottom) / (top - bottom) for _, baseline in near]
+    for item, height, place in zip(near, heights, _spread(heights), strict=True):
         axes.annotate(
-            f"{name}  {mean:.1f}",
+            _labelled(*item),
             xy=(1.0, height),
             xytext=(1.03, place),
             xycoords="axes fraction",
@@ -105,7 +121,11 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, float]]) -> None:
             color=BASELINE,
             arrowprops={"arrowstyle": "-", "color": BASELINE, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
         )
-    axes.set_ylim(bottom, top)
+    return far
+
+
+def _labelled(name: str, baseline: dict[str, Any]) -> str:
+    return f"{name}  {baseline['mean']:.1f}"
 
 
 def _spread(heights: Iterable[float]) -> list[float]:
@@ -133,13 +153,14 @@ def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:
     return cost
 
 
-def _label(axes: Any, reports: list[dict[str, Any]]) -> None:
+def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     first, cost = reports[0], _cost(reports)
     steps = sorted({point["steps"] for report in reports for point in report["curve"]})
     stride = next(n * 10**power for power in range(9) for n in (1, 2, 5) if len(steps) <= MAX_TICKS * n * 10**power)
     steps = steps[::stride]
     axes.set_xticks(steps, [f"{step}\n{cost[step]}" if cost else f"{step}" for step in steps])
-    axes.set_xlabel("adaptation steps\nepisodes of the new task, in all" if cost else "adaptation steps")
+    below = f"\nfar off: {', '.join(far)}" if far else ""
+    axes.set_xlabel(("adaptation steps\nepisodes of the new task, in all" if cost else "adaptation steps") + below)
     metrics = {report.get("metric", "return") for report in reports}
     better = "higher" if first.get("higher_is_better", True) else "lower"
     unit = " per episode" if metrics == {"return"} else ""

@@ -41,6 +41,23 @@ def test_policies_with_other_numbers_of_episodes_say_how_many(tmp_path):
     assert "episodes of the new task" not in " ".join(words)
 
 
+def test_baselines_that_adapt_are_curves_and_distant_ones_are_only_named(tmp_path):
+    def drawn(baselines, file):
+        report = made_up_report("maml_cartpole", (30.0, 100.0), baselines=baselines)
+        picture = adaptation_curve([report], tmp_path / file)
+        paths = [node.get("style", "") for node in ElementTree.parse(picture).iter() if node.tag.endswith("}path")]
+        return texts(picture), sum("stroke-dasharray" in style for style in paths)
+
+    curve = [{"steps": i, "episodes": 5 * i, "mean": mean} for i, mean in enumerate((20.0, 60.0))]
+    words, lines = drawn({"fine_tuning": {"mean": 60.0, "curve": curve}, "oracle": {"mean": 140.0}}, "near.svg")
+    assert "fine tuning  60.0" in words and "oracle  140.0" in words and lines == 2
+    assert not any("far off" in word for word in words)
+    words, lines = drawn({"fine_tuning": {"mean": 60.0, "curve": curve}, "random": {"mean": -900.0}}, "far.svg")
+    assert any("far off: random  -900.0" in word for word in words) and lines == 1
+    ticks = [float(word.replace("\u2212", "-")) for word in words if re.fullmatch(r"\u2212?\d+", word)]
+    assert min(ticks) > -100, "the curves keep their size"
+
+
 def test_long_curves_have_few_ticks_and_losses_say_that_lower_is_better(tmp_path):
     report = made_up_report("rl2", tuple(map(float, range(101))), 1, metric="mse", higher_is_better=False, baselines={})
     words = texts(adaptation_curve([report], tmp_path / "curve.svg"))
