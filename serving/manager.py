@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from metazoo import store
 from serving.errors import Code, ServingError, invalid
+from serving.logs import event
 from serving.servable import Loader, Servable
 from serving.sources import ModelConfig, Sources, Versions
 
@@ -160,7 +161,7 @@ class Manager:
             try:
                 configs = self._sources()
             except OSError as error:
-                log.error("cannot list the models, nothing changes: %s", error)
+                event(log, logging.ERROR, "cannot list the models, nothing changes", error=error)
                 return
             for name in sorted({*configs, *self._models} if only is None else {only}):
                 self._refresh_model(name, configs.get(name))
@@ -192,7 +193,7 @@ class Manager:
         try:
             found = self._versions(config.base_path)
         except OSError as error:
-            log.error("base path of model %s is not readable, nothing changes: %s", name, error)
+            event(log, logging.ERROR, "base path is not readable, nothing changes", model=name, error=error)
             return
         aspired = config.policy.choose(list(found))
         for number in aspired:
@@ -220,13 +221,15 @@ class Manager:
         if entry.error is None:
             entry.state = State.AVAILABLE
             self._publish(name, model)
-            log.info("model %s version %d is available", name, number)
+            event(log, logging.INFO, "version is available", model=name, version=number)
         elif entry.attempts <= self._load_retries:
             entry.retry_at = time.monotonic() + self._retry_seconds
-            log.warning("model %s version %d failed to load, will try again: %s", name, number, entry.error.message)
+            fields = {"model": name, "version": number, "error": entry.error.message}
+            event(log, logging.WARNING, "version failed to load, will try again", **fields)
         else:
             entry.state = State.END
-            log.error("model %s version %d cannot be served: %s", name, number, entry.error.message)
+            fields = {"model": name, "version": number, "error": entry.error.message}
+            event(log, logging.ERROR, "version cannot be served", **fields)
 
     def _unload(self, name: str, model: _Model, keep: set[int]) -> None:
         gone = [number for number, entry in model.versions.items() if entry.servable and number not in keep]
@@ -235,7 +238,7 @@ class Manager:
             entry.state, entry.servable = State.UNLOADING, None
         if gone:
             self._publish(name, model)
-            log.info("model %s: unloaded %s", name, gone)
+            event(log, logging.INFO, "versions unloaded", model=name, versions=gone)
         for entry in unloaded:
             entry.state = State.END
 

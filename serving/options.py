@@ -1,17 +1,75 @@
 """What a server can be told beyond directories and ports."""
 
+import os
 from dataclasses import dataclass, field
+from typing import Final
 
 from serving.batch_parameters import Limits
+
+GIGABYTE: Final = 2**30
+DAY_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What requests may take.
+
+    Args:
+        body_bytes: of one request, unpacked.
+        bytes_under_way: of all bodies that are received or worked on at a time.
+        requests: under way at a time over REST; the next one is answered 503.
+        waiting: requests that wait for a thread, for each of REST and gRPC; the next one is answered 503, UNAVAILABLE.
+        client_seconds: how long a client may take to send a request, besides a second for every 16 KiB.
+        transitions: time steps in the episodes of one adaptation, padding included.
+    """
+
+    body_bytes: int = 256 * 2**20
+    bytes_under_way: int = 2 * GIGABYTE
+    requests: int = 4096
+    waiting: int = 512
+    client_seconds: float = 30.0
+    transitions: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is kept of adapted policies; None: without limit.
+
+    Args:
+        policies, disk_bytes: how many, and how much of the disk they may take; what would exceed it is refused.
+        expire_seconds: a policy that was not adapted again for so long is deleted.
+    """
+
+    policies: int | None = 10_000
+    disk_bytes: int | None = 10 * GIGABYTE
+    expire_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("policies", "disk_bytes", "expire_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}: it must be positive")
 
 
 @dataclass(frozen=True)
 class Options:
     """Settings of ``Server``, all optional.
 
-    ``metrics_path``: where the REST port answers with Prometheus metrics; None: nowhere, as TF Serving.
-    ``batching``: how concurrent calls are put together; ``batch_parameters.read_file`` reads TF Serving's file.
+    Args:
+        metrics_path: where the REST port answers with Prometheus metrics; None: nowhere, as TF Serving.
+        batching: how concurrent calls are put together; ``batch_parameters.read_file`` reads TF Serving's file.
+        token: what adapting, deleting and reloading ask for as ``Authorization: Bearer TOKEN``; None: nothing.
+        insecure: listening beyond this machine without a token is allowed.
+        tls_cert, tls_key: PEM files; with them both ports speak TLS only.
+        quota: what requests may take.
+        retention: what is kept of adapted policies.
     """
 
     metrics_path: str | None = None
     batching: Limits = field(default_factory=Limits)
+    token: str | None = None
+    insecure: bool = False
+    tls_cert: str | os.PathLike[str] | None = None
+    tls_key: str | os.PathLike[str] | None = None
+    quota: Quota = field(default_factory=Quota)
+    retention: Retention = field(default_factory=Retention)

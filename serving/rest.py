@@ -5,12 +5,9 @@ would be in the way, and each layer between socket and session costs more than t
 """
 
 import asyncio
-import gzip
 import logging
 import re
-import zlib
 from collections.abc import Callable
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
@@ -20,7 +17,11 @@ import msgspec
 from serving.adapter import Adapter
 from serving.errors import ServingError, invalid
 from serving.handlers import DataPlane
+from serving.http_body import Bodies
 from serving.json_writer import error_json
+from serving.options import Options
+from serving.overload import BoundedExecutor, refusal
+from serving.security import check_token
 
 Answer = tuple[int, bytes, bytes]
 """HTTP status, content type, body."""
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 
 JSON: Final = b"application/json"
 INT64_MAX: Final = 2**63 - 1
-MAX_BODY_BYTES: Final = 256 * 2**20
 
+SEND_SECONDS: Final = 60.0
+"""A client that does not read its answer for so long is hung up on."""
 QUICK_BYTES: Final = 64 * 1024
 """Bodies up to this size are parsed in the event loop: a thread would cost more than the work."""
 
@@ -45,61 +47,55 @@ _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>Not Foun
 class RestApp:
     """The ASGI application."""
 
-    def __init__(
-        self,
-        plane: DataPlane,
-        adapter: Adapter,
-        executor: Executor,
-        metrics_path: str | None = None,
-        max_body_bytes: int = MAX_BODY_BYTES,
-    ):
-        self._plane, self._adapter, self._executor = plane, adapter, executor
-        self._metrics_path, self._max_body_bytes = metrics_path, max_body_bytes
+    def __init__(self, plane: DataPlane, adapter: Adapter, executor: BoundedExecutor, options: Options):
+        self._plane, self._adapter, self._executor, self._options = plane, adapter, executor, options
         self._verbs = {"predict": plane.predict_json, "classify": plane.classify_json, "regress": plane.regress_json}
+        self._bodies, self._under_way = Bodies(options.quota), 0
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        status, kind, body = await self._answer(scope, receive)
-        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        self._under_way += 1
+        held = 0
+        try:
+            try:
+                if self._under_way > self._options.quota.requests:
+                    raise refusal()
+                body, held = await self._bodies.read(scope, receive)
+                status, kind, answer = await self._answer(scope, body)
+            except ServingError as error:
+                status, kind, answer = error.http_status, JSON, error_json(error.message)
+            headers = [(b"content-type", kind), (b"content-length", b"%d" % len(answer))]
+            if status == 413:  # else we would have to read the rest of it
+                headers.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            last = {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer}
+            if len(answer) <= QUICK_BYTES:
+                await send(last)
+            else:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send(last)
+        finally:
+            self._bodies.release(held)
+            self._under_way -= 1
 
-    async def _answer(self, scope: dict[str, Any], receive: Callable[..., Any]) -> Answer:
+    async def _answer(self, scope: dict[str, Any], body: bytes) -> Answer:
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         try:
-            body = await self._read(scope, receive)
-            if body is None:
-                return 413, JSON, error_json(f"The body is larger than {self._max_body_bytes} bytes")
-            if path == self._metrics_path:
+            if path == self._options.metrics_path:
                 return 200, b"text/plain", self._plane.metrics.text().encode()
             if path[:4].lower() == "/v1/":
                 return await self._serve(method, path, scope, body)
             if path.startswith("/zoo/v1/"):
+                if method != "GET":
+                    check_token(self._options.token, dict(scope["headers"]).get(b"authorization"))
                 return 200, JSON, await self._in_thread(partial(self._adaptation, method, path, body))
             return 404, b"text/html", _NOT_FOUND
-        except ServingError as error:
-            return error.http_status, JSON, error_json(error.message)
+        except ServingError:
+            raise
         except Exception as error:  # a fault of ours: the client still gets an answer in the one form it expects
             log.exception("%s %s failed", method, path)
             return 500, JSON, error_json(f"{type(error).__name__}: {error}")
-
-    async def _read(self, scope: dict[str, Any], receive: Callable[..., Any]) -> bytes | None:
-        """The body, unpacked; None if it is too large."""
-        message = await receive()
-        body, more = message.get("body", b""), message.get("more_body", False)
-        if more:
-            chunks, size = [body], len(body)
-            while more:
-                message = await receive()
-                chunks.append(message.get("body", b""))
-                size, more = size + len(chunks[-1]), message.get("more_body", False)
-                if size > self._max_body_bytes:
-                    return None
-            body = b"".join(chunks)
-        if any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in scope["headers"]):
-            body = _gunzip(body, self._max_body_bytes)
-        return body if body is None or len(body) <= self._max_body_bytes else None
 
     async def _serve(self, method: str, path: str, scope: dict[str, Any], body: bytes) -> Answer:
         if method == "POST" and (match := _VERB.fullmatch(path)):
@@ -126,7 +122,11 @@ class RestApp:
         return 200, JSON, await self._in_thread(partial(self._counted, run, verb, name, number, label, body))
 
     async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        def unless_overloaded() -> bytes:
+            self._executor.check()
+            return work()
+
+        return await asyncio.wrap_future(self._executor.submit(unless_overloaded))
 
     def _counted(self, run: Callable[..., bytes], verb: str, name: str, *rest: Any) -> bytes:
         with self._plane.metrics.request(name, verb, "REST"):
@@ -165,17 +165,3 @@ class RestApp:
             else:
                 raise invalid(f"Malformed request: {method} {path}")
         return msgspec.json.encode(answer)
-
-
-def _gunzip(body: bytes, limit: int) -> bytes | None:
-    """Unpacked, or None if that is larger than ``limit``; a bomb is not unpacked to the end."""
-    try:
-        unpacker = zlib.decompressobj(wbits=31)
-        unpacked = unpacker.decompress(body, limit + 1)
-        if len(unpacked) > limit:
-            return None
-        if not unpacker.eof:
-            raise gzip.BadGzipFile("it ends too early")
-        return unpacked
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise invalid(f"The body is not valid gzip: {error}") from error

@@ -4,9 +4,7 @@ The synchronous server: for small models it answers sooner than asyncio's (253 a
 """
 
 import contextlib
-import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from typing import Any, Final
 
 import grpc
@@ -24,13 +22,15 @@ from tensorflow_serving.apis import (
 )
 
 from serving import inference, model_config, tensors
-from serving.errors import Code, PortInUseError, ServingError, invalid
+from serving.door import Door
+from serving.errors import PortInUseError, invalid
 from serving.handlers import SIGNATURE_DEF, DataPlane
 from serving.model_config import ConfiguredModels
+from serving.options import Options
+from serving.overload import BoundedExecutor
+from serving.security import grpc_credentials
 from serving.servable import Servable
 from serving.signature import DEFAULT_SIGNATURE
-
-log = logging.getLogger(__name__)
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),  # the default is 4 MB, TF Serving's is INT32_MAX
@@ -39,42 +39,59 @@ OPTIONS: Final = (
 )
 WORKERS: Final = 16
 MAX_DEADLINE_SECONDS: Final = 1e6
-STATUS_BY_CODE: Final = {code: getattr(grpc.StatusCode, code.name) for code in Code}
 
 
-def start_server(plane: DataPlane, configured: ConfiguredModels, host: str, port: int) -> tuple[grpc.Server, int]:
-    """A server bound to ``host:port`` (0: any free port), not yet started, and its port.
+class GrpcServer:
+    """The gRPC port. Bound when created, answering from ``start`` on."""
 
-    Raises:
-        PortInUseError: the address is taken or not ours.
-    """
-    server = grpc.server(ThreadPoolExecutor(WORKERS, thread_name_prefix="grpc"), options=OPTIONS)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(plane), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane, configured), server)
-    servicer = health.HealthServicer()
-    for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
-        servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    try:
-        bound = server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError:
-        bound = 0
-    if bound == 0:
-        raise PortInUseError(f"cannot listen for gRPC on {host}:{port}: the port is in use or not permitted")
-    return server, bound
+    def __init__(self, plane: DataPlane, configured: ConfiguredModels, host: str, port: int, options: Options):
+        """Bind ``host:port`` (0: any free port; ``self.port`` says which).
+
+        Raises:
+            PortInUseError: the address is taken or not ours.
+        """
+        self._executor = BoundedExecutor(WORKERS, options.quota.waiting, "grpc")
+        self._server = grpc.server(self._executor, options=OPTIONS)
+        door = Door(self._executor, options.token)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(plane, door), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane, configured, door), self._server)
+        self._health = health.HealthServicer()
+        for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        credentials, address = grpc_credentials(options), f"{host}:{port}"
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            self.port = 0
+        if self.port == 0:
+            raise PortInUseError(f"cannot listen for gRPC on {address}: the port is in use or not permitted")
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self, grace_seconds: float) -> threading.Event:
+        """Say that no more is served, refuse new calls, and let those under way finish. The event tells when."""
+        self._health.enter_graceful_shutdown()
+        return self._server.stop(grace_seconds)
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
-    def __init__(self, plane: DataPlane):
-        self._plane = plane
+    def __init__(self, plane: DataPlane, door: Door):
+        self._plane, self._door = plane, door
 
     def _count(self, spec: model_pb2.ModelSpec, api: str) -> contextlib.AbstractContextManager[None]:
         return self._plane.metrics.request(spec.name, api, "GRPC")
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context), self._count(request.model_spec, "Predict"):
+        with self._door(context), self._count(request.model_spec, "Predict"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             feeds = {name: tensors.decode(name, proto) for name, proto in request.inputs.items()}
             timeout_ms = _timeout_ms(context.time_remaining())
@@ -87,7 +104,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context), self._count(request.model_spec, "Classify"):
+        with self._door(context), self._count(request.model_spec, "Classify"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
@@ -97,7 +114,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context), self._count(request.model_spec, "Regress"):
+        with self._door(context), self._count(request.model_spec, "Regress"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
@@ -107,7 +124,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with self._door(context):
             if not request.tasks:
                 raise invalid("MultiInferenceRequest must have at least one task.")
             if not all(task.model_spec.name for task in request.tasks):
@@ -120,7 +137,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with self._door(context):
             if not request.metadata_field:
                 raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
             for name in request.metadata_field:
@@ -133,16 +150,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, plane: DataPlane, configured: ConfiguredModels):
-        self._plane, self._configured = plane, configured
+    def __init__(self, plane: DataPlane, configured: ConfiguredModels, door: Door):
+        self._plane, self._configured, self._door = plane, configured, door
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with self._door(context, changes=True):
             self._configured.replace(self._plane.manager, model_config.convert(request.config))
             return model_management_pb2.ReloadConfigResponse()
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _errors(context):
+        with self._door(context):
             spec = request.model_spec
             _check_spec(spec, request.HasField("model_spec"))
             version = spec.version.value if spec.HasField("version") else None
@@ -178,17 +195,4 @@ def _fill_spec(spec: model_pb2.ModelSpec, name: str, signature_name: str, servab
     spec.version.value = servable.version
 
 
-@contextlib.contextmanager
-def _errors(context: grpc.ServicerContext) -> Iterator[None]:
-    try:
-        yield
-        return
-    except ServingError as error:
-        refusal = error
-    except Exception as error:  # a fault of ours
-        log.exception("a request failed")
-        refusal = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-    context.abort(STATUS_BY_CODE[refusal.code], refusal.grpc_details)
-
-
-__all__ = ["ModelService", "PredictionService", "start_server"]
+__all__ = ["GrpcServer", "ModelService", "PredictionService"]

@@ -6,21 +6,23 @@ import os
 import signal
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 
-from serving import model_config, rpc
+from serving import model_config, security, slow_clients
 from serving.adapter import Adapter
 from serving.errors import PortInUseError
 from serving.handlers import DataPlane
+from serving.logs import event
 from serving.manager import Manager
 from serving.metrics import Metrics
 from serving.model_config import ConfiguredModels
 from serving.options import Options
+from serving.overload import BoundedExecutor
 from serving.rest import RestApp
+from serving.rpc import GrpcServer
 from serving.servable import Loader
 from serving.sources import VersionCache, scan
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 5.0
 BACKLOG: Final = 1024
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than clients keep idle connections, so that it is they who close them."""
 WORKERS: Final = 8
 
 
@@ -58,6 +62,8 @@ class Server:
         options: everything else.
         """
         self.options = options or Options()
+        security.check_binding(host, self.options)
+        security.check_tls(self.options)
         for name, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
             if not 0 <= port <= 65535:
                 raise ValueError(f"{name} is {port}: it must be in 0 to 65535")
@@ -78,7 +84,7 @@ class Server:
     @property
     def url(self) -> str:
         """The REST API's address."""
-        return f"http://{self.host}:{self.rest_port}"
+        return f"{'http' if self.options.tls_cert is None else 'https'}://{self.host}:{self.rest_port}"
 
     @property
     def grpc_target(self) -> str:
@@ -99,7 +105,7 @@ class Server:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
         listener = _bind(self.host, self.rest_port)  # bound first: a port in use is found before minutes of loading
         try:
-            self._grpc, self.grpc_port = rpc.start_server(self.plane, self._configured, self.host, self.grpc_port)
+            self._grpc = GrpcServer(self.plane, self._configured, self.host, self.grpc_port, self.options)
             if self._config_file is not None:
                 self._configured.replace(self.manager, model_config.read_file(self._config_file))
             self.manager.start()
@@ -107,17 +113,18 @@ class Server:
         except BaseException:
             listener.close()
             raise
-        self.rest_port = listener.getsockname()[1]
+        self.rest_port, self.grpc_port = listener.getsockname()[1], self._grpc.port
         self._grpc.start()
         self._start_rest(listener)
         self._started = True
-        log.info("serving %d models: REST %s, gRPC %s", len(self.manager.names()), self.url, self.grpc_target)
+        event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
         return self
 
     def stop(self) -> None:
         """Stop accepting, finish the requests under way (at most 5 s), release everything. Safe to call twice."""
         if not self._started or self._stopped.is_set():
             return
+        event(log, logging.INFO, "stopping", grace_seconds=GRACE_SECONDS)
         finished = self._grpc.stop(GRACE_SECONDS)
         self._rest.should_exit = True
         self._rest_thread.join()
@@ -140,9 +147,14 @@ class Server:
         self.stop()
 
     def _start_rest(self, listener: socket.socket) -> None:
-        self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="rest")
+        options = self.options
+        self._executor = BoundedExecutor(WORKERS, options.quota.waiting, "rest")
         config = uvicorn.Config(
-            RestApp(self.plane, self.adapter, self._executor, self.options.metrics_path),
+            RestApp(self.plane, self.adapter, self._executor, options),
+            http=slow_clients.protocol(options.quota.client_seconds),
+            ssl_certfile=options.tls_cert,
+            ssl_keyfile=options.tls_key,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             access_log=False,
             log_config=None,
             lifespan="off",

@@ -1,0 +1,87 @@
+"""Bodies of HTTP requests: read within limits, and unpacked."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from serving.errors import Code, ServingError, invalid
+from serving.options import Quota
+from serving.overload import refusal
+
+
+class BodyTooLargeError(ServingError):
+    """Answered 413, which no gRPC code stands for, and the connection is closed."""
+
+    def __init__(self, limit: int):
+        super().__init__(Code.INVALID_ARGUMENT, f"The body is larger than {limit} bytes")
+
+    @property
+    def http_status(self) -> int:
+        return 413
+
+
+class Bodies:
+    """Reads bodies; knows how many bytes of them are under way. Used by one event loop."""
+
+    def __init__(self, quota: Quota):
+        self._quota = quota
+        self._under_way = 0
+
+    async def read(self, scope: dict[str, Any], receive: Callable[..., Any]) -> tuple[bytes, int]:
+        """The unpacked body, and what to give to ``release`` once it was worked on.
+
+        Raises:
+            ServingError: too large, too many bytes under way, not valid gzip, or the client went away.
+        """
+        message = await receive()
+        body, held = message.get("body", b""), 0
+        try:
+            if message.get("more_body", False):
+                chunks, held = [body], self._hold(len(body))
+                while message.get("more_body", False):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ServingError(Code.CANCELLED, "The client went away")
+                    chunks.append(message.get("body", b""))
+                    held += self._hold(len(chunks[-1]))
+                    if held > self._quota.body_bytes:
+                        raise BodyTooLargeError(self._quota.body_bytes)
+                body = b"".join(chunks)
+            if any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in scope["headers"]):
+                body = await asyncio.get_running_loop().run_in_executor(None, gunzip, body, self._quota.body_bytes)
+                held += self._hold(len(body))
+            if len(body) > self._quota.body_bytes:
+                raise BodyTooLargeError(self._quota.body_bytes)
+        except BaseException:
+            self.release(held)
+            raise
+        return body, held
+
+    def release(self, held: int) -> None:
+        self._under_way -= held
+
+    def _hold(self, size: int) -> int:
+        if self._under_way + size > self._quota.bytes_under_way:
+            raise refusal()
+        self._under_way += size
+        return size
+
+
+def gunzip(body: bytes, limit: int) -> bytes:
+    """Unpacked; a bomb is not unpacked to the end.
+
+    Raises:
+        ServingError: not valid gzip, or larger than ``limit``.
+    """
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        unpacked = unpacker.decompress(body, limit + 1)
+        if len(unpacked) > limit:
+            raise BodyTooLargeError(limit)
+        if not unpacker.eof:
+            raise gzip.BadGzipFile("it ends too early")
+        return unpacked
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise invalid(f"The body is not valid gzip: {error}") from error

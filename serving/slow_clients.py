@@ -1,0 +1,66 @@
+"""HTTP connections that clients must make use of: whoever sends a request too slowly is hung up on."""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+BYTES_PER_SECOND: Final = 16 * 1024
+"""Slower senders have ``client_seconds`` in all."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""Request line and headers."""
+
+
+def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol with a limit to the time in which a request must arrive."""
+
+    class PatientProtocol(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
+        _under_way = _in_headers = True  # a new connection owes us a request
+        _received = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._timer = self.loop.call_later(client_seconds, self._time_is_up)
+
+        def on_message_begin(self) -> None:
+            self._under_way = self._in_headers = True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._in_headers = False
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._under_way = False
+            super().on_message_complete()
+
+        def data_received(self, data: bytes) -> None:
+            self._received += len(data)
+            super().data_received(data)
+            if not self._under_way:
+                self._received = 0
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                return
+            if self._timer is None:
+                self._timer = self.loop.call_later(client_seconds, self._time_is_up)
+            if self._in_headers and self._received > MAX_HEADER_BYTES:
+                self.transport.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+            super().connection_lost(exc)
+
+        def _time_is_up(self) -> None:
+            """Hang up, unless enough has come since the timer was set, or we are the ones who do not read."""
+            self._timer = None
+            if self._received >= BYTES_PER_SECOND * client_seconds or self.flow.read_paused:
+                self._received = 0
+                self._timer = self.loop.call_later(client_seconds, self._time_is_up)
+            else:
+                self.transport.close()
+
+    return PatientProtocol
