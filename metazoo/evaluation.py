@@ -19,7 +19,8 @@ from metazoo import random, returns
 from metazoo.algorithms.learner import Learner
 from metazoo.rollouts import Step, rollout, trial
 from metazoo.tasks.family import TaskFamily
-from metazoo.types import Discrete, Episodes, StepOutputs
+from metazoo.tasks.host_family import HostFamily
+from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
 
 CHUNK, CHUNK_ONLINE = 50, 1000
 """Tasks played side by side: bounds the memory, changes no result. An online memory is small."""
@@ -55,6 +56,9 @@ def random_agent(family: TaskFamily) -> Agent:
     def step(inputs, memory, key, deterministic):
         if isinstance(space, Discrete):
             actions = random.integers(key, space.n) + space.start
+        elif isinstance(space, MultiDiscrete):
+            parts = [random.integers(random.fold(key, i), size) for i, size in enumerate(space.nvec)]
+            actions = tf.stack(parts, -1) + space.start
         else:
             actions = random.uniform(random.spread(key, *space.shape), space.low, space.high)
         return StepOutputs(actions, {}, tf.zeros(tf.shape(key)), memory)
@@ -107,7 +111,7 @@ def player(
         return tf.stack(errors), none
 
     play = play_trial if agent.online else play_supervised if family.supervised else play_rounds
-    return tf.function(play, jit_compile=True, autograph=False)
+    return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
 
 
 def play_split(

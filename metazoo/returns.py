@@ -120,7 +120,10 @@ def _before(horizon: Any, like: tf.Tensor) -> tf.Tensor:
 
 
 def _rank4(observations: tf.Tensor, rank: int) -> tf.Tensor:
-    """Observations with their own axes flattened into one."""
+    """Observations with their own axes flattened into one; of images (uint8) the mean of each channel, in [0, 1]."""
+    if observations.dtype == tf.uint8:
+        pixels = tf.cast(observations, tf.float32) / 255.0
+        return tf.reduce_mean(pixels, list(range(rank - 1, observations.shape.rank - 1)))
     if observations.shape.rank == rank:
         return observations
     return tf.reshape(observations, tf.concat([tf.shape(observations)[: rank - 1], [-1]], 0))

@@ -5,8 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import host_rollouts, random
 from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Discrete, Episodes, StepInputs, StepOutputs
 
 Step = Callable[[StepInputs, tf.Tensor, tf.Tensor, bool], StepOutputs]
@@ -14,7 +15,7 @@ Step = Callable[[StepInputs, tf.Tensor, tf.Tensor, bool], StepOutputs]
 
 
 def rollout(
-    family: TaskFamily,
+    family: AnyFamily,
     tasks: Any,
     step: Step,
     memory: tf.Tensor,
@@ -29,11 +30,14 @@ def rollout(
     depend on its place among the others. Returns time-major ``Episodes`` ``[T, M, E, ...]``; of a supervised family,
     their ``actions`` are the targets.
     """
-    return _play(family, tasks, step, memory, _row_keys(tasks, key, episodes), deterministic, online=False)[0]
+    rows = _row_keys(tasks, key, episodes)
+    if isinstance(family, HostFamily):
+        return host_rollouts.rollout(family, tasks, step, memory, rows, deterministic)
+    return _play(family, tasks, step, memory, rows, deterministic, online=False)[0]
 
 
 def trial(
-    family: TaskFamily,
+    family: AnyFamily,
     tasks: Any,
     step: Step,
     memory: tf.Tensor,
@@ -51,6 +55,8 @@ def trial(
         Time-major ``Episodes`` ``[T, M, K, ...]`` in the order played, and the memory after the last closing step.
     """
     rows = _row_keys(tasks, key, episodes)
+    if isinstance(family, HostFamily):
+        return host_rollouts.trial(family, tasks, step, memory, rows, deterministic)
     arrays = {}
     for name, (shape, dtype) in _elements(family)._asdict().items():
         time = [] if name == "final_observations" else [family.horizon]

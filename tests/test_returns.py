@@ -226,3 +226,19 @@ def test_advantages_of_a_trial_by_hand():
     found = returns.trial_advantages(rewards, values, mask, gamma, lam, tf.constant([6.0]))
     assert found[3, 0].numpy() == pytest.approx(last + gamma * 6.0)
     assert found[1, 0].numpy() == pytest.approx(middle + gamma * lam * gamma * 6.0)
+
+
+def test_of_images_the_baseline_sees_the_mean_of_each_channel():
+    images = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 6, 4, 2), np.uint8)
+    rewards, mask = (
+        np.random.default_rng(1).standard_normal((5, 2, 3)).astype(np.float32),
+        np.ones((5, 2, 3), np.float32),
+    )
+    flags = np.zeros((5, 2, 3), bool)
+    pictures = Episodes(*map(tf.constant, (images, images[0], rewards, rewards, flags, flags, mask)))
+    means = images.mean((-3, -2), dtype=np.float32) / 255
+    vectors = pictures._replace(observations=tf.constant(means), final_observations=tf.constant(means[0]))
+    for ours, expected in zip(
+        *(returns.linear_baseline(e, tf.constant(rewards)) for e in (pictures, vectors)), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)

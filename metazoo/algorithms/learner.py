@@ -1,7 +1,7 @@
 """What every learner is: a Keras model whose ``train_step`` collects episodes and applies a meta-gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
 Tensors = Sequence[tf.Tensor]
@@ -43,11 +43,14 @@ class Config:
 
 
 class Learner(keras.Model, ABC):
-    """A meta-policy in training, over an in-graph family.
+    """A meta-policy in training.
 
     ``collect`` and ``meta_gradient`` are pure functions of explicit weights (the tensors of ``meta_variables``);
     ``train_step`` only composes them. ``initial_memory``, ``step`` and ``adapt`` are what rollouts, evaluation and
     export use. Train with ``compile(optimizer, jit_compile=True)`` and ``fit(updates(...))``.
+
+    Over a family in the graph the whole ``train_step`` is one program. Over one on the host it runs eagerly, and
+    ``step``, ``adapt`` and the update, each compiled on its own, are called from it.
     """
 
     name_in_registry: ClassVar[str]
@@ -59,13 +62,16 @@ class Learner(keras.Model, ABC):
     config: Any
     """Settings of type ``config_class``; ``tasks`` is one of every learner's."""
 
-    def __init__(self, policy: Policy, family: TaskFamily, config: Config | None = None, seed: int = 0):
+    def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry)
         self.policy = policy
         self.network = policy.model  # tracked by Keras: its variables are the learner's
         self.family = family
         self.config = config or self.config_class()
         self.seed = seed
+        self.on_host = isinstance(family, HostFamily)
+        if self.on_host:
+            self._compile_pieces()
 
     @property
     @abstractmethod
@@ -110,7 +116,7 @@ class Learner(keras.Model, ABC):
         """The episodes of all rounds of one update, on ``tasks [M, ...]``."""
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Any:
-        """What ``meta_gradient`` takes of the episodes and of the ``weights`` that played them: computed once an update.
+        """What ``meta_gradient`` takes of the episodes and of the ``weights`` that played them, once an update.
 
         The episodes themselves, where a learner does not say otherwise.
         """
@@ -118,7 +124,7 @@ class Learner(keras.Model, ABC):
 
     @abstractmethod
     def meta_gradient(self, weights: Tensors, batch: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics; ``batch`` is ``prepare``'s."""
+        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics, of ``prepare``'s ``batch``."""
 
     @property
     def epochs(self) -> int:
@@ -151,6 +157,19 @@ class Learner(keras.Model, ABC):
         tasks = self.sample_tasks(random.fold(key, 0))
         weights = self.current_weights()
         rounds = self.collect(weights, tasks, random.fold(key, 1))
+        return self._update(weights, rounds)
+
+    def compile(self, *args: Any, **settings: Any) -> None:
+        """As Keras' ``compile``; over a family on the host, ``train_step`` itself is not compiled."""
+        eagerly = {"jit_compile": False, "run_eagerly": True} if self.on_host else {}
+        super().compile(*args, **{**settings, **eagerly})
+
+    def _compile_pieces(self) -> None:
+        """Replaces the methods that an eager ``train_step`` calls by compiled ones; graphs still get the originals."""
+        step = _compiled(self.step) if self.online else _with_memory_apart(self.step)
+        vars(self).update(step=step, adapt=_compiled(self.adapt), _update=_compiled(self._update))
+
+    def _update(self, weights: Tensors, rounds: list[Episodes]) -> dict[str, tf.Tensor]:
         return self._outer_steps(self.prepare(weights, rounds))
 
     def _outer_steps(self, batch: Any) -> dict[str, tf.Tensor]:
@@ -167,6 +186,25 @@ class Learner(keras.Model, ABC):
             start = (tf.constant(1), metrics)
             _, metrics = tf.while_loop(lambda epoch, _: epoch < self.epochs, body, start, parallel_iterations=1)
         return metrics
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as one XLA program when it is called eagerly, itself when a graph is being built.
+
+    A plain function: a ``tf.function`` would be tracked by Keras and saved with the policy.
+    """
+    program = tf.function(function, jit_compile=True, autograph=False)
+    return lambda *args: program(*args) if tf.executing_eagerly() else function(*args)
+
+
+def _with_memory_apart(step: Callable[..., StepOutputs]) -> Callable[..., StepOutputs]:
+    """A ``step`` that leaves the memory alone, compiled without it among the results: fast weights are megabytes."""
+    compiled = _compiled(lambda *args: step(*args)._replace(memory=()))
+
+    def call(weights: Tensors, inputs: StepInputs, memory: tf.Tensor, *rest: Any) -> StepOutputs:
+        return compiled(weights, inputs, memory, *rest)._replace(memory=memory)
+
+    return call
 
 
 def clip(gradients: list[tf.Tensor], norm: float) -> tuple[list[tf.Tensor], tf.Tensor]:

@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from metazoo.tasks import gym_render
-from metazoo.types import Box, Discrete, Space
+from metazoo.types import Box, Discrete, MultiDiscrete, Space
 
 if TYPE_CHECKING:
     from metazoo.tasks.family import TaskFamily
+    from metazoo.tasks.host_family import AnyFamily
 
 GYM_IDS: Final = {
     "cartpole": ("metazoo/CartPole-v0", 200),
@@ -52,9 +53,18 @@ def to_gym_space(space: Space) -> spaces.Space:
     """A ``metazoo.types`` space as Gymnasium's."""
     if isinstance(space, Discrete):
         return spaces.Discrete(space.n, start=space.start)
+    if isinstance(space, MultiDiscrete):
+        return spaces.MultiDiscrete(space.nvec, start=np.broadcast_to(space.start, space.shape).tolist())
     dtype = np.dtype(space.dtype)
     low, high = (np.broadcast_to(np.asarray(bound, dtype), space.shape) for bound in (space.low, space.high))
     return spaces.Box(low, high, space.shape, dtype.type)
+
+
+def gym_spaces_of(family: "AnyFamily") -> tuple[spaces.Space, spaces.Space]:
+    """The observation and action space of the family's environments; where those are Gymnasium's own, as they are."""
+    if hasattr(family, "gym_observation_space"):
+        return family.gym_observation_space, family.gym_action_space
+    return to_gym_space(family.observation_space), to_gym_space(family.action_space)
 
 
 class FamilyEnv(gym.Env):

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from metazoo import random, signatures, store
 from metazoo.algorithms.learner import Learner
 from metazoo.gym_spaces import space_to_metadata
-from metazoo.tasks.gym_view import to_gym_space
-from metazoo.types import Discrete, Episodes, StepInputs
+from metazoo.tasks.gym_view import gym_spaces_of
+from metazoo.types import Box, Episodes, StepInputs
 
 Signature = Callable[..., dict[str, tf.Tensor]]
 WARMUP_ROWS, WARMUP_STEPS = 1, 4
@@ -91,7 +91,7 @@ def tensor_spec(learner: Learner, argument: signatures.Argument) -> tf.TensorSpe
         inner, dtype = family.observation_space.shape, family.observation_space.dtype
     elif argument.name.endswith("actions"):
         inner = family.action_space.shape
-        dtype = "int32" if isinstance(family.action_space, Discrete) else "float32"
+        dtype = "float32" if isinstance(family.action_space, Box) else "int32"
     lead = [learner.memory_size if axis == "S" else None for axis in argument.axes]
     return tf.TensorSpec([*lead, *inner], dtype, argument.name)
 
@@ -135,14 +135,15 @@ def _write(learner: Learner, work: Path, metadata: Mapping[str, Any]) -> None:
 def describe(learner: Learner) -> dict[str, Any]:
     """What ``metazoo.json`` says of any export of this learner."""
     family = learner.family
+    observation_space, action_space = gym_spaces_of(family)
     return {
         "format": signatures.FORMAT,
         "name": learner.name_in_registry,
         "family": family.name,
         "algorithm": learner.name_in_registry,
         "config": dict(vars(learner.config)),
-        "observation_space": space_to_metadata(to_gym_space(family.observation_space)),
-        "action_space": space_to_metadata(to_gym_space(family.action_space)),
+        "observation_space": space_to_metadata(observation_space),
+        "action_space": space_to_metadata(action_space),
         "distribution": learner.policy.distribution.kind,
         "memory": {"kind": learner.memory_kind, "size": learner.memory_size, "online": learner.online},
         "horizon": family.horizon,

@@ -1,0 +1,195 @@
+"""Families over Gymnasium environments: declarations, tasks, spaces, rows; everything that is refused."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from metazoo.gym_spaces import CollectionError
+from metazoo.tasks.gym_family import GymFamily
+from metazoo.types import Box, Discrete, MultiDiscrete
+from tests.host_envs import Odd, Point, SetPoint
+
+BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def goals(generator, split):
+    return {"goal": generator.uniform(1.0, 2.0) if split == "ood" else generator.uniform(-1.0, 1.0)}
+
+
+def seeds(count, start=0):
+    return np.arange(start, start + count, dtype=np.uint32)
+
+
+def play(family, count=6, steps=5, first=0, tasks=None):
+    """Observations, rewards and ends of ``steps`` steps with fixed actions."""
+    tasks = family.sample(count) if tasks is None else tasks
+    playing, record = np.ones(count, bool), [family.reset(tasks, seeds(count, first)).copy()]
+    for t in range(steps):
+        after = family.step(np.full((count, 1), 0.1 * t, np.float32), playing)
+        record += [field.copy() for field in after]
+        playing &= ~(after.terminated | after.truncated)
+    return record
+
+
+def test_declarations_come_from_the_environment():
+    family = GymFamily("CartPole-v1", {"length": (0.3, 0.8)})
+    assert (family.name, family.horizon, family.Task._fields) == ("CartPole-v1", 500, ("length",))
+    assert family.action_space == Discrete(2) and family.observation_space.shape == (4,)
+    assert family.observation_space.high[0] == pytest.approx(4.8)
+    named = GymFamily(Point, goals, 30, name="point", rows=7)
+    assert (named.name, named.horizon, named.rows) == ("point", 30, 7)
+
+
+def test_tasks_are_a_pure_function_of_split_and_seed_and_splits_are_disjoint():
+    family = GymFamily(Point, goals, 10)
+    one, two, longer = family.sample(5, "train", 3), family.sample(5, "train", 3), family.sample(8, "train", 3)
+    np.testing.assert_array_equal(one.goal, two.goal)
+    np.testing.assert_array_equal(one.goal, longer.goal[:5])
+    every = np.concatenate(
+        [family.sample(50, split, seed).goal for split in ("train", "validation", "test") for seed in (0, 1)]
+    )
+    assert len(set(every.tolist())) == 300
+    assert np.all(family.sample(20, "ood").goal >= 1.0)
+    with pytest.raises(ValueError, match="split is 'tests'; choose one of train"):
+        family.sample(1, "tests")
+
+
+def test_ranges_are_uniform_and_have_nothing_out_of_range():
+    family = GymFamily("Pendulum-v1", {"g": (5.0, 15.0)})
+    drawn = family.sample(2000).g.numpy()
+    assert 5.0 <= drawn.min() < 5.1 and 14.9 < drawn.max() <= 15.0 and abs(drawn.mean() - 10.0) < 0.2
+    with pytest.raises(ValueError, match="uniform in one range"):
+        family.sample(1, "ood")
+
+
+def test_a_tasks_parameters_reach_constructor_attributes_or_set_task():
+    pendulum = GymFamily("Pendulum-v1", lambda rng, split: {"g": rng.uniform(1, 20), "m": rng.uniform(1, 2)}, 50)
+    tasks = pendulum.sample(3)
+    pendulum.reset(tasks, seeds(3))
+    envs = pendulum._players._rows._envs
+    np.testing.assert_allclose([env.unwrapped.g for env in envs], tasks.g)  # a constructor argument
+    np.testing.assert_allclose([env.unwrapped.m for env in envs], tasks.m)  # an attribute
+    later = pendulum.sample(3, seed=1)
+    pendulum.reset(later, seeds(3))
+    np.testing.assert_allclose([env.unwrapped.g for env in envs], later.g)
+    cart = GymFamily("CartPole-v1", {"length": (0.3, 0.8)})
+    cart.reset(cart.sample(1), seeds(1))
+    bare = cart._players._rows._envs[0].unwrapped
+    assert bare.polemass_length == pytest.approx(bare.masspole * bare.length)  # derived again
+    point = GymFamily(SetPoint, lambda rng, split: {"target": rng.uniform(), "wall": rng.uniform(1, 2)}, 9)
+    point.reset(point.sample(2), seeds(2))
+    np.testing.assert_allclose([env.goal for env in point._players._rows._envs], point.sample(2).target)
+
+
+def test_episodes_repeat_with_their_seeds_and_do_not_depend_on_their_row_or_on_earlier_ones():
+    family = GymFamily(Point, goals, 10, env_args={"noise": 0.1})
+    first = play(family)
+    play(family, tasks=family.sample(6, "test"), first=50)
+    for one, again in zip(first, play(family), strict=True):
+        np.testing.assert_array_equal(one, again)
+    tasks = family.sample(6)
+    turned = family.Task(tasks.goal[::-1])
+    family.reset(turned, seeds(6)[::-1])
+    after = family.step(np.zeros((6, 1), np.float32), np.ones(6, bool))
+    np.testing.assert_array_equal(after.rewards[::-1], first[2])
+
+
+def test_rows_that_do_not_play_stand_still():
+    family = GymFamily(Point, goals, 10)
+    start = family.reset(family.sample(3), seeds(3)).copy()
+    after = family.step(np.full((3, 1), 0.4, np.float32), np.array([True, False, True]))
+    np.testing.assert_allclose(after.observations[:, 0] - start[:, 0], [0.4, 0.0, 0.4], atol=1e-6)
+    assert after.rewards[1] == 0.0 and not after.terminated[1]
+
+
+def test_actions_are_clipped_for_the_environment():
+    family = GymFamily(Point, goals, 10)
+    start = family.reset(family.sample(2), seeds(2)).copy()
+    after = family.step(np.array([[7.0], [-7.0]], np.float32), np.ones(2, bool))
+    np.testing.assert_allclose(after.observations - start, [[0.5], [-0.5]], atol=1e-6)
+
+
+OBSERVATIONS = [
+    (BOX, (2,), "float32"),
+    (spaces.Discrete(3, start=2), (3,), "float32"),
+    (spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(0, 1, (2, 2))}), (6,), "float32"),
+    (spaces.Tuple([spaces.MultiBinary(2), BOX]), (4,), "float32"),
+    (spaces.Box(0, 255, (8, 6, 3), np.uint8), (8, 6, 3), "uint8"),
+]
+
+
+@pytest.mark.parametrize(("space", "shape", "dtype"), OBSERVATIONS, ids=lambda value: type(value).__name__)
+def test_observations_are_flattened_as_gymnasium_does(space, shape, dtype):
+    family = GymFamily(lambda: Odd(space, spaces.Discrete(2)), {"offset": (0.0, 1.0)}, 9)
+    assert family.observation_space.shape == shape and family.observation_space.dtype == dtype
+    seen = family.reset(family.sample(2), seeds(2))
+    space.seed(1)
+    expected = space.sample()
+    expected = expected if isinstance(space, spaces.Box) else spaces.flatten(space, expected)
+    assert seen.dtype == dtype
+    np.testing.assert_array_equal(seen[1], expected)
+
+
+ACTIONS = [
+    (spaces.Discrete(3, start=4), Discrete(3, 4), np.array([4, 6], np.int32)),
+    (spaces.MultiDiscrete([2, 3], start=[1, 0]), MultiDiscrete((2, 3), (1, 0)), np.array([[2, 0], [1, 2]], np.int32)),
+    (BOX, None, np.array([[0.5, -0.5], [1.0, 0.0]], np.float32)),
+]
+
+
+@pytest.mark.parametrize(("space", "ours", "actions"), ACTIONS, ids=lambda value: type(value).__name__)
+def test_actions_arrive_as_they_are(space, ours, actions):
+    family = GymFamily(lambda: Odd(BOX, space), {"offset": (0.0, 0.0)}, 9)
+    assert family.action_space == ours if ours else isinstance(family.action_space, Box)
+    family.reset(family.sample(2), seeds(2))
+    after = family.step(actions, np.ones(2, bool))
+    np.testing.assert_allclose(after.rewards, actions.reshape(2, -1).sum(1))
+
+
+def test_the_environments_own_time_limit_truncates():
+    family = GymFamily(lambda: Odd(BOX, spaces.Discrete(2), 3), {"offset": (0.0, 0.0)}, 9)
+    family.reset(family.sample(1), seeds(1))
+    ends = [family.step(np.zeros(1, np.int32), np.ones(1, bool)).truncated[0] for _ in range(3)]
+    assert ends == [False, False, True]
+
+
+REFUSED = [
+    (lambda: GymFamily(Point, goals), "Point has no time limit of its own: give a horizon"),
+    (lambda: GymFamily(Point, goals, 0.5), "horizon is 0.5; it must be a whole number"),
+    (lambda: GymFamily(Point, goals, 9, workers=-1), "workers is -1; it must be a whole number of at least 0"),
+    (lambda: GymFamily(Point, lambda rng, split: {}, 9), "a task has no parameters"),
+    (lambda: GymFamily(Point, lambda rng, split: {"goal": np.inf}, 9), "a task's goal is inf; it must be finite"),
+    (lambda: GymFamily(Point, {"moons": (0, 1)}, 9), "Point has neither an argument nor an attribute 'moons'"),
+    (lambda: GymFamily("NoSuchEnv-v0", goals, 9), "the environment NoSuchEnv-v0 cannot be made"),
+    (lambda: GymFamily(lambda: 3, goals, 9), "<lambda> made a int; it must make a gymnasium.Env"),
+    (lambda: GymFamily(lambda: 1 / 0, goals, 9), "<lambda> cannot be made: ZeroDivisionError"),
+    (lambda: GymFamily(lambda: Odd(spaces.Text(3), BOX), {"offset": (0, 0)}, 9), "space Text.* is not supported"),
+    (
+        lambda: GymFamily(lambda: Odd(BOX, spaces.Box(0, 1, (2, 2))), {"offset": (0, 0)}, 9),
+        "the action space of Odd is Box.* it must be Discrete, or Box or MultiDiscrete of one axis",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED, ids=[sentence[:30] for _, sentence in REFUSED])
+def test_what_cannot_be_a_family_is_refused_in_a_sentence(make, sentence):
+    with pytest.raises((CollectionError, ValueError), match=sentence):
+        make()
+
+
+def test_more_episodes_than_rows_are_refused():
+    family = GymFamily(Point, goals, 9, rows=2)
+    with pytest.raises(ValueError, match="there are 3 episodes; Point plays 2 side by side"):
+        family.reset(family.sample(3), seeds(3))
+
+
+def test_attributes_that_are_arrays_keep_their_shape():
+    env = gym.make("Pendulum-v1").unwrapped
+    env.target = np.zeros(2)
+    from metazoo.gym_attributes import set_attributes
+
+    set_attributes(env, {"target": [1, 2]})
+    np.testing.assert_array_equal(env.target, [1.0, 2.0])
+    with pytest.raises(CollectionError, match=r"target of Pendulum-v1 is \[1\]; its shape must be \[2\]"):
+        set_attributes(env, {"target": [1]})
