@@ -9,6 +9,7 @@ import tensorflow as tf
 from metazoo import signatures
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.registry import LEARNERS
+from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.types import Discrete, Episodes
 from metazoo.zoo.export import export
 from tests.algorithms.problems import FAMILIES, made_up_episodes, small_policy
@@ -27,7 +28,10 @@ def small_learner(algorithm: str, kind: str, horizon: int = HORIZON, **settings)
     """A learner far from its initial state, with an optimizer that holds state. ``kind`` is the distribution's."""
     family = FAMILIES[kind](horizon)
     learner_class = LEARNERS[algorithm]
-    policy = small_policy(family, dtype="float32")
+    if learner_class.memory_kind == "recurrent":
+        policy = RecurrentPolicy(family.observation_space, family.action_space, units=5)
+    else:
+        policy = small_policy(family, dtype="float32")
     learner = learner_class(policy, family, learner_class.config_class(**settings))
     noise = np.random.default_rng(1)
     learner.compile(keras.optimizers.Adam())

@@ -44,10 +44,10 @@ class RecurrentNetwork(keras.layers.Layer):
 
     def build(self, input_shape):
         gates = CELLS[self.cell].gates
-        glorot = keras.initializers.GlorotUniform(self.seed)
+        lecun = keras.initializers.LecunNormal(self.seed)  # by the features alone: most of them are one-hot
         orthogonal = keras.initializers.Orthogonal
         width = gates * self.units
-        self.add_weight((self.features, width), glorot, name="inputs")
+        self.add_weight((self.features, width), lecun, name="inputs")
         self.add_weight((width,), self._first_bias, name="input_bias")
         self.add_weight((self.units, width), self._orthogonal_gates, name="recurrent")
         self.add_weight((width,), "zeros", name="recurrent_bias")
