@@ -205,11 +205,12 @@ def test_a_slow_but_steady_client_is_served(narrow):
     head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", narrow.rest_port), timeout=20) as connection:
         connection.sendall(head)
-        for start in range(
-            0, len(body), 2000
-        ):  # 19 KB in about 1 s: longer than client_seconds, but no slower than 16 KiB/s
-            time.sleep(0.1)
-            connection.sendall(body[start : start + 3000])
+        began, sent = time.monotonic(), 0
+        while sent < len(body):  # 30 KB/s for longer than client_seconds
+            time.sleep(0.02)
+            due = int(30_000 * (time.monotonic() - began))
+            connection.sendall(body[sent:due])
+            sent = max(sent, min(due, len(body)))
         assert b"200" in connection.recv(1000).splitlines()[0]
 
 

@@ -1,0 +1,88 @@
+"""``metazoo serve``: what its options do, and what it refuses."""
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from metazoo import cli
+from tests.serving.test_security import CERTIFICATE, KEY, TOKEN
+
+
+@pytest.fixture
+def refused(models, tmp_path, monkeypatch, capsys):
+    """The exit code and the one sentence that ``metazoo serve`` ends with."""
+
+    def run(*arguments):
+        common = ("--models", models, "--adapted", tmp_path / "adapted", "--rest-port", 0, "--grpc-port", 0)
+        monkeypatch.setattr(sys, "argv", ["metazoo", "serve", *map(str, (*common, *arguments))])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        (line,) = capsys.readouterr().err.splitlines()
+        return caught.value.code, line
+
+    return run
+
+
+def test_wrong_options_are_refused_in_one_sentence(refused, tmp_path):
+    short, batching = tmp_path / "short", tmp_path / "batching.config"
+    short.write_text("secret")
+    batching.write_text("max_batch_size { value: 0 }")
+    for arguments, expected in (
+        (("--host", "0.0.0.0"), "host is 0.0.0.0, where others could change"),
+        (("--token-file", short), "holds no token: need one line of at least 16"),
+        (("--token-file", tmp_path / "none"), "No such file"),
+        (("--tls-cert", CERTIFICATE), "tls_cert is given without tls_key"),
+        (("--batching-parameters-file", batching), "it needs --enable-batching too"),
+        (("--enable-batching", "--batching-parameters-file", batching), "max_batch_size is 0"),
+        (("--log-format", "xml"), "log format is 'xml'"),
+        (("--expire-days", "-1"), "expire_seconds is -86400.0: it must be positive"),
+        (("--max-adapted-gb", "0"), "disk_bytes is 0: it must be positive"),
+    ):
+        code, line = refused(*arguments)
+        assert code == 2 and line.startswith("metazoo: ") and expected in line, (arguments, line)
+
+
+def test_the_options_arrive(models, tmp_path):
+    """One process with everything on: TLS, token, batching, metrics, JSON logs."""
+    token, batching = tmp_path / "token", tmp_path / "batching.config"
+    token.write_text(TOKEN)
+    batching.write_text("max_batch_size { value: 2 }")
+    command = [sys.executable, "-m", "metazoo.cli", "serve", "--models", models, "--adapted", tmp_path / "adapted"]
+    command += ["--host", "0.0.0.0", "--rest-port", 0, "--grpc-port", 0, "--token-file", token]
+    command += ["--tls-cert", CERTIFICATE, "--tls-key", KEY, "--metrics-path", "/metrics"]
+    command += ["--enable-batching", "--batching-parameters-file", batching]
+    command += ["--log-format", "json", "--log-level", "info"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*map(str, command)], **pipes) as server:
+        try:
+            port = int(re.fullmatch(r"REST  https://0.0.0.0:(\d+)\n", server.stdout.readline())[1])
+            import ssl
+
+            context = ssl.create_default_context(cafile=CERTIFICATE)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+
+            def ask(method, path, body=None):
+                connection.request(method, path, None if body is None else json.dumps(body))
+                response = connection.getresponse()
+                return response.status, response.read()
+
+            row = [0.1, 0.2, 0.3, 0.4]
+            assert ask("POST", "/v1/models/toy:predict", {"instances": [row] * 2})[0] == 200
+            status, body = ask("POST", "/v1/models/toy:predict", {"instances": [row] * 3})
+            assert (status, json.loads(body)["error"]) == (
+                400,
+                "Task size 3 is larger than maximum input batch size 2",
+            )
+            assert ask("DELETE", "/zoo/v1/policies/toy-a")[0] == 401
+            assert b":tensorflow:serving:request_count" in ask("GET", "/metrics")[1]
+            connection.close()
+            server.terminate()
+            assert server.wait(60) == 0
+            events = [json.loads(line) for line in server.stderr.read().splitlines() if line.startswith("{")]
+            assert {"version is available", "serving", "stopping"} <= {event["message"] for event in events}
+        finally:
+            server.kill()
