@@ -10,6 +10,8 @@ Fine-tuning and training from scratch play the episodes that the policy plays, a
 round, as it does. Their step sizes are the best of ``RATES`` on validation tasks: ``python -m metazoo.zoo.baselines``.
 """
 
+import functools
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,25 +57,47 @@ class Protocol(NamedTuple):
 
 
 def baselines(policy: Pretrained, family: TaskFamily, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
-    """The reports of ``policy``'s baselines by name; ``long_horizon`` adds ``at_horizon`` to those of presets."""
-    plain = protocol.without_adapting()._asdict()
-    found = {"random": evaluate(random_agent(family), family, name="random", **plain)}
-    pretrained = None
-    for other in _installed(policy):
-        of_other = family_of(other.metadata)
-        longer = family_of(other.metadata, horizon=long_horizon) if long_horizon else None
-        found[other.name] = evaluate(other.agent(), of_other, name=other.name, long=longer, **plain)
-        if (
-            other.metadata["algorithm"] == "domain_randomised"
-            and of_other.observation_space == family.observation_space
-        ):
-            pretrained = other
-    if pretrained and protocol.steps and family.name in STEP_SIZES:
-        for name, learner in gradient_learners(pretrained, family).items():
-            rate = STEP_SIZES[family.name][name]
-            report = evaluate(agent_of(at_rate(learner, rate)), family, name=name, **protocol._asdict())
-            found[name] = {**report, "step_size": rate}
-    return {name: _brief(report) for name, report in found.items()} | _closed_forms(family, protocol)
+    """The reports of ``policy``'s baselines by name; ``long_horizon`` adds ``at_horizon`` to those of presets.
+
+    Policies that are compared share most of theirs, so in one process each is evaluated once.
+    """
+    plain = protocol.without_adapting()
+    arguments = json.dumps(policy.metadata.get("family_args", {}), sort_keys=True)
+    found = {"random": _random(family.name, arguments, plain)}
+    for directory in _installed(policy):
+        metadata = store.read_metadata(directory) or {}
+        found[metadata["name"]] = _without_adapting(directory, plain, long_horizon)
+        same_view = metadata.get("family_args") == policy.metadata.get("family_args")
+        if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.name in STEP_SIZES:
+            found |= _by_gradient_steps(directory, protocol)
+    return found | _closed_forms(family, protocol)
+
+
+@functools.cache
+def _random(family_name: str, arguments: str, protocol: Protocol) -> dict[str, Any]:
+    family = family_of({"family": family_name, "family_args": json.loads(arguments)})
+    return _brief(evaluate(random_agent(family), family, name="random", **protocol._asdict()))
+
+
+@functools.cache
+def _without_adapting(directory: Path, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
+    other = load(directory)
+    longer = family_of(other.metadata, horizon=long_horizon) if long_horizon else None
+    family = family_of(other.metadata)
+    return _brief(evaluate(other.agent(), family, name=other.name, long=longer, **protocol._asdict()))
+
+
+@functools.cache
+def _by_gradient_steps(directory: Path, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """Fine-tuning of the domain-randomised policy in ``directory``, and training from scratch."""
+    pretrained = load(directory)
+    family = family_of(pretrained.metadata)
+    found = {}
+    for name, learner in gradient_learners(pretrained, family).items():
+        rate = STEP_SIZES[family.name][name]
+        report = evaluate(agent_of(at_rate(learner, rate)), family, name=name, **protocol._asdict())
+        found[name] = _brief({**report, "step_size": rate})
+    return found
 
 
 def gradient_learners(pretrained: Pretrained, family: TaskFamily) -> dict[str, MAML]:
@@ -121,12 +145,13 @@ def straight_way(goals: Any, horizon: int) -> np.ndarray:
     return np.where(reached, 0.0, -np.linalg.norm(left, axis=-1)).sum(0)
 
 
-def _installed(policy: Pretrained) -> Iterator[Pretrained]:
-    """The baselines that the policy's preset names: those beside it, or those that come along."""
+def _installed(policy: Pretrained) -> Iterator[Path]:
+    """The newest versions of the baselines that its preset names: those beside it, or those that come along."""
     for name in PRESETS[policy.name].baselines if policy.name in PRESETS else ():
-        beside = Path(policy.directory).parent.parent / name
-        if beside.is_dir() or (savedmodels_directory() / name).is_dir():
-            yield load(beside if beside.is_dir() else name)
+        for models in (Path(policy.directory).parent.parent, savedmodels_directory()):
+            if (models / name).is_dir():
+                yield store.latest(models / name)
+                break
 
 
 def _closed_forms(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:
