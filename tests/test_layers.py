@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("zoo.hub", "zoo.index", "tasks", "policies", "episodes"),
     ("collect", "gym_make", "gym_demo", "host_rollouts"),
     ("returns", "losses", "rollouts"),
-    ("algorithms",),
+    ("algorithms", "classical"),
     ("evaluation",),
     ("pretrained",),
     ("zoo", "tf_agents"),
