@@ -104,6 +104,22 @@ def trial_advantages(
     return mask * scan_back(tf.zeros_like(bootstrap), 1.0 - mask + gamma * lam * mask, deltas)
 
 
+def ridge(features: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor, penalty: float = 1e-3) -> tf.Tensor:
+    """Least-squares values ``[L, B]`` of ``targets [L, B]`` on ``features [L, B, D]``, one fit for all valid entries.
+
+    ``penalty`` per sample, on features scaled to unit mean square; a constant among them is not spared.
+    """
+    mask = tf.cast(mask, targets.dtype)[..., None]
+    count = tf.maximum(tf.reduce_sum(mask), 1.0)
+    scale = tf.sqrt(tf.reduce_sum(mask * features**2, [0, 1]) / count) + 1e-6
+    masked = mask * features
+    gram = tf.einsum("tbi,tbj->ij", masked, features) / (count * scale[:, None] * scale)
+    moment = tf.einsum("tbi,tb->i", masked, targets) / (count * scale)
+    gram += penalty * tf.eye(features.shape[-1], dtype=targets.dtype)
+    weights = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), moment[:, None])[:, 0] / scale
+    return tf.einsum("tbi,i->tb", features, weights)
+
+
 def normalise(values: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:
     """Zero mean and unit variance over the valid entries along ``axes``; padding gets 0."""
     mask = tf.cast(mask, values.dtype)

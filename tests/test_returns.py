@@ -242,3 +242,13 @@ def test_of_images_the_baseline_sees_the_mean_of_each_channel():
         *(returns.linear_baseline(e, tf.constant(rewards)) for e in (pictures, vectors)), strict=True
     ):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_ridge_recovers_a_linear_function_of_the_valid_entries():
+    rng = np.random.default_rng(4)
+    features = rng.standard_normal((6, 50, 3)) * [1.0, 100.0, 0.01]
+    mask = (rng.random((6, 50)) < 0.8).astype(np.float64)
+    targets = features @ np.array([2.0, -0.03, 500.0])
+    spoiled = np.where(mask > 0, targets, 1e6)
+    found = returns.ridge(tf.constant(features), tf.constant(spoiled), tf.constant(mask), penalty=1e-9)
+    np.testing.assert_allclose(found * mask, targets * mask, atol=1e-5)

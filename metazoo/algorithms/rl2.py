@@ -8,8 +8,10 @@ max_θ E_task E_trial [Σ_episodes Σ_t γ^t r_t],
 its state learns to hold what the trial has shown of the task: adapting is playing. PPO with a clipped ratio (Schulman
 et al. 2017, arXiv 1707.06347) and GAE over the whole trial, back-propagated through it.
 
-Differs from the paper: PPO instead of TRPO; policy and critic share the cell; at an episode's end one closing step
-shows the final observation and reward, so that the last reward of an episode is not lost.
+Differs from the paper: PPO instead of TRPO; the critic is no second network, but a ridge regression of the trials'
+returns on the policy's recurrent states, made anew at every update (a critic that is trained beside the policy lags
+behind it, and what it wrongly makes of the previous action becomes an advantage of that action); at an episode's end
+one closing step shows the final observation and reward, so that the last reward of an episode is not lost.
 """
 
 from dataclasses import dataclass
@@ -37,9 +39,8 @@ class RL2Config(Config):
     clip: float = setting(0.2, (0.0, 10.0), "ε of the clipped likelihood ratio")
     gamma: float = setting(0.99, (0.0, 1.0), "discount per step, over the whole trial")
     lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
-    value_weight: float = setting(0.5, (0.0, 100.0), "weight of the critic's loss")
-    value_scale: float = setting(10.0, (1e-6, 1e6), "the critic predicts returns divided by this")
     entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
+    entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
     clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
 
@@ -50,7 +51,8 @@ class Batch(NamedTuple):
     sequence: Sequence
     log_probs: tf.Tensor
     advantages: tf.Tensor
-    targets: tf.Tensor
+    explained: tf.Tensor
+    """Share of the returns' variance that the critic explains."""
     episode_returns: tf.Tensor
     """``[M, K]``"""
 
@@ -80,7 +82,7 @@ class RL2(Learner):
 
     @property
     def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables[: self.policy.acting]
+        return self.meta_variables
 
     def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
         return list(variables)
@@ -113,21 +115,40 @@ class RL2(Learner):
         return [tf.nest.map_structure(tf.stop_gradient, episodes)]
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Batch:
-        config, weights, episodes = self.config, list(weights), rounds[0]
+        weights, episodes = list(weights), rounds[0]
         sequence = as_sequence(episodes)
         states = self._states(weights, sequence)
-        values = self.policy.values(weights, states)
-        rewards = tf.cast(sequence.rewards, values.dtype) / config.value_scale
+        advantages, explained = self._advantages(episodes, sequence, states)
+        advantages = returns.normalise(advantages, sequence.played, [0, 1])
+        log_probs = self.policy.distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
+        batch = Batch(sequence, log_probs, advantages, explained, returns.episode_returns(episodes))
+        return tf.nest.map_structure(tf.stop_gradient, batch)
+
+    def _advantages(self, episodes: Episodes, sequence: Sequence, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """GAE ``[L, M]``, and the share of the returns' variance that the critic explains."""
+        rewards = tf.cast(sequence.rewards, states.dtype)
+        values, explained = self._values(sequence, states, rewards)
         # a time limit that is not ours: the trial was cut off, not over; the closing step's value stands for the rest
         steps = tf.cast(tf.reduce_sum(episodes.mask[:, :, -1], 0), tf.int32)
         early = tf.reduce_any(episodes.truncated[:, :, -1], 0) & (steps < self.family.horizon)
-        bootstrap = tf.where(early, values[-1], 0.0)
-        advantages = returns.trial_advantages(rewards, values, sequence.played, config.gamma, config.lambda_, bootstrap)
-        log_probs = self.policy.distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
-        targets = advantages + values
-        advantages = returns.normalise(advantages, sequence.played, [0, 1])
-        batch = Batch(sequence, log_probs, advantages, targets, returns.episode_returns(episodes))
-        return tf.nest.map_structure(tf.stop_gradient, batch)
+        bootstrap, config = tf.where(early, values[-1], 0.0), self.config
+        return returns.trial_advantages(
+            rewards, values, sequence.played, config.gamma, config.lambda_, bootstrap
+        ), explained
+
+    def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The critic: values ``[L, M]`` by regression on state, inputs and time left, and their products with it."""
+        gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
+        decay = 1.0 - played + gamma * played  # padding takes no time
+        targets = returns.scan_back(tf.zeros_like(rewards[0]), decay, rewards * played)
+        told = tf.concat([states, self.policy.features(sequence.inputs, states.dtype)], -1)
+        left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None, None]
+        left = left * tf.ones_like(rewards)[..., None]
+        features = tf.concat([told, left * told, left, left**2, left**3, tf.ones_like(left)], -1)
+        values = returns.ridge(features, targets, played)
+        centred = targets - losses.masked_mean(targets, played)
+        rest = losses.masked_mean((targets - values) ** 2, played)
+        return values, 1.0 - rest / (losses.masked_mean(centred**2, played) + 1e-6)
 
     def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         weights = list(weights)
@@ -136,25 +157,32 @@ class RL2(Learner):
             loss, metrics = self.trial_loss(weights, batch)
         gradients = tape.gradient(loss, weights)
         gradients, metrics["gradient_norm"] = clip(gradients, self.config.clip_norm)
+        metrics["explained_variance"] = batch.explained
         by_episode = tf.reduce_mean(batch.episode_returns, 0)
         metrics["return_first"], metrics["return_last"] = by_episode[0], by_episode[-1]
         metrics["return_total"] = tf.reduce_sum(by_episode)
         return gradients, metrics
 
     def trial_loss(self, weights: list[tf.Tensor], batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """PPO's objective (Schulman et al. 2017, equation 9), to be minimised, and its parts."""
+        """PPO's objective (Schulman et al. 2017, equation 9) without the critic's, to be minimised, and its parts."""
         config, played, distribution = self.config, batch.sequence.played, self.policy.distribution
         states = self._states(weights, batch.sequence)
         parameters = self.policy.parameters(weights, states)
         log_probs = distribution.log_prob(parameters, batch.sequence.actions)
         policy_loss = losses.clipped_ratio(log_probs, batch.log_probs, batch.advantages, played, config.clip)
-        error = self.policy.values(weights, states) - batch.targets
-        value_loss = 0.5 * losses.masked_mean(error**2, played)
         entropy = losses.masked_mean(distribution.of(parameters).entropy(), played)
-        loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
+        loss = policy_loss - self._entropy_weight() * entropy
         kl = losses.masked_mean(batch.log_probs - log_probs, played)
-        parts = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "kl": kl}
-        return loss, {"loss": loss, **parts}
+        return loss, {"loss": loss, "policy_loss": policy_loss, "entropy": entropy, "kl": kl}
+
+    def _entropy_weight(self) -> tf.Tensor:
+        """The bonus now: the optimizer's counter is saved with it, so a resumed run goes on where it was."""
+        config, optimizer = self.config, getattr(self, "optimizer", None)
+        dtype = self.network.trainable_variables[0].dtype
+        if not config.entropy_updates or optimizer is None:
+            return tf.constant(config.entropy, dtype)
+        made = tf.cast(optimizer.iterations.value // config.epochs, dtype)
+        return config.entropy * tf.maximum(1.0 - made / config.entropy_updates, 0.0)
 
     def _states(self, weights: list[tf.Tensor], sequence: Sequence) -> tf.Tensor:
         memory = tf.zeros([sequence.told.shape[1], self.memory_size], weights[0].dtype)

@@ -1,4 +1,4 @@
-"""A recurrent policy and its critic, applied with explicit weights: what RL² and recurrent students act with."""
+"""A recurrent policy, applied with explicit weights: what RL² and recurrent students act with."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from metazoo.types import Box, Discrete, Space, StepInputs, StepOutputs
 
 
 class Weights(NamedTuple):
-    """A recurrent policy's weights, in the order in which they are kept: what acts first, then the critic."""
+    """A recurrent policy's weights, in the order in which they are kept."""
 
     inputs: Any
     """``[F, G·U]``"""
@@ -25,9 +25,6 @@ class Weights(NamedTuple):
     head_bias: Any
     log_scale: Any = None
     """``[outputs]``; a Gaussian's alone"""
-    value: Any = None
-    """``[U]``"""
-    value_bias: Any = None
 
 
 @keras.saving.register_keras_serializable("metazoo")
@@ -56,8 +53,6 @@ class RecurrentNetwork(keras.layers.Layer):
         scale = keras.initializers.Constant(float(keras.ops.log(self.initial_scale)))
         if self.gaussian:
             self.add_weight((self.outputs,), scale, name="log_scale")
-        self.add_weight((self.units,), keras.initializers.RandomNormal(0.01, seed=self.seed + 2), name="value")
-        self.add_weight((), "zeros", name="value_bias")
         self.built = True
 
     def _orthogonal_gates(self, shape, dtype=None):
@@ -80,7 +75,7 @@ class RecurrentNetwork(keras.layers.Layer):
 
 class RecurrentPolicy:
     """A cell that is told, at every step, the observation, the previous action and reward, and whether it ended an
-    episode; linear heads give the action distribution and the value (Duan et al. 2016, section 2.2).
+    episode; a linear head gives the action distribution (Duan et al. 2016, section 2.2).
 
     Rewards enter as they are. Memory ``[S]``: the cell's state, zeros at first.
     """
@@ -110,8 +105,6 @@ class RecurrentPolicy:
         self.model = RecurrentNetwork(features, outputs, not discrete, cell, units, initial_scale, seed, dtype=dtype)
         self.cell = CELLS[cell]
         self.memory_size = self.cell.parts * units
-        self.acting = len(self.model.trainable_variables) - 2
-        """How many of the weights, from the first on, acting takes: all but the critic's."""
         self.shapes = tuple(tuple(variable.shape) for variable in self.model.trainable_variables)
 
     def features(self, inputs: StepInputs, dtype: tf.DType) -> tf.Tensor:
@@ -128,7 +121,7 @@ class RecurrentPolicy:
     def step(
         self, weights: list[tf.Tensor], inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
     ) -> StepOutputs:
-        """Acts in ``[M, E]`` trials with memory ``[M, E, S]``; ``weights`` need not hold the critic's."""
+        """Acts in ``[M, E]`` trials with memory ``[M, E, S]``."""
         features = self.features(inputs, memory.dtype)
         rows = [tf.reshape(field, [-1, field.shape[-1]]) for field in (features, memory)]
         rows = one_step(self.cell, self._kernels(weights), *rows)
@@ -149,21 +142,11 @@ class RecurrentPolicy:
 
     def parameters(self, weights: list[tf.Tensor], states: tf.Tensor) -> Parameters:
         """Parameters of the action distribution in states ``[..., S]``."""
-        parts = self._parts(weights)
+        parts = Weights(*weights)
         head = tf.einsum("...u,ou->...o", states[..., : parts.head.shape[1]], parts.head) + parts.head_bias
         if isinstance(self.action_space, Discrete):
             return {"logits": head}
         return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
 
-    def values(self, weights: list[tf.Tensor], states: tf.Tensor) -> tf.Tensor:
-        """The critic's values ``[...]`` in states ``[..., S]``."""
-        parts = self._parts(weights)
-        return tf.einsum("...u,u->...", states[..., : parts.value.shape[0]], parts.value) + parts.value_bias
-
     def _kernels(self, weights: list[tf.Tensor]) -> Kernels:
         return Kernels(*weights[: len(Kernels._fields)])
-
-    def _parts(self, weights: list[tf.Tensor]) -> Weights:
-        """The weights by name; those of the critic may be missing."""
-        acting, critic = weights[: self.acting], weights[self.acting :]
-        return Weights(*acting)._replace(**dict(zip(("value", "value_bias"), critic, strict=False)))

@@ -5,7 +5,7 @@ from metazoo.zoo.preset import Preset
 
 def _bandit(arms: int, pulls: int, **changes) -> Preset:
     """A Bernoulli bandit of the RL² paper: one trial is one episode of so many pulls."""
-    config = {"tasks": 512, "gamma": 1.0, "lambda_": 0.9, "value_scale": 2.0, "entropy": 0.01}
+    config = {"tasks": 512, "gamma": 1.0, "lambda_": 0.9, "entropy": 0.01}
     return Preset(
         name=f"rl2_bandit_k{arms}_n{pulls}",
         description=f"Bernoulli bandit with {arms} arms, {pulls} pulls",
@@ -19,7 +19,7 @@ def _bandit(arms: int, pulls: int, **changes) -> Preset:
     )
 
 
-_HUNDRED = {"gamma": 0.99, "value_scale": 10.0}
+_HUNDRED = {"gamma": 0.99}
 
 RL2_PRESETS = (
     _bandit(5, 10, updates=1500, learning_rate=5e-3),
@@ -31,7 +31,7 @@ RL2_PRESETS = (
         description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
         family="tabular_mdp",
         algorithm="rl2",
-        config={"tasks": 512, "episodes": 10, "gamma": 0.99, "lambda_": 0.9, "value_scale": 20.0, "entropy": 0.05},
+        config={"tasks": 512, "episodes": 10, "gamma": 0.99, "lambda_": 0.9, "entropy": 0.05},
         network={"units": 128},
         updates=1200,
         learning_rate=1e-3,
@@ -43,7 +43,7 @@ RL2_PRESETS = (
         description="2D navigation to a hidden goal, remembered from episode to episode",
         family="navigation",
         algorithm="rl2",
-        config={"tasks": 256, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "value_scale": 10.0, "entropy": 0.0},
+        config={"tasks": 256, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "entropy": 0.0},
         network={"initial_scale": 0.1},
         updates=600,
         learning_rate=2e-3,
@@ -56,7 +56,7 @@ RL2_PRESETS = (
         description="CartPole that finds a hidden target position and remembers it",
         family="cartpole_goal",
         algorithm="rl2",
-        config={"tasks": 128, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "value_scale": 20.0, "entropy": 0.01},
+        config={"tasks": 128, "episodes": 3, "gamma": 0.99, "lambda_": 0.95, "entropy": 0.01},
         updates=600,
         learning_rate=2e-3,
         episodes=3,
