@@ -7,8 +7,9 @@ from typing import Any
 import gymnasium as gym
 
 from metazoo import gym_attributes
+from metazoo.tasks.gym_family import GymFamily
 from metazoo.tasks.gym_view import FamilyEnv
-from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.registry import FAMILIES, IN_GRAPH
 
 
 def make(env_id: str, arguments: Mapping[str, str]) -> gym.Env:
@@ -30,7 +31,9 @@ def make_task(metadata: Mapping[str, Any], parameters: Mapping[str, str]) -> gym
     """
     task = {name: _parse(text) for name, text in parameters.items()}
     name, arguments = metadata["family"], metadata.get("family_args", {})
-    family = FAMILIES[name](**arguments) if arguments and name in FAMILIES else name
+    family = FAMILIES[name](**arguments) if name in FAMILIES and (arguments or name not in IN_GRAPH) else name
+    if isinstance(family, GymFamily):
+        return family.environment(task, metadata["horizon"])
     return FamilyEnv(family, task, max_episode_steps=metadata["horizon"])
 
 

@@ -68,8 +68,8 @@ def _play(
     never = tf.zeros(lead, tf.bool)
 
     def act(t: int, done: tf.Tensor) -> StepOutputs:
-        told, *before = (tf.constant(field.reshape(*lead, *field.shape[1:])) for field in (seen, *previous))
-        return step(StepInputs(told, *before, done), memory, tf.constant(keys[t]), deterministic)
+        told = [tf.constant(field.reshape(*lead, *field.shape[1:])) for field in (seen, *previous)]
+        return step(StepInputs(told[0], told[1], told[2], done), memory, tf.constant(keys[t]), deterministic)
 
     for t in range(horizon):
         out = act(t, never)

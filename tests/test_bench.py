@@ -9,8 +9,9 @@ import tensorflow as tf
 
 import metazoo.gym_make
 from metazoo import bench, random
-from metazoo.bench import families, gym_peers, learners, serving, timing
+from metazoo.bench import families, gym_peers, host_families, learners, serving, timing
 from metazoo.tasks.family import TaskFamily, Transition
+from metazoo.tasks.gym_family import GymFamily
 from metazoo.tasks.registry import FAMILIES
 from metazoo.types import Box, Discrete
 from tests import toy_policy
@@ -43,8 +44,12 @@ def test_maml_is_measured_at_the_published_sizes():
     assert sizes["maml/navigation"] == (40, 20, 1, (100, 100))
 
 
-def test_every_family_is_measured():
+def test_every_family_that_can_be_made_is_measured(monkeypatch):
+    in_graph = {name for name, family in FAMILIES.items() if issubclass(family, TaskFamily)}
+    monkeypatch.setattr(families, "find_spec", lambda package: package)
     assert set(bench.GROUPS["families"].names()) == set(FAMILIES)
+    monkeypatch.setattr(families, "find_spec", lambda package: None)
+    assert set(bench.GROUPS["families"].names()) == in_graph
 
 
 def test_cartpole_is_measured_with_more_environments_and_beside_gymnasiums(quick):
@@ -73,6 +78,24 @@ def test_rates_count_the_steps_of_all_environments(monkeypatch, name):
     ours, theirs = families.measure(name)
     assert ours["env_steps_per_s"] == 320
     assert theirs["env_steps_per_s"] == sum(made) / 2.0  # its only play, before the clock runs
+
+
+def test_a_family_on_the_host_is_measured_with_a_policy(quick, monkeypatch):
+    monkeypatch.setattr(host_families, "COPIES", 4)
+    family = GymFamily("Pendulum-v1", {"g": (8.0, 12.0)}, horizon=6, name="pendulum")
+    monkeypatch.setattr(families, "FAMILIES", {"pendulum": lambda: family})
+    played, step = [], GymFamily.step
+    monkeypatch.setattr(GymFamily, "step", lambda self, a, p: played.append(p.sum()) or step(self, a, p))
+    monkeypatch.setattr(host_families, "take_turns", lambda ours, peer: [[ours(), 0.5][1:], [2.0]])
+    ours, theirs = families.measure("pendulum")
+    assert sum(played) == 2 * 4 * 6  # once to warm up
+    assert ours == {
+        "what": "pendulum",
+        "config": "4 environments in one process, MLP 64-64 acting, recorded episodes",
+        "threads": 1,
+        "env_steps_per_s": 4 * 6 / 0.5,
+    }
+    assert (theirs["what"], theirs["env_steps_per_s"]) == ("gymnasium/Pendulum-v1", 4 * 20 / 2.0)
 
 
 class AgeState(NamedTuple):

@@ -167,7 +167,7 @@ class Learner(keras.Model, ABC):
     def _compile_pieces(self) -> None:
         """Replaces the methods that an eager ``train_step`` calls by compiled ones; graphs still get the originals."""
         step = _compiled(self.step) if self.online else _with_memory_apart(self.step)
-        vars(self).update(step=step, adapt=_compiled(self.adapt), _update=_compiled(self._update))
+        self.__dict__.update(step=step, adapt=_compiled(self.adapt), _update=_compiled(self._update))
 
     def _update(self, weights: Tensors, rounds: list[Episodes]) -> dict[str, tf.Tensor]:
         return self._outer_steps(self.prepare(weights, rounds))

@@ -6,14 +6,17 @@ Rows of ``what``: the family's name, ``<name>-16384`` for more environments, ``g
 import itertools
 import statistics
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any, Final
 
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.bench import gym_peers
+from metazoo.bench import gym_peers, host_families
 from metazoo.bench.timing import take_turns
 from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.gym_mujoco import MujocoFamily
+from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.registry import FAMILIES
 from metazoo.tasks.testing import random_actions
 
@@ -26,29 +29,29 @@ STEPS: Final = 1000
 
 
 def names() -> Iterable[str]:
-    return FAMILIES
+    """Every registered family that can be made here."""
+    without = () if find_spec("mujoco") else (MujocoFamily,)
+    return [name for name, family in FAMILIES.items() if not issubclass(family, without)]
 
 
 def measure(name: str) -> list[dict[str, Any]]:
     """Rows of the family and of its peer, which take turns."""
     family = FAMILIES[name]()
+    if isinstance(family, HostFamily):
+        return host_families.measure(name, family)
     sizes = {name: COPIES} | ({f"{name}-{MANY_COPIES}": MANY_COPIES} if name in SCALED else {})
     peer = gym_peers.make(name, COPIES)
     actions = [in_graph(family, copies, STEPS) for copies in sizes.values()] + ([peer.play] if peer else [])
-    times = [statistics.median(taken) for taken in take_turns(*actions)]
-    done = "random actions, automatic resets"
-    rows = [
-        _row(what, f"{copies} environments, {done}, {STEPS} steps in one XLA program", copies * STEPS / seconds)
-        for (what, copies), seconds in zip(sizes.items(), times, strict=False)
-    ]
+    times = take_turns(*actions)
+    rows = []
+    for (what, copies), taken in zip(sizes.items(), times, strict=False):
+        config = f"{copies} environments, random actions, automatic resets, {STEPS} steps in one XLA program"
+        rate = round(copies * STEPS / statistics.median(taken))
+        rows.append({"what": what, "config": config, "threads": 1, "env_steps_per_s": rate})
     if peer:
         peer.close()
-        rows.append(_row(f"gymnasium/{peer.env_id}", f"{peer.config}, {done}", peer.steps / times[-1]))
+        rows.append(peer.row(times[-1]))
     return rows
-
-
-def _row(what: str, config: str, rate: float) -> dict[str, Any]:
-    return {"what": what, "config": config, "threads": 1, "env_steps_per_s": round(rate)}
 
 
 def in_graph(family: TaskFamily, copies: int, steps: int) -> Callable[[], tuple[float, float]]:

@@ -111,6 +111,24 @@ class GymFamily(HostFamily):
         players.step()
         return HostTransition(*(field[:count] for field in (board.observations, *board[2:5])))
 
+    def environment(self, task: Mapping[str, Any], horizon: int | None = None) -> gym.Env:
+        """An environment of one task; parameters left out are those of the first training task.
+
+        Raises:
+            ValueError: an unknown parameter, or a value of the wrong shape.
+        """
+        drawn = self._draw("train", 0, 0)
+        for name, value in task.items():
+            if name not in drawn:
+                raise ValueError(f"task has no parameter {name!r}; {self.name} has {', '.join(drawn)}.")
+            try:
+                drawn[name] = np.broadcast_to(np.asarray(value, np.float32), drawn[name].shape)
+            except (TypeError, ValueError) as error:
+                shape = list(drawn[name].shape)
+                raise ValueError(f"task parameter {name!r} is {value!r}; its shape must be {shape}.") from error
+        env = self._recipe.build({name: _plain(value) for name, value in drawn.items()})
+        return gym.wrappers.TimeLimit(env, horizon or self.horizon)
+
     def close(self) -> None:
         if self._players is not None:
             self._players.close()

@@ -198,9 +198,10 @@ class Rows:
 
 
 def describe_task(task: Mapping[str, Any]) -> str:
-    """A task in a message: ``length=0.8, goal=[1.0, 2.0]``."""
-    texts = (f"{name}={np.round(value, 4).tolist()}" for name, value in task.items())
-    return ", ".join(texts) or "its only task"
+    """A task in a message: ``length=0.8, goal=[1.0, 2.0], mass=(8 numbers)``."""
+    sizes = {name: np.size(value) for name, value in task.items()}
+    long = {name: f"({size} numbers)" for name, size in sizes.items() if size > 4}
+    return ", ".join(f"{name}={long.get(name) or np.round(value, 4).tolist()}" for name, value in task.items())
 
 
 def _describe(error: Exception) -> str:

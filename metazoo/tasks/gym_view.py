@@ -62,9 +62,11 @@ def to_gym_space(space: Space) -> spaces.Space:
 
 def gym_spaces_of(family: "AnyFamily") -> tuple[spaces.Space, spaces.Space]:
     """The observation and action space of the family's environments; where those are Gymnasium's own, as they are."""
-    if hasattr(family, "gym_observation_space"):
-        return family.gym_observation_space, family.gym_action_space
-    return to_gym_space(family.observation_space), to_gym_space(family.action_space)
+    seen, done = getattr(family, "gym_observation_space", None), getattr(family, "gym_action_space", None)
+    return (
+        to_gym_space(family.observation_space) if seen is None else seen,
+        to_gym_space(family.action_space) if done is None else done,
+    )
 
 
 class FamilyEnv(gym.Env):

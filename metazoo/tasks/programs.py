@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.family import SPLITS, TaskFamily, per_episode
-from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.registry import IN_GRAPH
 from metazoo.types import Discrete
 
 
@@ -109,9 +109,9 @@ def family_named(name: str) -> TaskFamily:
     Raises:
         ValueError: no family has that name.
     """
-    if name not in FAMILIES:
-        raise ValueError(f"family is {name!r}; choose one of {', '.join(FAMILIES)}.")
-    return FAMILIES[name]()
+    if name not in IN_GRAPH:
+        raise ValueError(f"family is {name!r}; choose one of {', '.join(IN_GRAPH)}.")
+    return IN_GRAPH[name]()
 
 
 def make_tasks(family: TaskFamily, given: Any, split: str | None, seed: int, count: int) -> Any:

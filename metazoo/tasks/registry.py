@@ -1,5 +1,5 @@
 """The task families by name. A new family is one file and one line here; other packages add theirs by the entry point
-``metazoo.families``, whose value is a ``TaskFamily`` subclass that can be made without arguments."""
+``metazoo.families``, whose value is a ``TaskFamily`` or ``HostFamily`` subclass that can be made without arguments."""
 
 import warnings
 from importlib.metadata import entry_points
@@ -9,6 +9,8 @@ from metazoo.tasks.bandit import Bandit, GaussianBandit
 from metazoo.tasks.cartpole import CartPole, CartPoleGoal
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.gridworld import Gridworld
+from metazoo.tasks.gym_mujoco import MUJOCO
+from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.tasks.mountain_car import MountainCarContinuous
 from metazoo.tasks.navigation import Navigation, NavigationSparse
 from metazoo.tasks.pendulum import Pendulum
@@ -31,14 +33,18 @@ BUILT_IN: tuple[type[TaskFamily], ...] = (
 )
 
 
-def load_families() -> dict[str, type[TaskFamily]]:
+ON_THE_HOST: tuple[type[HostFamily], ...] = MUJOCO
+
+
+def load_families() -> dict[str, type[AnyFamily]]:
     """The built-in families and those of entry points; an unusable entry point is left out with a warning."""
-    families = {family.name: family for family in BUILT_IN}
+    built_in: tuple[type[AnyFamily], ...] = (*BUILT_IN, *ON_THE_HOST)
+    families = {family.name: family for family in built_in}
     for point in entry_points(group="metazoo.families"):
         try:
             family = point.load()
-            if not (isinstance(family, type) and issubclass(family, TaskFamily)):
-                raise TypeError("it is not a subclass of TaskFamily")
+            if not (isinstance(family, type) and issubclass(family, TaskFamily | HostFamily)):
+                raise TypeError("it is not a subclass of TaskFamily or HostFamily")
             if families.setdefault(family.name, family) is not family:
                 raise ValueError(f"the name {family.name!r} is taken")
         except Exception as error:  # whatever another package does must not take the zoo down
@@ -46,4 +52,5 @@ def load_families() -> dict[str, type[TaskFamily]]:
     return families
 
 
-FAMILIES: dict[str, type[TaskFamily]] = load_families()
+FAMILIES: dict[str, type[AnyFamily]] = load_families()
+IN_GRAPH: dict[str, type[TaskFamily]] = {name: one for name, one in FAMILIES.items() if issubclass(one, TaskFamily)}

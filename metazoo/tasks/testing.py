@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.family import SPLITS, TaskFamily, Transition, per_episode
+from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Box, Discrete, MultiDiscrete
 
 TOLERANCE = 1e-5
@@ -30,17 +31,25 @@ class Case(NamedTuple):
     key: tf.Tensor
 
 
-def check_family(family: TaskFamily) -> None:
+def check_family(family: AnyFamily) -> None:
     """Run every check on the family.
 
     Raises:
         AssertionError: names the family, what it did and what it should have done.
     """
-    for check in CHECKS.values():
+    checks = host_checks() if isinstance(family, HostFamily) else CHECKS
+    for check in checks.values():
         check(family)
 
 
-def check_declarations(family: TaskFamily) -> None:
+def host_checks() -> dict[str, Callable[[Any], None]]:
+    """The checks of families on the host, which have rows of environments instead of pure functions."""
+    from metazoo.tasks import host_testing
+
+    return host_testing.CHECKS
+
+
+def check_declarations(family: AnyFamily) -> None:
     """Spaces, horizon and task type are declared and usable."""
     _require(family, isinstance(family.observation_space, Box), "observation_space must be a metazoo.types.Box")
     usable = isinstance(family.action_space, Box | Discrete | MultiDiscrete)
@@ -55,7 +64,7 @@ def check_declarations(family: TaskFamily) -> None:
     _require(family, bool(family.Task.__doc__), "the Task needs a docstring that gives the units of its fields")
 
 
-def check_sampling(family: TaskFamily) -> None:
+def check_sampling(family: AnyFamily) -> None:
     """Tasks are finite float32 ``[count, ...]``, a pure function of split and seed, alike for int and tensor seeds."""
     for split in SPLITS:
         first, again, other = (family.sample(_TASKS, split, seed) for seed in (3, tf.constant(3), 4))
@@ -68,7 +77,7 @@ def check_sampling(family: TaskFamily) -> None:
         _require(family, not _same(first, other), f"{split} tasks are the same for two seeds")
 
 
-def check_splits(family: TaskFamily) -> None:
+def check_splits(family: AnyFamily) -> None:
     """No task occurs in two splits, whatever the seeds."""
     origin: dict[bytes, str] = {}
     for split in SPLITS:
@@ -243,6 +252,6 @@ def _close(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.all(np.abs(first - second) <= TOLERANCE * np.maximum(1.0, np.abs(first))))
 
 
-def _require(family: TaskFamily, condition: bool, message: str) -> None:
+def _require(family: AnyFamily, condition: bool, message: str) -> None:
     if not condition:
         raise AssertionError(f"{type(family).__name__}: {message}.")

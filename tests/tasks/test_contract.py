@@ -11,11 +11,11 @@ from metazoo.tasks import registry, testing
 from metazoo.tasks.cartpole import CartPoleGoal
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
 from metazoo.tasks.navigation import Navigation
-from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
 from metazoo.types import Box, Discrete, MultiDiscrete
 
 VARIANTS = {
-    **FAMILIES,
+    **IN_GRAPH,
     "cartpole_goal_oracle": lambda: CartPoleGoal(horizon=50, reveal_target=True),
     "navigation_oracle": lambda: Navigation(horizon=50, reveal_goal=True),
 }
@@ -158,7 +158,7 @@ def test_ranges_cover_their_intervals_and_nothing_else():
 
 def test_training_seeds_never_meet_the_other_splits():
     """Training draws tasks from a new seed per update: none of those seeds may yield another split's tasks."""
-    family = FAMILIES["cartpole"]()
+    family = IN_GRAPH["cartpole"]()
     poles = {split: set() for split in SPLITS}
     for seed in range(40):
         for split in SPLITS:
@@ -211,7 +211,7 @@ class EntryPoint(NamedTuple):
 def test_other_packages_add_families_by_entry_point(monkeypatch):
     points = [EntryPoint("toy", "pkg:Toy", Toy)]
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "metazoo.families" else [])
-    assert registry.load_families() == {**{family.name: family for family in registry.BUILT_IN}, "toy": Toy}
+    assert registry.load_families() == {**{family.name: family for family in (*BUILT_IN, *ON_THE_HOST)}, "toy": Toy}
 
 
 @pytest.mark.parametrize(
@@ -226,4 +226,4 @@ def test_an_unusable_entry_point_is_left_out(monkeypatch, family, reason):
     monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("bad", "pkg:Bad", family)])
     with pytest.warns(UserWarning, match=f"pkg:Bad of entry point 'bad' is left out: .*{reason}"):
         families = registry.load_families()
-    assert list(families) == [family.name for family in registry.BUILT_IN]
+    assert list(families) == [family.name for family in (*BUILT_IN, *ON_THE_HOST)]

@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_family import GymFamily
+from metazoo.tasks.testing import check_family
 from metazoo.types import Box, Discrete, MultiDiscrete
 from tests.host_envs import Odd, Point, SetPoint
 
@@ -193,3 +194,42 @@ def test_attributes_that_are_arrays_keep_their_shape():
     np.testing.assert_array_equal(env.target, [1.0, 2.0])
     with pytest.raises(CollectionError, match=r"target of Pendulum-v1 is \[1\]; its shape must be \[2\]"):
         set_attributes(env, {"target": [1]})
+
+
+def test_a_right_family_passes_the_check_kit():
+    check_family(GymFamily(Point, goals, 10, env_args={"noise": 0.1}))
+
+
+class Unseeded(Point):
+    def reset(self, *, seed=None, options=None):
+        return super().reset()
+
+
+class NotReset(Point):
+    """Its goal stays where the last task put it, unless it was never moved."""
+
+    goal = property(
+        lambda self: self._goal, lambda self, value: setattr(self, "_goal", max(value, self.__dict__.get("_goal", -9)))
+    )
+
+
+BROKEN = {
+    Unseeded: "episodes do not repeat",
+    NotReset: "episodes do not repeat|an episode depends on its row",
+}
+
+
+@pytest.mark.parametrize("env", BROKEN)
+def test_the_check_kit_notices(env):
+    with pytest.raises(AssertionError, match=BROKEN[env]):
+        check_family(GymFamily(env, goals, 10))
+
+
+def test_the_check_kit_notices_tasks_that_do_not_follow_from_their_seed():
+    free = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match="tasks differ between two calls with one seed"):
+        check_family(GymFamily(Point, lambda rng, split: {"goal": free.uniform()}, 10))
+    with pytest.raises(AssertionError, match="in both splits"):
+        check_family(
+            GymFamily(Point, lambda rng, split: {"goal": np.random.default_rng(int(rng.integers(40))).uniform()}, 9)
+        )

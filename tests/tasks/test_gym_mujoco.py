@@ -1,0 +1,142 @@
+"""MuJoCo families: the contract, and their steps against Gymnasium's own environments."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from metazoo import gym_make
+from metazoo.tasks.gym_mujoco import (
+    MUJOCO,
+    AntDir,
+    AntGoal,
+    HalfCheetahDir,
+    HalfCheetahVel,
+    HopperParams,
+    Walker2dParams,
+)
+from metazoo.tasks.registry import FAMILIES
+from metazoo.tasks.testing import host_checks
+
+pytestmark = pytest.mark.mujoco
+
+ORIGINALS = {
+    HalfCheetahDir: ("HalfCheetah-v5", {"ctrl_cost_weight": 0.05}),
+    HalfCheetahVel: ("HalfCheetah-v5", {"ctrl_cost_weight": 0.05}),
+    AntDir: ("Ant-v5", {"include_cfrc_ext_in_observation": False}),
+    HopperParams: ("Hopper-v5", {}),
+    Walker2dParams: ("Walker2d-v5", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def family():
+    """Each family once, in this process."""
+    made = {}
+    return lambda cls: made.setdefault(cls, cls(workers=0, rows=4))
+
+
+@pytest.mark.parametrize("check", host_checks())
+@pytest.mark.parametrize("cls", MUJOCO, ids=lambda cls: cls.name)
+def test_family_keeps_the_contract(cls, check, family):
+    host_checks()[check](family(cls))
+
+
+def test_they_are_registered_by_name():
+    assert {name: FAMILIES[name] for name in (cls.name for cls in MUJOCO)} == {cls.name: cls for cls in MUJOCO}
+    assert [cls.name for cls in MUJOCO] == [
+        "half_cheetah_dir", "half_cheetah_vel", "ant_dir", "ant_goal", "hopper_params", "walker2d_params",
+    ]  # fmt: skip
+
+
+def play(family, task, steps=40, seed=3):
+    """Observations, rewards and ends of one episode with random actions, until it ends."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, *family.action_space.shape)).astype(np.float32)
+    record = [family.reset(task, np.array([seed], np.uint32))[0].copy()]
+    for action in actions:
+        after = family.step(action[None], np.ones(1, bool))
+        record.append((after.observations[0].copy(), float(after.rewards[0]), bool(after.terminated[0])))
+        if after.terminated[0]:
+            break
+    return record, actions
+
+
+def task_of(family, **values):
+    like = family.sample(1)
+    return like._replace(
+        **{name: np.full(getattr(like, name).shape, value, np.float32) for name, value in values.items()}
+    )
+
+
+NEUTRAL = {
+    HalfCheetahDir: {"direction": 1.0},
+    HalfCheetahVel: {"velocity": 1.5},
+    AntDir: {"direction": 1.0},
+    HopperParams: {"mass": 1.0, "inertia": 1.0, "damping": 1.0, "friction": 1.0},
+    Walker2dParams: {"mass": 1.0, "inertia": 1.0, "damping": 1.0, "friction": 1.0},
+}
+
+
+@pytest.mark.parametrize("cls", ORIGINALS, ids=lambda cls: cls.name)
+def test_with_a_neutral_task_they_are_gymnasiums_environments(cls, family):
+    ours, actions = play(family(cls), task_of(family(cls), **NEUTRAL[cls]))
+    env_id, settings = ORIGINALS[cls]
+    env = gym.make(env_id, **settings)
+    seen, _ = env.reset(seed=3)
+    np.testing.assert_allclose(ours[0], seen, atol=1e-6)
+    for (observation, reward, terminated), action in zip(ours[1:], actions, strict=False):
+        seen, expected, ended, _, info = env.step(action)
+        if cls is HalfCheetahVel:
+            expected = -abs(info["x_velocity"] - 1.5) + info["reward_ctrl"]
+        np.testing.assert_allclose(observation, seen, rtol=1e-5, atol=1e-5)
+        assert reward == pytest.approx(expected, rel=1e-5, abs=1e-5) and terminated == ended
+
+
+@pytest.mark.parametrize("cls", [HalfCheetahDir, AntDir], ids=lambda cls: cls.name)
+def test_directions_turn_the_reward_for_speed_around_and_nothing_else(cls, family):
+    (there, _), (back, _) = (play(family(cls), task_of(family(cls), direction=sign), 10) for sign in (1.0, -1.0))
+    rewards = np.array([[step[1] for step in play] for play in (there[1:], back[1:])])
+    np.testing.assert_array_equal(there[5][0], back[5][0])
+    speed = (rewards[0] - rewards[1]) / 2
+    assert np.abs(speed).max() > 0.1 and np.all(rewards.mean(0) != speed)
+
+
+def test_the_ant_is_paid_for_being_near_its_goal(family):
+    near, far = (play(family(AntGoal), task_of(family(AntGoal), goal=goal), 5)[0] for goal in (0.0, 2.0))
+    for one, other in zip(near[1:], far[1:], strict=True):
+        position = one[0][:2]
+        costs = -one[1] - np.abs(position).sum()
+        assert 0.0 < costs < 1.0  # control and contact
+        assert other[1] == pytest.approx(-np.abs(position - 2.0).sum() - costs, abs=1e-4)
+
+
+def test_goals_and_multipliers_cover_their_ranges(family):
+    goals = {split: np.linalg.norm(family(AntGoal).sample(500, split).goal, axis=1) for split in ("train", "ood")}
+    assert goals["train"].max() <= 3.0 and 0.2 < np.mean(goals["train"] < 1.5) < 0.3  # a quarter of the disk
+    assert goals["ood"].min() >= 3.0 and goals["ood"].max() <= 4.0
+    for name, base in (("mass", 1.5), ("inertia", 1.5), ("damping", 1.3), ("friction", 1.5)):
+        for split, low, high in (("train", 0.0, 3.0), ("ood", 3.0, 4.0)):
+            exponents = np.log(getattr(family(HopperParams).sample(200, split), name)) / np.log(base)
+            assert low - 1e-4 <= np.abs(exponents).min() and 0.98 * high < np.abs(exponents).max() <= high + 1e-4
+            assert exponents.min() < 0 < exponents.max()
+
+
+def test_a_body_changes_the_model_and_what_mujoco_derives_and_changes_back(family):
+    hopper = family(HopperParams)
+    task = task_of(hopper, mass=2.0, inertia=1.5, damping=0.5, friction=3.0)
+    original = gym.make("Hopper-v5").unwrapped.model
+    play(hopper, task, 2)
+    model = hopper._players._rows._envs[0].model
+    for field, factor in (("body_mass", 2), ("body_inertia", 1.5), ("dof_damping", 0.5), ("geom_friction", 3)):
+        np.testing.assert_allclose(getattr(model, field), factor * getattr(original, field), rtol=1e-6)
+    np.testing.assert_allclose(model.body_subtreemass, 2 * original.body_subtreemass, rtol=1e-6)
+    play(hopper, task_of(hopper, **NEUTRAL[HopperParams]), 2)
+    np.testing.assert_allclose(model.body_subtreemass, original.body_subtreemass, rtol=1e-12)
+
+
+def test_a_task_from_the_command_line():
+    env = gym_make.make_task({"family": "half_cheetah_dir", "horizon": 5}, {"direction": "-1"})
+    env.reset(seed=0)
+    assert env.unwrapped.direction == -1.0
+    assert [env.step(np.zeros(6, np.float32))[3] for _ in range(5)] == [False] * 4 + [True]
+    with pytest.raises(ValueError, match="task has no parameter 'speed'; half_cheetah_dir has direction"):
+        gym_make.make_task({"family": "half_cheetah_dir", "horizon": 5}, {"speed": "2"})
