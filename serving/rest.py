@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from serving.adapt_request import from_body
 from serving.adapter import Adapter
 from serving.errors import ServingError, invalid
 from serving.handlers import DataPlane
@@ -89,7 +90,8 @@ class RestApp:
             if path.startswith("/zoo/v1/"):
                 if method != "GET":
                     check_token(self._options.token, dict(scope["headers"]).get(b"authorization"))
-                return 200, JSON, await self._in_thread(partial(self._adaptation, method, path, body))
+                key = dict(scope["headers"]).get(b"idempotency-key")
+                return 200, JSON, await self._in_thread(partial(self._adaptation, method, path, body, key))
             return 404, b"text/html", _NOT_FOUND
         except ServingError:
             raise
@@ -148,7 +150,7 @@ class RestApp:
         run = self._plane.metadata_json
         return 200, JSON, self._counted(run, "GetModelMetadata", name, number, unquote(label) if label else None)
 
-    def _adaptation(self, method: str, path: str, body: bytes) -> bytes:
+    def _adaptation(self, method: str, path: str, body: bytes, key: bytes | None) -> bytes:
         match = _POLICY.fullmatch(path)
         if method == "GET" and path == "/zoo/v1/policies":
             answer = self._adapter.list()
@@ -157,7 +159,9 @@ class RestApp:
         else:
             name, verb, query = unquote(match[1]), match[2], parse_qs(match[3] or "")
             if method == "POST" and verb:
-                answer = self._adapter.adapt(name, body, query.get("task", [None])[0])
+                task, limit = query.get("task", [None])[0], self._options.quota.body_bytes
+                request = from_body(name, body, task, None if key is None else key.decode("latin-1"), limit)
+                answer = self._adapter.adapt(request)
             elif method == "GET" and not verb:
                 answer = self._adapter.get(name)
             elif method == "DELETE" and not verb:

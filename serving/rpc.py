@@ -21,7 +21,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference, model_config, tensors
+from serving import inference, model_config, tensors, zoo_rpc
+from serving.adapter import Adapter
 from serving.door import Door
 from serving.errors import PortInUseError, invalid
 from serving.handlers import SIGNATURE_DEF, DataPlane
@@ -44,7 +45,7 @@ MAX_DEADLINE_SECONDS: Final = 1e6
 class GrpcServer:
     """The gRPC port. Bound when created, answering from ``start`` on."""
 
-    def __init__(self, plane: DataPlane, configured: ConfiguredModels, host: str, port: int, options: Options):
+    def __init__(self, adapter: Adapter, configured: ConfiguredModels, host: str, port: int, options: Options):
         """Bind ``host:port`` (0: any free port; ``self.port`` says which).
 
         Raises:
@@ -52,13 +53,15 @@ class GrpcServer:
         """
         self._executor = BoundedExecutor(WORKERS, options.quota.waiting, "grpc")
         self._server = grpc.server(self._executor, options=OPTIONS)
-        door = Door(self._executor, options.token)
+        plane, door = adapter.plane, Door(self._executor, options.token)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(plane, door), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane, configured, door), self._server)
+        zoo_rpc.add_to_server(zoo_rpc.AdaptationService(adapter, door), self._server)
         self._health = health.HealthServicer()
-        for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+        services = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", zoo_rpc.SERVICE
+        for service in ("", *services):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         credentials, address = grpc_credentials(options), f"{host}:{port}"

@@ -77,7 +77,7 @@ class Server:
             self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions
         )
         self.plane = DataPlane(self.manager, metrics)
-        self.adapter = Adapter(self.plane, self._adapted_dir)
+        self.adapter = Adapter(self.plane, self._adapted_dir, self.options)
         self._stopped = threading.Event()
         self._started = False
 
@@ -105,7 +105,7 @@ class Server:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
         listener = _bind(self.host, self.rest_port)  # bound first: a port in use is found before minutes of loading
         try:
-            self._grpc = GrpcServer(self.plane, self._configured, self.host, self.grpc_port, self.options)
+            self._grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
             if self._config_file is not None:
                 self._configured.replace(self.manager, model_config.read_file(self._config_file))
             self.manager.start()
@@ -117,6 +117,7 @@ class Server:
         self._grpc.start()
         self._start_rest(listener)
         self._started = True
+        threading.Thread(target=self._keep_house, name="expiry", daemon=True).start()
         event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
         return self
 
@@ -145,6 +146,15 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _keep_house(self) -> None:
+        """Delete expired policies, now and then."""
+        every = min(60.0, (self.options.retention.expire_seconds or 600.0) / 10)
+        while not self._stopped.wait(every):
+            try:
+                self.adapter.expire()
+            except Exception:  # tried again the next time
+                log.exception("expired policies could not be deleted")
 
     def _start_rest(self, listener: socket.socket) -> None:
         options = self.options

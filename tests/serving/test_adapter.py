@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import collect, store
+from serving.adapt_request import from_body
 from serving.client import Client
 from serving.errors import ServingError
 from serving.sampling import sample
@@ -183,7 +184,7 @@ def test_a_pretrained_model_is_never_replaced(models, tmp_path, exported):
     _, inputs = recorded()
     message = "There is a model toy-a that was not adapted from toy"
     with Server(models, tmp_path / "adapted", poll_seconds=0) as server, pytest.raises(ServingError, match=message):
-        server.adapter.adapt("toy", as_npz(**inputs), "a")
+        server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))
 
 
 def test_a_disk_error_while_publishing_is_unavailable(server, monkeypatch):
@@ -193,7 +194,7 @@ def test_a_disk_error_while_publishing_is_unavailable(server, monkeypatch):
     monkeypatch.setattr(store, "flush", full)
     _, inputs = recorded()
     with pytest.raises(ServingError, match="Nothing was published: .*No space left") as caught:
-        server.adapter.adapt("toy", as_npz(**inputs), "a")
+        server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))
     assert caught.value.http_status == 503
 
 

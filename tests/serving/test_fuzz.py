@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from metazoo import store
 from serving import codec
+from serving.adapt_request import from_body
 from serving.errors import ServingError
 from serving.json_values import walk
 from serving.server import Server
@@ -100,7 +101,8 @@ def test_two_servers_and_publishers_on_one_store(models, tmp_path, http_of):
     def adapt(server):
         for _ in range(10):
             try:
-                server.adapter.adapt("toy", json.dumps({"task": "t", "episodes": episodes}).encode())
+                body = json.dumps({"task": "t", "episodes": episodes}).encode()
+                server.adapter.adapt(from_body("toy", body, None, None, 10**6))
             except Exception as error:
                 failures.append(error)
 

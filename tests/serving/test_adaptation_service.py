@@ -1,0 +1,338 @@
+"""What the adaptation service promises besides adapting: limits, expiry, retries, and the same over gRPC."""
+
+import io
+import json
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+
+from metazoo import store
+from serving import protos
+from serving.adapt_request import AdaptRequest, from_body
+from serving.errors import Code, ServingError
+from serving.idempotency import Idempotency
+from serving.options import Options, Quota, Retention
+from serving.retention import Keeper, size_of
+from serving.server import Server
+from serving.tensors import encode
+from serving.zoo_rpc import MESSAGES, AdaptationStub
+from tests import toy_policy
+from tests.serving import recurrent_toy
+from tests.serving.conftest import copy_version
+from tests.serving.test_adapter import POLICIES, as_json, as_npz, directly_adapted, own_memory, recorded
+from tests.serving.test_security import TOKEN
+from tests.serving.test_server import wait_until
+
+
+def request(task="a", key=None, policy="toy", **fields):
+    inputs = {**recorded()[1], **fields}
+    return from_body(policy, as_npz(**inputs), task, key, 10**7)
+
+
+# --- sizes -------------------------------------------------------------------------------------------------------
+
+
+def test_an_npz_is_measured_before_it_is_unpacked():
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rewards.npy", bytes(10**7))
+    with pytest.raises(ServingError, match="larger than 1000000 bytes") as caught:
+        from_body("toy", bomb.getvalue(), "a", None, 10**6)
+    assert caught.value.http_status == 413
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    liar = io.BytesIO()
+    with zipfile.ZipFile(liar, "w") as archive:
+        archive.writestr("rewards.npy", header.getvalue() + bytes(100))
+    with pytest.raises(ServingError, match="not what its header says"):
+        from_body("toy", liar.getvalue(), "a", None, 10**6)
+    with pytest.raises(ServingError, match="'extra', which is no field of episodes"):
+        from_body("toy", as_npz(extra=np.zeros(2)), "a", None, 10**6)
+
+
+def test_any_layout_of_an_npz_is_read():
+    rewards = np.arange(6, dtype=">f4").reshape(2, 3)
+    file = io.BytesIO()
+    np.savez_compressed(file, rewards=np.asfortranarray(rewards), mask=np.float64(1))
+    read = from_body("toy", file.getvalue(), "a", None, 10**6).fields
+    np.testing.assert_array_equal(read["rewards"], rewards)
+    assert read["mask"].shape == ()
+
+
+def test_episodes_of_too_many_steps_are_refused(models, tmp_path, http_of):
+    with Server(models, tmp_path / "adapted", poll_seconds=0, options=Options(quota=Quota(transitions=9))) as server:
+        rest = http_of(server)
+        _, inputs = recorded()
+        for body in (json.dumps({"task": "a", "episodes": as_json(inputs)}), as_npz(**inputs)):
+            status, message = rest.error("POST", f"{POLICIES}/toy:adapt?task=a", body)
+            assert (status, message[:46]) == (400, "The episodes have more than 9 time steps: send")
+
+
+# --- room and time -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retention", "message"),
+    [
+        (Retention(policies=1), "There are 1 adapted policies, as many as this server keeps"),
+        (Retention(disk_bytes=200_000), "of 200000 bytes of disk"),
+    ],
+)
+def test_what_exceeds_the_room_is_refused(models, tmp_path, http_of, retention, message):
+    assert 70_000 < size_of(models / "toy" / "1") < 95_000  # two versions fit
+    with Server(models, tmp_path / "adapted", poll_seconds=0, options=Options(retention=retention)) as server:
+        server.adapter.adapt(request("a"))
+        if retention.policies:
+            server.adapter.adapt(request("a"))  # another version is not another policy
+        else:
+            server.adapter.adapt(request("b"))
+        status, text = http_of(server).error("POST", f"{POLICIES}/toy:adapt?task=c", as_npz(**recorded()[1]))
+        assert status == 429 and message in text
+        server.adapter.delete("toy-a")
+        assert server.adapter.adapt(request("c"))["model"] == "toy-c"
+
+
+def test_policies_that_nobody_adapts_any_more_expire(models, tmp_path, http_of):
+    options = Options(retention=Retention(expire_seconds=1.0))
+    with Server(models, tmp_path / "adapted", poll_seconds=0.05, options=options) as server:
+        server.adapter.adapt(request("a"))
+        assert (tmp_path / "adapted" / "toy-a" / "1").is_dir()
+        wait_until(lambda: not (tmp_path / "adapted" / "toy-a").exists())
+        wait_until(lambda: http_of(server)("POST", "/v1/models/toy-a:predict", {"instances": [[0] * 4]})[0] == 404)
+        assert http_of(server)("GET", f"{POLICIES}/toy")[0] == 200  # pretrained ones stay
+
+
+def test_a_clock_that_is_set_expires_nothing(models, tmp_path, monkeypatch):
+    base = tmp_path / "adapted" / "toy-a"
+    keeper = Keeper(tmp_path / "adapted", Retention(expire_seconds=100.0))
+    store.publish(models / "toy" / "1", base, np.zeros(toy_policy.SIZE), {})
+    real = time.time
+    for jump in (1e9, -1e9):
+        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
+        assert keeper.expired() == []
+    monkeypatch.setattr(time, "time", real)
+    late = Keeper(tmp_path / "adapted", Retention(expire_seconds=100.0), lambda: real() + 101)
+    assert late.expired() == ["toy-a"]
+
+
+def test_retention_is_checked():
+    for name in ("policies", "disk_bytes", "expire_seconds"):
+        with pytest.raises(ValueError, match=f"{name} is 0: it must be positive"):
+            Retention(**{name: 0})
+
+
+# --- retries -----------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_request_is_done_once(server, http_of, tmp_path):
+    rest, body = http_of(server), as_npz(**recorded()[1])
+    headers = {"Idempotency-Key": "one"}
+    first = json.loads(rest("POST", f"{POLICIES}/toy:adapt?task=a", body, headers)[1])
+    again = json.loads(rest("POST", f"{POLICIES}/toy:adapt?task=a", body, headers)[1])
+    assert again.pop("replayed") is True and again == first
+    assert list(store.versions(tmp_path / "adapted" / "toy-a")) == [1]
+    status, answer = rest("POST", f"{POLICIES}/toy:adapt?task=b", body, headers)
+    assert (status, json.loads(answer)["error"]) == (409, "The Idempotency-Key 'one' was used for another request")
+    other = json.loads(rest("POST", f"{POLICIES}/toy:adapt?task=a", body, {"Idempotency-Key": "two"})[1])
+    assert other["version"] == 2
+    assert "replayed" not in json.loads(rest("POST", f"{POLICIES}/toy:adapt?task=a", body)[1])
+    assert rest("POST", f"{POLICIES}/toy:adapt?task=a", body, {"Idempotency-Key": "x" * 201})[0] == 400
+
+
+def test_a_retry_after_a_restart_is_recognised(models, tmp_path):
+    """The key stands in the published metadata, for other servers too."""
+    answers = []
+    for _ in range(2):
+        with Server(models, tmp_path / "adapted", poll_seconds=0) as server:
+            answers.append(server.adapter.adapt(request("a", key="k")))
+    assert answers[1].pop("replayed") is True
+    assert {**answers[0], "timings": {}} == answers[1]
+    with Server(models, tmp_path / "adapted", poll_seconds=0) as server:
+        with pytest.raises(ServingError, match="was used for another request"):
+            server.adapter.adapt(request("a", key="k", rewards=np.zeros((1, 2, 5))))
+        server.adapter.adapt(request(None, policy="toy-a"))  # the next step was made without a key
+    assert "request" not in store.read_metadata(tmp_path / "adapted" / "toy-a" / "2")["adapted"]
+
+
+def test_simultaneous_repeats_wait_for_the_first():
+    once, go, calls, answers = Idempotency(), threading.Event(), [], []
+
+    def work():
+        calls.append(1)
+        assert go.wait(20)
+        return {"n": len(calls)}
+
+    threads = [threading.Thread(target=lambda: answers.append(once.once("k", "d", work))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert calls == [1] and sorted(map(len, answers)) == [1, 2, 2, 2, 2]
+
+
+def test_failures_are_forgotten_and_so_are_old_keys():
+    once = Idempotency(remembered=2)
+
+    def fail():
+        raise ServingError(Code.UNAVAILABLE, "full")
+
+    with pytest.raises(ServingError, match="full"):
+        once.once("k", "d", fail)
+    assert once.once("k", "d", lambda: {"n": 1}) == {"n": 1}
+    for key in "lm":
+        once.once(key, "d", lambda: {})
+    assert once.once("k", "d", lambda: {"n": 2}) == {"n": 2}
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def test_no_name_leaves_the_store(models, tmp_path, exported):
+    """A config file may give a model any name; what is adapted from it must still be a directory of ours."""
+    config = tmp_path / "models.config"
+    paths = {"../../out": models / "toy", "alias": tmp_path / "adapted" / "toy-a"}
+    entries = [
+        f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}'
+        for name, path in models_of.items()
+    ]
+    config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    copy_version_to = tmp_path / "adapted" / "toy-a" / "1"
+    copy_version_to.parent.mkdir(parents=True)
+    copy_version(exported, copy_version_to)
+    with Server(None, tmp_path / "adapted", poll_seconds=0, model_config_file=config) as server:
+        with pytest.raises(ServingError, match="'../../out-a' cannot be the name of a policy"):
+            server.adapter.adapt(request("a", policy="../../out"))
+        with pytest.raises(ServingError, match="alias is not an adapted policy of this server"):
+            server.adapter.delete("alias")
+        with pytest.raises(ServingError, match="Servable not found"):
+            server.adapter.delete("..")
+    assert {path.name for path in tmp_path.iterdir()} == {"models", "adapted", "models.config"}
+
+
+def test_long_names_are_refused_before_anything_runs(server):
+    name = "toy"
+    for letter in "abc":
+        name = server.adapter.adapt(request(letter * 60, policy=name))["model"]
+    with pytest.raises(ServingError, match="use up to 200 letters"):
+        server.adapter.adapt(request("t" * 60, policy=name))
+
+
+# --- over gRPC ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stub(server):
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        yield AdaptationStub(channel)
+
+
+def adapt_message(task="g", memory=None, policy="toy", **changes):
+    message = MESSAGES["AdaptRequest"](policy=policy, task=task)
+    for name, array in {**recorded()[1], **changes}.items():
+        encode(np.asarray(array), message.episodes[name])
+    if memory is not None:
+        encode(memory, message.memory)
+    return message
+
+
+def test_the_grpc_twin_adapts_lists_gets_and_deletes(stub, models, tmp_path):
+    memory, inputs = recorded()
+    answer = stub.Adapt(adapt_message(memory=memory), timeout=30)
+    expected, loss = directly_adapted(models / "toy" / "1", memory, inputs)
+    published = tmp_path / "adapted" / "toy-g" / "1"
+    np.testing.assert_allclose(own_memory(published), expected, rtol=1e-5, atol=1e-6)
+    assert (answer.model, answer.version, answer.steps, answer.episodes) == ("toy-g", 1, 1, 2)
+    assert answer.diagnostics["loss"] == pytest.approx(loss, rel=1e-5) and answer.timings["adapt_ms"] > 0
+    assert stub.Adapt(adapt_message(task="", policy="toy-g"), timeout=30).steps == 2
+    listed = stub.ListPolicies(MESSAGES["ListPoliciesRequest"](), timeout=10).policies
+    assert [(policy.name, policy.version) for policy in listed] == [("toy", 1), ("toy-g", 2)]
+    one = stub.GetPolicy(MESSAGES["GetPolicyRequest"](policy="toy-g"), timeout=10)
+    assert json.loads(one.json)["metadata"]["adapted"]["episodes"] == 4
+    assert stub.DeletePolicy(MESSAGES["DeletePolicyRequest"](policy="toy-g"), timeout=10).deleted == "toy-g"
+    assert not published.parent.exists()
+
+
+def test_the_grpc_twin_refuses_with_grpcs_codes(stub):
+    for message, code, text in (
+        (adapt_message(policy="none"), "NOT_FOUND", "Servable not found"),
+        (adapt_message(task="a/b"), "INVALID_ARGUMENT", "is not a name"),
+        (adapt_message(rewards=np.full((1, 2, 5), np.nan)), "INVALID_ARGUMENT", "rewards holds nan"),
+        (adapt_message(memory=np.array([b"x"], object)), "INVALID_ARGUMENT", "needs 11 finite ones"),
+        (adapt_message(rewards=np.array([b"x"], object)), "INVALID_ARGUMENT", "not a full array of numbers"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Adapt(message, timeout=30)
+        assert caught.value.code().name == code and text in caught.value.details()
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.DeletePolicy(MESSAGES["DeletePolicyRequest"](policy="toy"), timeout=10)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_the_grpc_twin_knows_keys_and_tokens(models, tmp_path):
+    guarded = Server(models, tmp_path / "adapted", poll_seconds=0, options=Options(token=TOKEN))
+    with guarded as server, grpc.insecure_channel(server.grpc_target) as channel:
+        stub = AdaptationStub(channel)
+        token = ("authorization", f"Bearer {TOKEN}")
+        for call, message in (
+            (stub.Adapt, adapt_message()),
+            (stub.DeletePolicy, MESSAGES["DeletePolicyRequest"](policy="toy")),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(message, timeout=30)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        metadata = [token, ("idempotency-key", "k")]
+        first, second = (stub.Adapt(adapt_message(), metadata=metadata, timeout=30) for _ in range(2))
+        assert not first.replayed and second.replayed and second.version == 1
+
+
+@pytest.mark.parametrize("name", ["adaptation", "tf_serving_configs"])
+def test_the_proto_files_are_read_as_protoc_reads_them(name):
+    """``<name>.descriptor`` was made by protoc (grpcio-tools 1.74) with --descriptor_set_out, without json_name."""
+    expected = Path(__file__).with_name(f"{name}.descriptor").read_bytes()
+    assert protos.describe(name) == descriptor_pb2.FileDescriptorProto.FromString(expected)
+
+
+# --- recurrent policies ------------------------------------------------------------------------------------------
+
+
+def test_a_recurrent_policy_is_published_with_what_it_has_seen(tmp_path, http_of):
+    recurrent_toy.export(tmp_path / "models" / "recurrent" / "1")
+    with Server(tmp_path / "models", tmp_path / "adapted", poll_seconds=0) as server:
+        rest, inputs = http_of(server), recorded()[1]
+        status, body = rest("POST", f"{POLICIES}/recurrent:adapt?task=a", as_npz(**inputs))
+        assert status == 200, body
+        seen = [2 * 5 + 2, float(inputs["rewards"].sum()), 2]
+        body = {"inputs": {"rows": [0, 0]}, "signature_name": "initial_memory"}
+        answer = json.loads(rest("POST", "/v1/models/recurrent-a:predict", body)[1])["outputs"]
+        np.testing.assert_allclose(answer, [seen, seen], rtol=1e-5)
+        again = json.loads(rest("POST", f"{POLICIES}/recurrent-a:adapt", as_npz(**inputs))[1])
+        assert (again["version"], again["steps"]) == (2, 2)
+        answer = json.loads(rest("POST", "/v1/models/recurrent-a:predict", body)[1])["outputs"]
+        np.testing.assert_allclose(answer[0], np.multiply(seen, 2), rtol=1e-5)
+        step = recurrent_step(memory=[answer[0]])
+        served = json.loads(rest("POST", "/v1/models/recurrent-a:predict", {"inputs": step})[1])["outputs"]
+        np.testing.assert_allclose(served["memory"][0], np.add(answer[0], [1, 0.5, 0]), rtol=1e-5)
+        names = json.loads(rest("GET", "/v1/models/recurrent-a/metadata")[1])["metadata"]["signature_def"]
+        assert "act" not in names["signature_def"]
+        assert len({id(servable.program) for servable in server.manager.live()}) == 1
+
+
+def recurrent_step(memory):
+    return {
+        "observations": [[0.0] * 4], "previous_actions": [1], "previous_rewards": [0.5], "previous_done": [False],
+        "memory": memory, "seed": [3], "deterministic": [True],
+    }  # fmt: skip
+
+
+def test_requests_are_told_apart():
+    assert request("a").digest != request("b").digest != request("a", policy="other").digest
+    with pytest.raises(ServingError, match="must be 1 to 200 printable characters"):
+        AdaptRequest("toy", "a", {}, key="")
