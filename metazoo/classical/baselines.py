@@ -1,0 +1,51 @@
+"""What the classical algorithms earn on tasks of a family: the columns beside a policy's own."""
+
+from typing import Any
+
+import numpy as np
+
+from metazoo.classical import bayes_optimal
+from metazoo.classical.bandits import play_bandit
+from metazoo.classical.mdps import play_mdp
+from metazoo.classical.settings import bandit_algorithms, mdp_algorithms
+from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.tabular_mdp import TabularMDP
+
+FAMILIES = (Bandit.name, TabularMDP.name)
+"""Families that have classical algorithms."""
+
+
+def classical_baselines(family: TaskFamily, tasks: Any, episodes: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+    """Returns ``[tasks, episodes]`` of every classical algorithm over a trial of ``episodes`` episodes of each task.
+
+    Knowledge is kept over the episodes of a trial; totals are sums over the last axis. Bayesian algorithms have the
+    prior of the training tasks, so out of range they are not what they are within it. ``bayes_optimal`` is there for
+    bandits of up to ``bayes_optimal.REACH`` pulls.
+
+    Raises:
+        ValueError: no episodes, or a family without classical algorithms.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}; it must be at least 1.")
+    if isinstance(family, Bandit):
+        pulls = episodes * family.horizon
+        rewards = {
+            name: play_bandit(algorithm, tasks.means, pulls, seed)[0]
+            for name, algorithm in bandit_algorithms(family.arms, pulls).items()
+        }
+        return {name: one.reshape(-1, episodes, family.horizon).sum(-1) for name, one in rewards.items()}
+    if isinstance(family, TabularMDP):
+        return {
+            name: play_mdp(algorithm, tasks, episodes, seed, family.horizon)
+            for name, algorithm in mdp_algorithms(episodes).items()
+        }
+    raise ValueError(f"the family {family.name!r} has no classical algorithms; {' and '.join(FAMILIES)} have.")
+
+
+def optimal_total(family: TaskFamily, episodes: int = 1) -> float | None:
+    """The exact Bayes-optimal total of a trial on training or test tasks; None where it is out of reach."""
+    pulls = episodes * family.horizon
+    if not isinstance(family, Bandit) or pulls > bayes_optimal.REACH:
+        return None
+    return bayes_optimal.value(family.arms, pulls)

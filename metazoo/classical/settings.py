@@ -1,0 +1,102 @@
+"""The algorithms by name, with their settings for a trial's size.
+
+The settings were chosen on training tasks, for the largest mean total, by
+
+    python benchmarks/classical.py tune
+
+which prints these tables. A trial of another size takes the settings of the nearest one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metazoo.classical import bandits, bayes_optimal, mdps
+
+
+class BanditSettings(NamedTuple):
+    """γ of ``Gittins``, c of ``UCB1`` and ε of ``EpsilonGreedy``."""
+
+    gamma: float
+    c: float
+    epsilon: float
+
+
+class MDPSettings(NamedTuple):
+    """The factor on ``UCRL2``'s bounds, β of ``BEB`` and ε of ``EpsilonGreedy``."""
+
+    scale: float
+    beta: float
+    epsilon: float
+
+
+GRID = {
+    "gamma": (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998),
+    "c": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0),
+    "bandit_epsilon": (0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
+    "scale": (0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "beta": (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0),
+    "mdp_epsilon": (0.01, 0.02, 0.05, 0.1, 0.2),
+}
+"""What ``tune`` tries."""
+
+BANDIT: dict[tuple[int, int], BanditSettings] = {
+    (10, 5): BanditSettings(gamma=0.5, c=0.05, epsilon=0.005),
+    (10, 10): BanditSettings(gamma=0.5, c=0.05, epsilon=0.005),
+    (10, 50): BanditSettings(gamma=0.5, c=0.05, epsilon=0.005),
+    (100, 5): BanditSettings(gamma=0.98, c=0.2, epsilon=0.005),
+    (100, 10): BanditSettings(gamma=0.98, c=0.2, epsilon=0.02),
+    (100, 50): BanditSettings(gamma=0.98, c=0.2, epsilon=0.05),
+}
+"""By pulls and arms."""
+
+MDP: dict[int, MDPSettings] = {
+    10: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
+    25: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
+}
+"""By episodes, with the true prior."""
+
+MDP_AS_PUBLISHED: dict[int, MDPSettings] = {
+    10: MDPSettings(scale=0.3, beta=40.0, epsilon=0.01),
+    25: MDPSettings(scale=0.3, beta=30.0, epsilon=0.1),
+}
+"""By episodes, with the priors that RL²'s columns agree with: ``ZERO_PRIOR`` for BEB, ``FLAT_PRIOR`` for ε-greedy."""
+
+OPSRL_SAMPLES = 10
+"""As in TabulaRL; 40 earn no more."""
+FINITE_GITTINS_REACH = 200
+"""Pulls up to which the undiscounted index is computed as a matter of course; the table grows with their cube."""
+
+
+def bandit_algorithms(arms: int, pulls: int) -> dict[str, bandits.Algorithm]:
+    """All algorithms for Bernoulli bandits that reach that far."""
+    setup = min(BANDIT, key=lambda one: (abs(np.log(one[0] / pulls)), abs(np.log(one[1] / arms))))
+    gamma, c, epsilon = BANDIT[setup]
+    algorithms: dict[str, bandits.Algorithm] = {
+        "random": bandits.uniformly_random,
+        "greedy": bandits.greedy,
+        "epsilon_greedy": bandits.EpsilonGreedy(epsilon),
+        "thompson": bandits.thompson,
+        "optimistic_thompson": bandits.optimistic_thompson,
+        "ucb1": bandits.UCB1(c),
+        "gittins": bandits.Gittins(gamma),
+    }
+    if pulls <= FINITE_GITTINS_REACH:
+        algorithms["finite_gittins"] = bandits.finite_gittins
+    if pulls <= bayes_optimal.REACH:
+        algorithms["bayes_optimal"] = bandits.bayes_optimal_play
+    return algorithms
+
+
+def mdp_algorithms(episodes: int, settings: dict[int, MDPSettings] = MDP) -> dict[str, mdps.Algorithm]:
+    """All algorithms for tabular MDPs."""
+    scale, beta, epsilon = settings[min(settings, key=lambda one: abs(np.log(one / episodes)))]
+    return {
+        "random": mdps.uniformly_random,
+        "greedy": mdps.greedy,
+        "epsilon_greedy": mdps.EpsilonGreedy(epsilon),
+        "psrl": mdps.psrl,
+        "opsrl": mdps.OPSRL(OPSRL_SAMPLES),
+        "ucrl2": mdps.UCRL2(scale),
+        "beb": mdps.BEB(beta),
+    }
