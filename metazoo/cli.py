@@ -164,7 +164,7 @@ def train(
 def evaluate(
     names: Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Policies; evaluated on the same tasks.")],
     split: Annotated[str, typer.Option(help="validation, test or ood.")] = "test",
-    tasks: Annotated[int, typer.Option(help="How many tasks.")] = 200,
+    tasks: Annotated[int | None, typer.Option(help="How many tasks; as on its card by default, mostly 200.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Per round; as trained by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Rounds of adaptation; as trained by default.")] = None,
     seed: Seed = 0,
@@ -206,7 +206,7 @@ def evaluate(
 
 def _only_defaults(**options: Any) -> None:
     """Cards hold one protocol, so that they can be compared."""
-    usual = {"split": "test", "tasks": 200, "episodes": None, "steps": None, "seed": 0, "deterministic": False}
+    usual = {"split": "test", "tasks": None, "episodes": None, "steps": None, "seed": 0, "deterministic": False}
     for name, value in options.items():
         if value != usual[name]:
             raise ValueError(f"--{name} is {value}; --record takes the standard protocol, so leave it out.")

@@ -33,7 +33,8 @@ from metazoo.types import Episodes, StepInputs, StepOutputs
 class RL2Config(Config):
     """Settings of ``RL2``; each field's metadata holds its range and meaning."""
 
-    tasks: int = setting(512, (1, 100_000), "trials per update, each of a task of its own")
+    tasks: int = setting(512, (1, 100_000), "trials per update")
+    replicas: int = setting(1, (1, 1000), "trials of each task, compared with one another; divides tasks")
     episodes: int = setting(1, (1, 1000), "episodes in a trial")
     epochs: int = setting(4, (1, 100), "outer steps on the same trials")
     clip: float = setting(0.2, (0.0, 10.0), "ε of the clipped likelihood ratio")
@@ -43,6 +44,11 @@ class RL2Config(Config):
     entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
     clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.tasks % self.replicas:
+            raise ValueError(f"replicas is {self.replicas}; it must divide tasks ({self.tasks}).")
 
 
 class Batch(NamedTuple):
@@ -109,6 +115,10 @@ class RL2(Learner):
         mean = lambda values: tf.reduce_sum(sequence.played * values, 0) / count  # noqa: E731
         return after[:, None], {"loss": -mean(log_probs), "kl": mean(old.kl_divergence(new))}
 
+    def sample_tasks(self, key: tf.Tensor) -> Any:
+        tasks = self.family.sample(self.config.tasks // self.config.replicas, "train", key)
+        return tf.nest.map_structure(lambda field: tf.repeat(field, self.config.replicas, 0), tasks)
+
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
         memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
         episodes, _ = trial(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
@@ -144,11 +154,21 @@ class RL2(Learner):
         told = tf.concat([states, self.policy.features(sequence.inputs, states.dtype)], -1)
         left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None, None]
         left = left * tf.ones_like(rewards)[..., None]
-        features = tf.concat([told, left * told, left, left**2, left**3, tf.ones_like(left)], -1)
-        values = returns.ridge(features, targets, played)
+        parts = [told, left * told, left, left**2, left**3, tf.ones_like(left)]
+        if self.config.replicas > 1:
+            parts.append(self._of_siblings(targets)[..., None])
+        values = returns.ridge(tf.concat(parts, -1), targets, played)
         centred = targets - losses.masked_mean(targets, played)
         rest = losses.masked_mean((targets - values) ** 2, played)
         return values, 1.0 - rest / (losses.masked_mean(centred**2, played) + 1e-6)
+
+    def _of_siblings(self, targets: tf.Tensor) -> tf.Tensor:
+        """The mean of ``targets [L, M]`` at the same step of the other trials of a task: its own actions are not in it
+        (Kool et al. 2019), so as part of a baseline it is without bias."""
+        replicas = self.config.replicas
+        grouped = tf.reshape(targets, [tf.shape(targets)[0], -1, replicas])
+        others = (tf.reduce_sum(grouped, -1, keepdims=True) - grouped) / (replicas - 1)
+        return tf.reshape(others, tf.shape(targets))
 
     def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         weights = list(weights)

@@ -20,5 +20,7 @@ class Preset:
     network: dict[str, Any] = field(default_factory=dict)
     learning_rate: float = 3e-3
     seed: int = 0
+    evaluation_tasks: int = 200
+    """Test tasks of its card; many where a task is a matter of milliseconds and the literature's tables are fine."""
     baselines: tuple[str, ...] = ()
     """Presets that ``evaluate`` reports beside it, on the same tasks."""

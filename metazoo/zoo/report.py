@@ -17,7 +17,7 @@ def evaluate_preset(
     name_or_dir: str | Path,
     *,
     split: str = "test",
-    tasks: int = 200,
+    tasks: int | None = None,
     episodes: int | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -32,6 +32,7 @@ def evaluate_preset(
     policy = load(name_or_dir)
     family = family_of(policy.metadata)
     trained = policy.metadata["adapt"]
+    tasks = trained.get("tasks", 200) if tasks is None else tasks
     episodes = trained["episodes"] if episodes is None else episodes
     steps = trained["steps"] if steps is None else steps
     protocol = Protocol(split, tasks, episodes, steps, seed, deterministic)

@@ -15,6 +15,7 @@ def _bandit(arms: int, pulls: int, **changes) -> Preset:
         config={**config, **changes.pop("config", {})},
         episodes=1,
         steps=0,
+        evaluation_tasks=10_000,
         **changes,
     )
 
@@ -37,6 +38,7 @@ RL2_PRESETS = (
         learning_rate=1e-3,
         episodes=10,
         steps=0,
+        evaluation_tasks=5_000,
     ),
     Preset(
         name="rl2_navigation",

@@ -130,7 +130,7 @@ def train(
     metadata = {
         "name": preset.name,
         "family_args": preset.family_args,
-        "adapt": {"episodes": preset.episodes, "steps": preset.steps},
+        "adapt": {"episodes": preset.episodes, "steps": preset.steps, "tasks": preset.evaluation_tasks},
         "network": preset.network,
         "provenance": provenance,
         "evaluation": {},
@@ -196,7 +196,7 @@ def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds
         command += ["--set", f"{key}={value}"]
     return {
         "command": shlex.join(command),
-        "evaluate_command": f"metazoo evaluate {preset.name} --split test --tasks 200 --seed 0 --json",
+        "evaluate_command": f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json",
         "seed": seed,
         "updates": total,
         "env_steps": total * learner.env_steps_per_update,
