@@ -4,6 +4,7 @@
 - The presets that the policy's own names as ``baselines`` and that are installed, played without adapting.
 - ``fine_tuning``: the domain-randomised policy among them, adapted by plain gradient steps (multi-task pretraining).
 - ``from_scratch``: the same network with its initial weights, adapted alike.
+- The classical algorithms for bandits and tabular MDPs.
 - Closed forms: the best fixed position of ``cartpole_goal``; standing still and the straight way of ``navigation``.
 
 Fine-tuning and training from scratch play the episodes that the policy plays, and make a gradient step after each
@@ -22,7 +23,9 @@ import tensorflow as tf
 
 from metazoo import random, savedmodels_directory, store
 from metazoo.algorithms.maml import MAML, MAMLConfig
-from metazoo.evaluation import agent_of, evaluate, player, random_agent
+from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
+from metazoo.classical.baselines import classical_baselines
+from metazoo.evaluation import agent_of, evaluate, player, random_agent, summary
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import Pretrained, family_of, load
@@ -70,7 +73,7 @@ def baselines(policy: Pretrained, family: TaskFamily, protocol: Protocol, long_h
         same_view = metadata.get("family_args") == policy.metadata.get("family_args")
         if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.name in STEP_SIZES:
             found |= _by_gradient_steps(directory, protocol)
-    return found | _closed_forms(family, protocol)
+    return found | _classical(family, plain) | _closed_forms(family, protocol)
 
 
 @functools.cache
@@ -152,6 +155,15 @@ def _installed(policy: Pretrained) -> Iterator[Path]:
             if (models / name).is_dir():
                 yield store.latest(models / name)
                 break
+
+
+def _classical(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:
+    """Algorithms that keep what they learn over the episodes of a trial: means are over all of them."""
+    if family.name not in FAMILIES_WITH_CLASSICS:
+        return {}
+    tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
+    earned = classical_baselines(family, tasks, protocol.episodes, protocol.seed)
+    return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
 
 
 def _closed_forms(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from metazoo.algorithms.maml import MAML
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import load
+from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.navigation import Navigation
 from metazoo.zoo import baselines
 from metazoo.zoo.baselines import Protocol, at_rate, gradient_learners, straight_way
@@ -126,3 +127,18 @@ def test_choosing_tries_every_rate_on_validation_tasks(zoo, monkeypatch):
     for by_rate in scores.values():
         assert tuple(by_rate) == baselines.RATES and len(set(by_rate.values())) == len(baselines.RATES)
         assert np.all(np.isfinite(list(by_rate.values())))
+
+
+def test_the_classical_algorithms_play_the_same_tasks_for_the_whole_trial(monkeypatch):
+    family, played = Bandit(arms=2, horizon=3), {}
+
+    def one_algorithm(family, tasks, episodes, seed):
+        played.update(means=tasks.means.numpy(), episodes=episodes)
+        return {"greedy": np.arange(4 * episodes, dtype=np.float64).reshape(4, episodes)}
+
+    monkeypatch.setattr(baselines, "classical_baselines", one_algorithm)
+    found = baselines._classical(family, PROTOCOL.without_adapting())["greedy"]
+    np.testing.assert_array_equal(played["means"], family.sample(4, "test", 1).means)
+    assert played["episodes"] == 9
+    assert found["mean"] == pytest.approx(17.5) and found["total"]["mean"] == pytest.approx(9 * 17.5)
+    assert baselines._classical(FAMILY, PROTOCOL) == {}
