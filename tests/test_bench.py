@@ -14,6 +14,7 @@ from metazoo.tasks.family import TaskFamily, Transition
 from metazoo.tasks.gym_family import GymFamily
 from metazoo.tasks.registry import FAMILIES
 from metazoo.types import Box, Discrete
+from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
 
 
@@ -38,10 +39,14 @@ def test_a_learners_rate_counts_whole_updates(monkeypatch):
     assert row["config"] == "3 tasks x 2 episodes x 100 steps, 1 inner step, second order, MLP 8-8"
 
 
-def test_maml_is_measured_at_the_published_sizes():
-    sizes = {name: (*one.config.values(), one.network["hidden"]) for name, one in learners.LEARNERS.items()}
+def test_learners_are_measured_at_the_published_sizes():
+    sizes = {name: (*one.config.values(), *one.network.values()) for name, one in learners.LEARNERS.items()}
     assert sizes["maml/cartpole"] == (20, 20, 1, (64, 64))
     assert sizes["maml/navigation"] == (40, 20, 1, (100, 100))
+    for units in (64, 128):
+        one = learners.LEARNERS[f"rl2/bandit-gru{units}"]
+        assert (*one.config.values(), *one.network.values()) == (512, 1, 4, "gru", units)
+        assert PRESETS[one.preset].family_args == {"arms": 5, "horizon": 100}
 
 
 def test_every_family_that_can_be_made_is_measured(monkeypatch):

@@ -1,5 +1,6 @@
 """Gymnasium's own vectorised environments, to measure beside the families that have the same equations."""
 
+import statistics
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -14,6 +15,10 @@ PEERS: Final = {
     "pendulum": ("Pendulum-v1", "sync", 20, "gymnasium"),
     "acrobot": ("Acrobot-v1", "sync", 20, "gymnasium"),
     "mountain_car_continuous": ("MountainCarContinuous-v0", "sync", 20, "gymnasium"),
+    "half_cheetah_dir": ("HalfCheetah-v5", "sync", 50, "mujoco"),
+    "ant_dir": ("Ant-v5", "sync", 50, "mujoco"),
+    "hopper_params": ("Hopper-v5", "sync", 50, "mujoco"),
+    "walker2d_params": ("Walker2d-v5", "sync", 50, "mujoco"),
 }
 _WORDS: Final = {"vector_entry_point": "Gymnasium's native vector environment", "sync": "SyncVectorEnv"}
 
@@ -26,6 +31,11 @@ class Peer(NamedTuple):
     steps: int
     play: Callable[[], None]
     close: Callable[[], Any]
+
+    def row(self, times: list[float]) -> dict[str, Any]:
+        """The measurement, from the times of ``play``."""
+        rate = round(self.steps / statistics.median(times))
+        return {"what": f"gymnasium/{self.env_id}", "config": self.config, "threads": 1, "env_steps_per_s": rate}
 
 
 def make(family_name: str, copies: int) -> Peer | None:
@@ -47,4 +57,10 @@ def make(family_name: str, copies: int) -> Peer | None:
 
     envs.reset(seed=0)
     play()
-    return Peer(env_id, f"{copies} environments, {_WORDS[mode]}", copies * steps, play, envs.close)
+    return Peer(
+        env_id,
+        f"{copies} environments, {_WORDS[mode]}, random actions, automatic resets",
+        copies * steps,
+        play,
+        envs.close,
+    )

@@ -24,6 +24,12 @@ class LearnerBench(NamedTuple):
     text: str
 
 
+def _rl2_bandit(units: int) -> LearnerBench:
+    sizes = {"tasks": 512, "episodes": 1, "epochs": 4}
+    text = "{tasks} trials x {horizon} pulls, 5 arms, {epochs} epochs over all of them, GRU {units}"
+    return LearnerBench("rl2_bandit_k5_n100", sizes, {"cell": "gru", "units": units}, text)
+
+
 _MAML = "{tasks} tasks x {episodes} episodes x {horizon} steps, {inner_steps} inner step, second order, MLP {hidden}"
 LEARNERS: Final = {
     "maml/cartpole": LearnerBench(
@@ -32,6 +38,8 @@ LEARNERS: Final = {
     "maml/navigation": LearnerBench(
         "maml_navigation", {"tasks": 40, "episodes": 20, "inner_steps": 1}, {"hidden": (100, 100)}, _MAML
     ),
+    "rl2/bandit-gru64": _rl2_bandit(64),
+    "rl2/bandit-gru128": _rl2_bandit(128),
 }
 
 

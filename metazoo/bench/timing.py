@@ -1,11 +1,20 @@
-"""Repeated measurements by the wall clock."""
+"""Repeated measurements by the wall clock, on given processor cores."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 SECONDS: Final = 6.0
 """How long a measurement repeats what it times."""
+
+_CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+
+
+def stay_on(cores: int) -> None:
+    """Keep this process, and those it starts, on that many cores: the last that it was started on."""
+    if _CORES:
+        os.sched_setaffinity(0, _CORES[-cores:])
 
 
 def take_turns(*actions: Callable[[], Any], seconds: float = SECONDS, least: int = 5) -> list[list[float]]:
