@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks import registry, testing
+from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import CartPoleGoal
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
 from metazoo.tasks.navigation import Navigation
@@ -16,6 +17,7 @@ from metazoo.types import Box, Discrete, MultiDiscrete
 
 VARIANTS = {
     **IN_GRAPH,
+    "bandit_as_large_as_published": lambda: Bandit(arms=50, horizon=500),
     "cartpole_goal_oracle": lambda: CartPoleGoal(horizon=50, reveal_target=True),
     "navigation_oracle": lambda: Navigation(horizon=50, reveal_goal=True),
 }
