@@ -5,9 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import tensorflow as tf
 
+from serving.client import Client
 from serving.server import Server
 from tests import toy_policy
 
@@ -124,3 +126,16 @@ def copy_version(source: Path, target: Path) -> Path:
     aside = target.parent / f".aside-{target.name}"
     shutil.copytree(source, aside)
     return aside.rename(target)
+
+
+@pytest.fixture
+def client(server):
+    opened = Client(server.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def env():
+    with gym.make("CartPole-v1") as opened:
+        yield opened

@@ -5,28 +5,21 @@ import json
 import threading
 import time
 import zipfile
-from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2
 
 from metazoo import store
-from serving import protos
 from serving.adapt_request import AdaptRequest, from_body
 from serving.errors import Code, ServingError
 from serving.idempotency import Idempotency
 from serving.options import Options, Quota, Retention
 from serving.retention import Keeper, size_of
 from serving.server import Server
-from serving.tensors import encode
-from serving.zoo_rpc import MESSAGES, AdaptationStub
 from tests import toy_policy
 from tests.serving import recurrent_toy
 from tests.serving.conftest import copy_version
-from tests.serving.test_adapter import POLICIES, as_json, as_npz, directly_adapted, own_memory, recorded
-from tests.serving.test_security import TOKEN
+from tests.serving.test_adapter import POLICIES, as_json, as_npz, recorded
 from tests.serving.test_server import wait_until
 
 
@@ -199,11 +192,8 @@ def test_no_name_leaves_the_store(models, tmp_path, exported):
     """A config file may give a model any name; what is adapted from it must still be a directory of ours."""
     config = tmp_path / "models.config"
     paths = {"../../out": models / "toy", "alias": tmp_path / "adapted" / "toy-a"}
-    entries = [
-        f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow" }}'
-        for name, path in models_of.items()
-    ]
-    config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    entry = 'config {{ name: "{}" base_path: "{}" model_platform: "tensorflow" }}'.format
+    config.write_text(f"model_config_list {{ {' '.join(entry(*item) for item in paths.items())} }}")
     copy_version_to = tmp_path / "adapted" / "toy-a" / "1"
     copy_version_to.parent.mkdir(parents=True)
     copy_version(exported, copy_version_to)
@@ -223,81 +213,6 @@ def test_long_names_are_refused_before_anything_runs(server):
         name = server.adapter.adapt(request(letter * 60, policy=name))["model"]
     with pytest.raises(ServingError, match="use up to 200 letters"):
         server.adapter.adapt(request("t" * 60, policy=name))
-
-
-# --- over gRPC ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def stub(server):
-    with grpc.insecure_channel(server.grpc_target) as channel:
-        yield AdaptationStub(channel)
-
-
-def adapt_message(task="g", memory=None, policy="toy", **changes):
-    message = MESSAGES["AdaptRequest"](policy=policy, task=task)
-    for name, array in {**recorded()[1], **changes}.items():
-        encode(np.asarray(array), message.episodes[name])
-    if memory is not None:
-        encode(memory, message.memory)
-    return message
-
-
-def test_the_grpc_twin_adapts_lists_gets_and_deletes(stub, models, tmp_path):
-    memory, inputs = recorded()
-    answer = stub.Adapt(adapt_message(memory=memory), timeout=30)
-    expected, loss = directly_adapted(models / "toy" / "1", memory, inputs)
-    published = tmp_path / "adapted" / "toy-g" / "1"
-    np.testing.assert_allclose(own_memory(published), expected, rtol=1e-5, atol=1e-6)
-    assert (answer.model, answer.version, answer.steps, answer.episodes) == ("toy-g", 1, 1, 2)
-    assert answer.diagnostics["loss"] == pytest.approx(loss, rel=1e-5) and answer.timings["adapt_ms"] > 0
-    assert stub.Adapt(adapt_message(task="", policy="toy-g"), timeout=30).steps == 2
-    listed = stub.ListPolicies(MESSAGES["ListPoliciesRequest"](), timeout=10).policies
-    assert [(policy.name, policy.version) for policy in listed] == [("toy", 1), ("toy-g", 2)]
-    one = stub.GetPolicy(MESSAGES["GetPolicyRequest"](policy="toy-g"), timeout=10)
-    assert json.loads(one.json)["metadata"]["adapted"]["episodes"] == 4
-    assert stub.DeletePolicy(MESSAGES["DeletePolicyRequest"](policy="toy-g"), timeout=10).deleted == "toy-g"
-    assert not published.parent.exists()
-
-
-def test_the_grpc_twin_refuses_with_grpcs_codes(stub):
-    for message, code, text in (
-        (adapt_message(policy="none"), "NOT_FOUND", "Servable not found"),
-        (adapt_message(task="a/b"), "INVALID_ARGUMENT", "is not a name"),
-        (adapt_message(rewards=np.full((1, 2, 5), np.nan)), "INVALID_ARGUMENT", "rewards holds nan"),
-        (adapt_message(memory=np.array([b"x"], object)), "INVALID_ARGUMENT", "needs 11 finite ones"),
-        (adapt_message(rewards=np.array([b"x"], object)), "INVALID_ARGUMENT", "not a full array of numbers"),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Adapt(message, timeout=30)
-        assert caught.value.code().name == code and text in caught.value.details()
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.DeletePolicy(MESSAGES["DeletePolicyRequest"](policy="toy"), timeout=10)
-    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-
-
-def test_the_grpc_twin_knows_keys_and_tokens(models, tmp_path):
-    guarded = Server(models, tmp_path / "adapted", poll_seconds=0, options=Options(token=TOKEN))
-    with guarded as server, grpc.insecure_channel(server.grpc_target) as channel:
-        stub = AdaptationStub(channel)
-        token = ("authorization", f"Bearer {TOKEN}")
-        for call, message in (
-            (stub.Adapt, adapt_message()),
-            (stub.DeletePolicy, MESSAGES["DeletePolicyRequest"](policy="toy")),
-        ):
-            with pytest.raises(grpc.RpcError) as caught:
-                call(message, timeout=30)
-            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        metadata = [token, ("idempotency-key", "k")]
-        first, second = (stub.Adapt(adapt_message(), metadata=metadata, timeout=30) for _ in range(2))
-        assert not first.replayed and second.replayed and second.version == 1
-
-
-@pytest.mark.parametrize("name", ["adaptation", "tf_serving_configs"])
-def test_the_proto_files_are_read_as_protoc_reads_them(name):
-    """``<name>.descriptor`` was made by protoc (grpcio-tools 1.74) with --descriptor_set_out, without json_name."""
-    expected = Path(__file__).with_name(f"{name}.descriptor").read_bytes()
-    assert protos.describe(name) == descriptor_pb2.FileDescriptorProto.FromString(expected)
 
 
 # --- recurrent policies ------------------------------------------------------------------------------------------

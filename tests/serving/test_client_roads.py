@@ -1,0 +1,245 @@
+"""The client over gRPC, TLS and a store; retries; asynchronous; recurrent policies."""
+
+import asyncio
+import http.server
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from metazoo import store
+from serving import client_messages as messages
+from serving.async_client import AsyncClient
+from serving.client import Client, Store
+from serving.errors import Code, ServingError
+from serving.options import Options
+from serving.retrying import Pauses
+from serving.server import Server
+from serving.sources import scan
+from serving.tf_serving_config import models_config
+from tests import toy_policy
+from tests.serving import recurrent_toy
+from tests.serving.test_adapter import directly_adapted, own_memory
+from tests.serving.test_client import play_directly
+from tests.serving.test_security import CERTIFICATE, KEY, TOKEN
+
+# --- other roads to the same server ------------------------------------------------------------------------------
+
+
+def test_everything_goes_over_grpc_too(server, env, tmp_path):
+    client = Client(f"grpc://{server.grpc_target}")
+    assert client.metadata("toy")["horizon"] == toy_policy.HORIZON
+    assert client.status("toy") == Client(server.url).status("toy")
+    adaptation = client.adapt("toy", env, episodes=2, steps=2, task="g")
+    assert (adaptation.model, adaptation.version) == ("toy-g", 2)
+    assert [policy["name"] for policy in client.policies()] == ["toy", "toy-g"]
+    client.delete("toy-g")
+    with pytest.raises(ServingError, match="Could not find any versions of model toy-g") as caught:
+        client.status("toy-g")
+    assert caught.value.code is Code.NOT_FOUND
+    client.close()
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_tls_and_token(models, tmp_path, env, scheme):
+    options = Options(token=TOKEN, tls_cert=CERTIFICATE, tls_key=KEY)
+    with Server(models, tmp_path / "adapted", poll_seconds=0, options=options) as server:
+        url = server.url if scheme == "https" else f"grpcs://{server.grpc_target}"
+        client = Client(url, token=TOKEN, ca=str(CERTIFICATE))
+        assert client.adapt("toy", env, episodes=1).version == 1
+        client.close()
+        stranger = Client(url, ca=str(CERTIFICATE))
+        with pytest.raises(ServingError, match="Authorization: Bearer") as caught:
+            stranger.delete("toy-task")
+        assert caught.value.code is Code.UNAUTHENTICATED
+        stranger.close()
+        if scheme == "https":
+            with pytest.raises(ServingError, match="a certificate that is not trusted"):
+                Client(url).policies()
+
+
+def test_a_stock_server_adapts_through_the_signature_and_the_store(models, tmp_path, env):
+    """The server is not asked to adapt: it only serves two directories, as TF Serving does."""
+    adapted = tmp_path / "elsewhere"
+    with Server(models, adapted, poll_seconds=0.05) as server:
+        client = Client(server.url, store=Store(models, adapted))
+        adaptation = client.adapt("toy", env, episodes=3, steps=2, task="s", seed=3)
+        assert (adaptation.model, adaptation.version) == ("toy-s", 2)
+        played = play_directly(own_memory(models / "toy" / "1"), env, 3, 3)
+        np.testing.assert_array_equal(adaptation.rounds[0].returns, played.returns)
+        memory, loss = directly_adapted(
+            models / "toy" / "1", own_memory(models / "toy" / "1"), played.episodes._asdict()
+        )
+        np.testing.assert_allclose(store.read_memory(adapted / "toy-s" / "1"), memory, rtol=1e-4, atol=1e-5)
+        assert adaptation.rounds[0].diagnostics["loss"] == pytest.approx(loss, rel=1e-3, abs=1e-5)
+        lineage = store.read_metadata(adapted / "toy-s" / "2")["adapted"]
+        assert (lineage["from"], lineage["steps"], lineage["episodes"]) == ("toy", 2, 6)
+        assert [policy["name"] for policy in client.policies()] == ["toy", "toy-s"]
+        for arguments, message in (
+            (("none", env), "There is no policy none"),
+            (("toy", env, 1, 1, "a/b"), "is not a name"),
+        ):
+            with pytest.raises(ServingError, match=message):
+                client.adapt(*arguments)
+        client.delete("toy-s")
+        with pytest.raises(ServingError, match="not an adapted policy"):
+            client.delete("toy")
+        client.close()
+
+
+def test_a_stock_server_is_told_of_new_policies(models, tmp_path, env):
+    """By HandleReloadConfigRequest, with nothing watched but what the list says."""
+    adapted, config = tmp_path / "elsewhere", tmp_path / "models.config"
+    adapted.mkdir()
+    config.write_text(str(models_config(scan(models))))
+    with Server(poll_seconds=0, model_config_file=config) as server:
+        with pytest.raises(ValueError, match="reload needs gRPC"):
+            Client(server.url, store=Store(models, adapted, reload=True))
+        client = Client(f"grpc://{server.grpc_target}", store=Store(models, adapted, reload=True))
+        assert client.adapt("toy", env, episodes=1, task="r").model == "toy-r"
+        assert client.status("toy-r")[0]["state"] == "AVAILABLE"
+        client.close()
+
+
+# --- retries -----------------------------------------------------------------------------------------------------
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Answers 503 as often as ``refusals`` says, then an empty list of policies."""
+
+    protocol_version = "HTTP/1.1"
+    refusals, seen = 0, 0
+
+    def do_GET(self):
+        Busy.seen += 1
+        status, body = (503, b'{"error": "full"}') if Busy.seen <= Busy.refusals else (200, b'{"policies": []}')
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def busy():
+    Busy.refusals = Busy.seen = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_busy_server_is_asked_again(busy, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    Busy.refusals = 3
+    assert Client(busy).policies() == [] and Busy.seen == 4
+    assert len(pauses) == 3 and all(
+        0.5 * most <= pause <= most for pause, most in zip(pauses, (0.05, 0.1, 0.2), strict=True)
+    )
+    Busy.refusals, Busy.seen = 99, 0
+    with pytest.raises(ServingError, match="full") as caught:
+        Client(busy, tries=3).policies()
+    assert caught.value.code is Code.UNAVAILABLE and Busy.seen == 3
+
+
+def test_other_refusals_are_final():
+    pauses = Pauses(5)
+    for code in set(Code) - {Code.UNAVAILABLE}:
+        with pytest.raises(ServingError, match="no"):
+            pauses.after(ServingError(code, "no"))
+    lengths = [Pauses(100).after(ServingError(Code.UNAVAILABLE, "full")) for _ in range(20)]
+    assert len(set(lengths)) > 10  # they differ, so that clients do not come back together
+    assert max(pauses.after(ServingError(Code.UNAVAILABLE, "full")) for _ in range(4)) >= 1.0 or pauses.left == 0
+
+
+# --- asynchronous ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_the_asynchronous_client_does_all_of_it(server, env, models, scheme):
+    url = server.url if scheme == "http" else f"grpc://{server.grpc_target}"
+    observations = toy_policy.example_inputs("act", rows=40)["observations"]
+    memory = own_memory(models / "toy" / "1")
+
+    async def main():
+        async with AsyncClient(url) as client:
+            asked = (client.predict("toy", {"observations": row[None]}, "act") for row in observations)
+            answers = await asyncio.gather(*asked)
+            expected = observations @ memory[:8].reshape(4, 2) + memory[8:10]
+            np.testing.assert_allclose([answer["logits"][0] for answer in answers], expected, rtol=1e-5)
+            assert await client.act("toy", observations[0]) == expected[0].argmax()
+            adaptation = await client.adapt("toy", env, episodes=2, task="a")
+            assert (await client.play(adaptation.model, env, 2, seed=1)).returns.shape == (2,)
+            episodes = (await client.play("toy", env, 2, seed=1)).episodes
+            assert (await client.adapt_to("toy-a", episodes))["version"] == 2
+            assert [policy["name"] for policy in await client.policies()] == ["toy", "toy-a"]
+            assert (await client.status("toy-a"))[0]["state"] == "AVAILABLE"
+            await client.delete("toy-a")
+            with pytest.raises(ServingError, match="Servable not found"):
+                await client.predict("toy-a", {"observations": observations}, "act")
+
+    asyncio.run(main())
+
+
+def test_the_asynchronous_client_retries_and_gives_up(busy):
+    async def main():
+        Busy.refusals = 2
+        async with AsyncClient(busy) as client:
+            assert await client._ask(messages.policies()) == {"policies": []}
+        async with AsyncClient("http://127.0.0.1:9", tries=2) as client:
+            with pytest.raises(ServingError, match="There is no server at 127.0.0.1:9"):
+                await client.predict("toy", {"x": np.ones(1)})
+        with pytest.raises(ValueError, match="is no address"):
+            AsyncClient("localhost:1")
+
+    asyncio.run(main())
+    assert Busy.seen == 3
+
+
+# --- recurrent policies ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recurrent")
+    recurrent_toy.export(root / "models" / "recurrent" / "1")
+    with Server(root / "models", root / "adapted", poll_seconds=0.05) as running:
+        yield running
+
+
+@pytest.mark.parametrize("by_grpc", [False, True])
+def test_a_recurrent_policy_is_played_with_its_memory_here(recurrent, env, by_grpc):
+    client = Client(recurrent.url, recurrent.grpc_target if by_grpc else None)
+    played = client.play("recurrent", env, 3, seed=2)
+    steps = float(played.episodes.mask.sum())
+    np.testing.assert_allclose(played.memory, [steps + 3, played.returns.sum(), 3], rtol=1e-5)  # 3 closing steps
+    adaptation = client.adapt("recurrent", env, episodes=3, task=f"t{by_grpc:d}", seed=2)
+    np.testing.assert_allclose(client.initial_memory(adaptation.model), played.memory, rtol=1e-5)  # baked in
+    client.close()
+
+
+def test_a_player_remembers_for_its_caller(recurrent, env):
+    client = Client(recurrent.url)
+    player, total, steps = client.player("recurrent", seed=4), 0.0, 0
+    for episode in range(2):
+        observation, _ = env.reset(seed=episode)
+        done = False
+        while not done:
+            observation, reward, terminated, truncated, _ = env.step(player.act(observation))
+            player.record(reward, observation, terminated, truncated)
+            total, steps, done = total + reward, steps + 1, terminated or truncated
+    np.testing.assert_allclose(player.memory[0], [steps + 2, total, 2], rtol=1e-5)
+    client.close()
+
+
+def test_a_player_of_a_feed_forward_policy(client, env, models):
+    player, memory = client.player("toy"), own_memory(models / "toy" / "1")
+    observation, _ = env.reset(seed=0)
+    expected = np.argmax(observation @ memory[:8].reshape(4, 2) + memory[8:10])
+    assert player.act(observation, deterministic=True) == expected
+    player.record(1.0, observation, terminated=True)
+    assert player.memory.size == 0

@@ -1,0 +1,173 @@
+"""Which versions are loaded: policies, retries, caches, and what cannot be loaded at all."""
+
+import os
+
+import pytest
+import tensorflow as tf
+
+from metazoo import signatures, store
+from serving import saved_model
+from serving.errors import Code, ServingError
+from serving.manager import Manager, State
+from serving.servable import Loader
+from serving.sources import ModelConfig, VersionCache, VersionPolicy
+from tests import toy_policy
+from tests.serving.conftest import copy_version
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (VersionPolicy(), [3]),
+        (VersionPolicy(latest=2), [2, 3]),
+        (VersionPolicy(latest=0), [3]),
+        (VersionPolicy(latest=None), [1, 2, 3]),
+        (VersionPolicy(specific=(1, 9)), [1]),
+    ],
+)
+def test_version_policies(models, policy, expected):
+    for number in (2, 3):
+        copy_version(models / "toy" / "1", models / "toy" / str(number))
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy", policy, {"stable": 1, "gone": 8})})
+    manager.refresh()
+    loaded = [line.version for line in manager.status("toy") if line.state is State.AVAILABLE]
+    assert loaded == expected[::-1]
+    assert manager.lookup("toy").version == expected[-1]
+    if 1 in expected:
+        assert manager.lookup("toy", label="stable").version == 1
+    with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
+        manager.lookup("toy", label="gone")
+
+
+def test_the_version_cache_sees_every_change(tmp_path):
+    """Whatever is created or deleted, however fast, the cache gives what the directory holds."""
+    cache = VersionCache()
+    for number in range(1, 200):
+        (tmp_path / str(number)).mkdir()
+        assert cache(tmp_path) == store.versions(tmp_path)
+        if number % 3 == 0:
+            (tmp_path / str(number)).rmdir()
+            assert cache(tmp_path) == store.versions(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        cache(tmp_path / "none")
+
+
+def test_the_version_cache_lists_settled_directories_once(tmp_path, monkeypatch):
+    (tmp_path / "1").mkdir()
+    os.utime(tmp_path, (1, 1))
+    calls = []
+    real = store.versions
+    monkeypatch.setattr(store, "versions", lambda path: calls.append(path) or real(path))
+    cache = VersionCache()
+    assert [list(cache(tmp_path)) for _ in range(3)] == [[1]] * 3 and len(calls) == 1
+    (tmp_path / "2").mkdir()
+    assert list(cache(tmp_path)) == [1, 2]
+
+
+class Flaky:
+    """A loader that fails the given number of times for each version but the first."""
+
+    def __init__(self, failures):
+        self.failures, self.tries = failures, 0
+
+    def __call__(self, name, version, path):
+        if version > 1:
+            self.tries += 1
+            if self.tries <= self.failures:
+                raise ServingError(Code.UNAVAILABLE, f"try {self.tries}")
+        return Loader()(name, version, path)
+
+
+def test_a_failing_load_is_tried_again(models):
+    load = Flaky(2)
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=load, load_retries=2, retry_seconds=0)
+    manager.refresh()
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    for expected in ("LOADING", "LOADING", "AVAILABLE", "AVAILABLE"):
+        manager.refresh()
+        assert manager.status("toy")[0].state.name == expected
+        assert manager.lookup("toy").version == (2 if expected == "AVAILABLE" else 1)
+    assert load.tries == 3
+
+
+def test_retries_end_and_wait_their_time(models):
+    load = Flaky(99)
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=load, load_retries=1, retry_seconds=3600)
+    for _ in range(3):
+        manager.refresh()
+    assert load.tries == 1 and manager.status("toy")[0].state is State.LOADING
+    manager._models["toy"].versions[2].retry_at = 0
+    for _ in range(3):
+        manager.refresh()
+    (line,) = manager.status("toy")
+    assert load.tries == 2 and line.state is State.END and line.error.message == "try 2"
+
+
+def test_the_old_version_serves_on_even_if_its_files_are_gone(models):
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=Flaky(99))
+    manager.refresh()
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    store.delete_version(models / "toy" / "1")
+    manager.refresh()
+    assert manager.lookup("toy").version == 1
+
+
+# --- what cannot be loaded --------------------------------------------------------------------------------------
+
+
+def test_not_a_saved_model(tmp_path):
+    with pytest.raises(ServingError, match="does not appear to contain a SavedModel bundle") as caught:
+        saved_model.load(tmp_path)
+    assert caught.value.code.name == "NOT_FOUND"
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+    with pytest.raises(ServingError, match="as binary proto"):
+        saved_model.load(tmp_path)
+
+
+def test_no_serve_tag(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.constant(1.0)
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["other"])
+        builder.save()
+    with pytest.raises(ServingError, match="Could not find meta graph def matching supplied tags: { serve }"):
+        saved_model.load(tmp_path / "1")
+
+
+def save(function, path):
+    module = tf.Module()
+    module.f = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(path), signatures=module.f)
+    return path
+
+
+def test_python_ops_and_xla_are_refused(tmp_path):
+    def by_python(x):
+        return {"y": tf.numpy_function(lambda value: value * 2, [x], tf.float32)}
+
+    with pytest.raises(ServingError, match="calls back into Python"):
+        saved_model.load(save(by_python, tmp_path / "python"))
+
+    @tf.function(jit_compile=True)
+    def compiled(x):
+        return x * 2
+
+    with pytest.raises(ServingError, match="demands XLA compilation"):
+        saved_model.load(save(lambda x: {"y": compiled(x)}, tmp_path / "xla"))
+
+
+def test_a_failing_or_unreadable_warmup_fails_the_load(models):
+    version = models / "toy" / "1"
+    (version / signatures.CHECKSUMS_FILE).unlink()
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")})
+    bad = toy_policy.example_inputs("act")
+    bad["observations"] = bad["observations"][:, :3]
+    toy_policy.write_warmup(version, {"act": bad})
+    manager.refresh()
+    (line,) = manager.status("toy")
+    assert line.state is State.END and "Matrix size-incompatible" in line.error.message
+    (version / signatures.WARMUP_FILE).write_bytes(b"not a record")
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")})
+    manager.refresh()
+    assert manager.status("toy")[0].error is not None
