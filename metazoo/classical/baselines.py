@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from metazoo.classical import bayes_optimal
-from metazoo.classical.bandits import play_bandit
+from metazoo.classical.bandits import play_bandit, regret
 from metazoo.classical.mdps import play_mdp
 from metazoo.classical.settings import bandit_algorithms, mdp_algorithms
 from metazoo.tasks.bandit import Bandit
@@ -49,3 +49,15 @@ def optimal_total(family: TaskFamily, episodes: int = 1) -> float | None:
     if not isinstance(family, Bandit) or pulls > bayes_optimal.REACH:
         return None
     return bayes_optimal.value(family.arms, pulls)
+
+
+def regret_curves(means: Any, pulls: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Mean expected regret ``[pulls]`` after each pull of every classical algorithm, on bandits ``means [N, arms]``.
+
+    A policy's own curve on the same bandits: ``bandits.regret(means, arms pulled).mean(0)``.
+
+    Raises:
+        ValueError: no pulls, or means of another shape.
+    """
+    algorithms = bandit_algorithms(np.shape(means)[-1], pulls)
+    return {name: regret(means, play_bandit(one, means, pulls, seed)[1]).mean(0) for name, one in algorithms.items()}

@@ -20,6 +20,13 @@ def test_bandits_keep_what_they_know_over_the_episodes_of_a_trial():
     assert np.abs(one["random"] - returns["random"][:, :1]).max() == 0.0
 
 
+def test_regret_curves_rise_and_the_best_algorithm_regrets_least():
+    curves = baselines.regret_curves(Bandit(3, 10).sample(300, "test", 0).means.numpy(), 10)
+    assert all(curve.shape == (10,) and (np.diff(curve) >= 0.0).all() for curve in curves.values())
+    assert min(curves, key=lambda name: curves[name][-1]) in {"bayes_optimal", "finite_gittins"}
+    assert max(curves, key=lambda name: curves[name][-1]) == "random"
+
+
 def test_mdps():
     family = TabularMDP()
     returns = baselines.classical_baselines(family, family.sample(50, "test", 0), episodes=3)
