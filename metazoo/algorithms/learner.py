@@ -124,7 +124,7 @@ class Learner(keras.Model, ABC):
 
     @abstractmethod
     def meta_gradient(self, weights: Tensors, batch: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics, of ``prepare``'s ``batch``."""
+        """Gradients of the meta-objective with respect to ``weights``, and scalar metrics, from ``prepare``'s batch."""
 
     @property
     def epochs(self) -> int:
@@ -189,12 +189,41 @@ class Learner(keras.Model, ABC):
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as one XLA program when it is called eagerly, itself when a graph is being built.
+    """The function as XLA programs, one for each shape, when it is called eagerly; itself when a graph is being built.
 
-    A plain function: a ``tf.function`` would be tracked by Keras and saved with the policy.
+    A plain function: a ``tf.function`` would be tracked by Keras and saved with the policy. It takes programs of flat
+    arguments apart, because TensorFlow spends several times as long on their structure as on a policy's step.
     """
-    program = tf.function(function, jit_compile=True, autograph=False)
-    return lambda *args: program(*args) if tf.executing_eagerly() else function(*args)
+    programs: dict[Any, Callable[[list[Any]], Any]] = {}
+
+    def call(*args: Any) -> Any:
+        if not tf.executing_eagerly():
+            return function(*args)
+        flat = tf.nest.flatten(args)
+        signature = tuple((value.shape, value.dtype) if tf.is_tensor(value) else value for value in flat)
+        if signature not in programs:
+            programs[signature] = _program(function, args, flat)
+        return programs[signature](flat)
+
+    return call
+
+
+def _program(function: Callable[..., Any], args: Any, flat: list[Any]) -> Callable[[list[Any]], Any]:
+    """The function compiled for arguments like ``args``: takes them flat; what is no tensor stays as it is."""
+    like: list[Any] = []
+
+    def run(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        given = iter(tensors)
+        result = function(*tf.nest.pack_sequence_as(args, [next(given) if tf.is_tensor(x) else x for x in flat]))
+        like.append(tf.nest.map_structure(lambda _: 0, result))
+        return tf.nest.flatten(result)
+
+    specs = [tf.TensorSpec(value.shape, value.dtype) for value in flat if tf.is_tensor(value)]
+    program = tf.function(run, jit_compile=True, autograph=False).get_concrete_function(*specs)
+    # calling the program itself checks each argument in Python, which takes as long again as a policy's step
+    call = getattr(program, "_call_flat", lambda tensors, _: program(*tensors))
+    captured = program.captured_inputs
+    return lambda flat: tf.nest.pack_sequence_as(like[-1], call([x for x in flat if tf.is_tensor(x)], captured))
 
 
 def _with_memory_apart(step: Callable[..., StepOutputs]) -> Callable[..., StepOutputs]:

@@ -6,11 +6,10 @@ Directions and velocities from MAML (Finn et al. 2017, section 5.3), goals and r
 
 from typing import Any, final
 
-import gymnasium as gym
 import numpy as np
 
-from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_family import GymFamily, SampleTask
+from metazoo.tasks.gym_rows import Imported
 
 LOG_SCALE, LOG_SCALE_OOD = 3.0, (3.0, 4.0)
 """Largest exponent of a body's multipliers in training, and the exponents out of range."""
@@ -58,7 +57,10 @@ class MujocoFamily(GymFamily):
     draw: Any
 
     def __init__(self, horizon: int = 200, workers: int = 2, rows: int = 200):
-        super().__init__(_Make(self.env), self.draw, horizon, name=self.name, workers=workers, rows=rows)
+        make = Imported(
+            "metazoo.tasks.gym_mujoco_envs", self.env, "MuJoCo is not installed: pip install 'metazoo[mujoco]'"
+        )
+        super().__init__(make, self.draw, horizon, name=self.name, workers=workers, rows=rows)
 
 
 @final
@@ -111,18 +113,3 @@ MUJOCO: tuple[type[MujocoFamily], ...] = (
     HopperParams,
     Walker2dParams,
 )
-
-
-@final
-class _Make:
-    """Makes an environment of ``gym_mujoco_envs`` by name; MuJoCo is imported then."""
-
-    def __init__(self, name: str):
-        self.__name__ = name
-
-    def __call__(self) -> gym.Env:
-        try:
-            from metazoo.tasks import gym_mujoco_envs
-        except (ImportError, gym.error.DependencyNotInstalled) as error:
-            raise CollectionError("MuJoCo is not installed: pip install 'metazoo[mujoco]'") from error
-        return getattr(gym_mujoco_envs, self.__name__)()

@@ -5,6 +5,7 @@ are stepped in a plain loop: Gymnasium's ``SyncVectorEnv`` does the same, but re
 do not want, and does not say whose observation is wrong.
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,21 @@ from gymnasium import spaces
 from metazoo import gym_attributes
 from metazoo.gym_spaces import CollectionError, env_name, flatten_observation, observation_spec
 from metazoo.tasks.gym_board import Board
+
+
+@final
+class Imported:
+    """Makes environments of a module's class, importing the module then; ``missing`` says what to do if it cannot."""
+
+    def __init__(self, module: str, name: str, missing: str):
+        self.module, self.__name__, self.missing = module, name, missing
+
+    def __call__(self) -> gym.Env:
+        try:
+            module = importlib.import_module(self.module)
+        except (ImportError, gym.error.DependencyNotInstalled) as error:
+            raise CollectionError(self.missing) from error
+        return getattr(module, self.__name__)()
 
 
 @final
@@ -43,6 +59,8 @@ class Recipe:
         else:
             try:
                 env = self.make(**self.arguments, **self._arguments(task))
+            except CollectionError:
+                raise
             except Exception as error:  # the user's code
                 raise CollectionError(f"{self.name} cannot be made: {type(error).__name__}: {error}") from error
             if not isinstance(env, gym.Env):
