@@ -3,6 +3,28 @@
 from metazoo.zoo.preset import Preset
 from metazoo.zoo.rl2_presets import RL2_PRESETS
 
+
+def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config) -> Preset:
+    """2D navigation by a learner whose outer gradient goes through three inner steps: for all the same environment
+    steps, network and inner advantages."""
+    common = {"tasks": 40, "episodes": 20, "inner_steps": 3, "inner_lambda": 0.9, "step_weight": 0.2, "clip_norm": 0.5}
+    return Preset(
+        name=name,
+        description="2D navigation to a hidden goal",
+        family="navigation",
+        algorithm=algorithm,
+        config={**common, **config},
+        network={"hidden": (64, 64), "initial_scale": 0.1},
+        updates=200,
+        learning_rate=learning_rate,
+        episodes=20,
+        steps=3,
+        baselines=("dr_navigation",),
+    )
+
+
+_LEARNED_STEPS = {"inner_rate": 0.04, "step_size_gain": 3.0}
+
 _ALL = (
     Preset(
         name="maml_cartpole",
@@ -83,25 +105,10 @@ _ALL = (
         steps=3,
         baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
     ),
-    Preset(
-        name="maml_navigation",
-        description="2D navigation to a hidden goal",
-        family="navigation",
-        algorithm="maml",
-        config={
-            "tasks": 40,
-            "episodes": 20,
-            "inner_steps": 3,
-            "step_size_gain": 3.0,
-            "step_weight": 0.3,
-            "clip_norm": 0.5,
-        },
-        network={"hidden": (100, 100), "initial_scale": 0.1},
-        updates=350,
-        episodes=20,
-        steps=3,
-        baselines=("dr_navigation",),
-    ),
+    _navigation("maml_navigation", "maml", **_LEARNED_STEPS),
+    _navigation("fomaml_navigation", "maml", **_LEARNED_STEPS, first_order=1),
+    _navigation("metasgd_navigation", "meta_sgd", learning_rate=2e-3, inner_rate=0.01, inner_rate_high=0.07),
+    _navigation("promp_navigation", "promp", learning_rate=1e-3, **_LEARNED_STEPS, step_sizes="parameter", epochs=3),
     Preset(
         name="dr_cartpole",
         description="CartPole with unknown physics, trained over all tasks without adapting",
