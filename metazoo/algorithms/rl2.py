@@ -11,7 +11,8 @@ et al. 2017, arXiv 1707.06347) and GAE over the whole trial, back-propagated thr
 Differs from the paper: PPO instead of TRPO; the critic is no second network, but a ridge regression of the trials'
 returns on the policy's recurrent states, made anew at every update (a critic that is trained beside the policy lags
 behind it, and what it wrongly makes of the previous action becomes an advantage of that action); at an episode's end
-one closing step shows the final observation and reward, so that the last reward of an episode is not lost.
+one closing step shows the final observation and reward, so that the last reward of an episode is not lost; where a
+family knows the means of its noisy rewards, those are learnt from; predicting rewards may be an auxiliary task.
 """
 
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class RL2Config(Config):
     lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
     entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
     entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
+    prediction: float = setting(0.0, (0.0, 100.0), "weight of predicting each action's reward (Jaderberg et al. 2017)")
     clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
 
@@ -59,6 +61,8 @@ class Batch(NamedTuple):
     advantages: tf.Tensor
     explained: tf.Tensor
     """Share of the returns' variance that the critic explains."""
+    variance: tf.Tensor
+    """Of the rewards, over all steps."""
     episode_returns: tf.Tensor
     """``[M, K]``"""
 
@@ -88,7 +92,7 @@ class RL2(Learner):
 
     @property
     def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables
+        return self.meta_variables[: self.policy.acting]
 
     def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
         return list(variables)
@@ -120,18 +124,24 @@ class RL2(Learner):
         return tf.nest.map_structure(lambda field: tf.repeat(field, self.config.replicas, 0), tasks)
 
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+        """The trials as played, and as they are learnt from: with the rewards' means, where the family knows them."""
         memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
-        episodes, _ = trial(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
-        return [tf.nest.map_structure(tf.stop_gradient, episodes)]
+        played, _ = trial(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
+        means = self.family.mean_rewards(tasks, played.observations, played.actions)
+        learnt = played if means is None else played._replace(rewards=means * played.mask)
+        return tf.nest.map_structure(tf.stop_gradient, [played, learnt])
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Batch:
-        weights, episodes = list(weights), rounds[0]
-        sequence = as_sequence(episodes)
+        weights, episodes, learnt = list(weights), rounds[0], rounds[-1]
+        sequence = as_sequence(episodes)._replace(rewards=as_sequence(learnt).rewards)
         states = self._states(weights, sequence)
         advantages, explained = self._advantages(episodes, sequence, states)
         advantages = returns.normalise(advantages, sequence.played, [0, 1])
         log_probs = self.policy.distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
-        batch = Batch(sequence, log_probs, advantages, explained, returns.episode_returns(episodes))
+        rewards = tf.cast(sequence.rewards, states.dtype)
+        spread = losses.masked_mean((rewards - losses.masked_mean(rewards, sequence.played)) ** 2, sequence.played)
+        sequence = sequence._replace(rewards=rewards)
+        batch = Batch(sequence, log_probs, advantages, explained, spread + 1e-6, returns.episode_returns(episodes))
         return tf.nest.map_structure(tf.stop_gradient, batch)
 
     def _advantages(self, episodes: Episodes, sequence: Sequence, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -191,9 +201,11 @@ class RL2(Learner):
         log_probs = distribution.log_prob(parameters, batch.sequence.actions)
         policy_loss = losses.clipped_ratio(log_probs, batch.log_probs, batch.advantages, played, config.clip)
         entropy = losses.masked_mean(distribution.of(parameters).entropy(), played)
-        loss = policy_loss - self._entropy_weight() * entropy
+        error = self.policy.predicted_rewards(weights, states, batch.sequence.actions) - batch.sequence.rewards
+        surprise = losses.masked_mean(error**2, played) / batch.variance
+        loss = policy_loss - self._entropy_weight() * entropy + 0.5 * config.prediction * surprise
         kl = losses.masked_mean(batch.log_probs - log_probs, played)
-        return loss, {"loss": loss, "policy_loss": policy_loss, "entropy": entropy, "kl": kl}
+        return loss, {"loss": loss, "policy_loss": policy_loss, "entropy": entropy, "kl": kl, "surprise": surprise}
 
     def _entropy_weight(self) -> tf.Tensor:
         """The bonus now: the optimizer's counter is saved with it, so a resumed run goes on where it was."""

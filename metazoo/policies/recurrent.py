@@ -25,6 +25,9 @@ class Weights(NamedTuple):
     head_bias: Any
     log_scale: Any = None
     """``[outputs]``; a Gaussian's alone"""
+    rewards: Any = None
+    """``[codes, U]``: predicts the reward of an action, see ``RecurrentPolicy.predicted_rewards``"""
+    rewards_bias: Any = None
 
 
 @keras.saving.register_keras_serializable("metazoo")
@@ -53,6 +56,9 @@ class RecurrentNetwork(keras.layers.Layer):
         scale = keras.initializers.Constant(float(keras.ops.log(self.initial_scale)))
         if self.gaussian:
             self.add_weight((self.outputs,), scale, name="log_scale")
+        codes = self.outputs + self.gaussian
+        self.add_weight((codes, self.units), "zeros", name="rewards")
+        self.add_weight((codes,), "zeros", name="rewards_bias")
         self.built = True
 
     def _orthogonal_gates(self, shape, dtype=None):
@@ -105,6 +111,8 @@ class RecurrentPolicy:
         self.model = RecurrentNetwork(features, outputs, not discrete, cell, units, initial_scale, seed, dtype=dtype)
         self.cell = CELLS[cell]
         self.memory_size = self.cell.parts * units
+        self.acting = len(self.model.trainable_variables) - 2
+        """How many of the weights, from the first on, acting takes: all but the predictions' of rewards."""
         self.shapes = tuple(tuple(variable.shape) for variable in self.model.trainable_variables)
 
     def features(self, inputs: StepInputs, dtype: tf.DType) -> tf.Tensor:
@@ -121,7 +129,7 @@ class RecurrentPolicy:
     def step(
         self, weights: list[tf.Tensor], inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
     ) -> StepOutputs:
-        """Acts in ``[M, E]`` trials with memory ``[M, E, S]``."""
+        """Acts in ``[M, E]`` trials with memory ``[M, E, S]``; ``weights`` may be the first ``acting`` alone."""
         features = self.features(inputs, memory.dtype)
         rows = [tf.reshape(field, [-1, field.shape[-1]]) for field in (features, memory)]
         rows = one_step(self.cell, self._kernels(weights), *rows)
@@ -142,11 +150,28 @@ class RecurrentPolicy:
 
     def parameters(self, weights: list[tf.Tensor], states: tf.Tensor) -> Parameters:
         """Parameters of the action distribution in states ``[..., S]``."""
-        parts = Weights(*weights)
+        parts = self._parts(weights)
         head = tf.einsum("...u,ou->...o", states[..., : parts.head.shape[1]], parts.head) + parts.head_bias
         if isinstance(self.action_space, Discrete):
             return {"logits": head}
         return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
+
+    def predicted_rewards(self, weights: list[tf.Tensor], states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """The rewards ``[...]`` that actions in states ``[..., S]`` are expected to bring: linear in the output for
+        each discrete action, and bilinear in output and (1, action) for continuous ones."""
+        parts = self._parts(weights)
+        if isinstance(self.action_space, Discrete):
+            code = tf.one_hot(actions - self.action_space.start, self.action_space.n, dtype=states.dtype)
+        else:
+            actions = tf.cast(actions, states.dtype)
+            code = tf.concat([tf.ones_like(actions[..., :1]), actions], -1)
+        of_code = tf.einsum("...u,cu->...c", states[..., : parts.head.shape[1]], parts.rewards) + parts.rewards_bias
+        return tf.reduce_sum(code * of_code, -1)
+
+    def _parts(self, weights: list[tf.Tensor]) -> Weights:
+        """The weights by name; those of the predictions may be missing."""
+        predicting = dict(zip(("rewards", "rewards_bias"), weights[self.acting :], strict=False))
+        return Weights(*weights[: self.acting])._replace(**predicting)
 
     def _kernels(self, weights: list[tf.Tensor]) -> Kernels:
         return Kernels(*weights[: len(Kernels._fields)])

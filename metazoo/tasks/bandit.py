@@ -42,6 +42,9 @@ class _BanditBase(TaskFamily):
     def observe(self, task: BanditTask, state: BanditState) -> tf.Tensor:
         return tf.ones_like(state.pulls, tf.float32)[..., None]
 
+    def mean_rewards(self, tasks: BanditTask, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.one_hot(actions, self.arms) * tasks.means[:, None], -1)
+
     def _pull(self, task: BanditTask, state: BanditState, actions: tf.Tensor) -> tuple[BanditState, tf.Tensor]:
         """The state after the pull and the mean of the pulled arm ``[M, E]``."""
         chosen = tf.one_hot(actions, self.arms) * task.means

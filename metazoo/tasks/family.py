@@ -63,6 +63,14 @@ class TaskFamily(ABC):
         """The right actions ``[M, E, ...]`` in the states; supervised families only."""
         raise NotImplementedError(f"{self.name} is not supervised: nobody knows the right actions.")
 
+    def mean_rewards(self, tasks: Any, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor | None:
+        """What rewards ``[T, M, E]`` of tasks ``[M, ...]`` are on average, given what was seen and done there.
+
+        None where rewards have no noise of their own. Learning from the mean is learning the same with less variance;
+        policies are still shown the rewards they got.
+        """
+        return None
+
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.
 

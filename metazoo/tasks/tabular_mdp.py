@@ -65,6 +65,10 @@ class TabularMDP(TaskFamily):
         rewards = means + random.normal(random.fold(key, 1))
         return Transition(TabularMDPState(number), rewards, tf.zeros_like(rewards, tf.bool))
 
+    def mean_rewards(self, tasks: TabularMDPTask, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        by_action = tf.einsum("tmes,msa->tmea", observations, tasks.rewards)
+        return tf.reduce_sum(by_action * tf.one_hot(actions, self.actions), -1)
+
     def observe(self, task: TabularMDPTask, state: TabularMDPState) -> tf.Tensor:
         """The state, one-hot."""
         return tf.one_hot(state.number, self.states)

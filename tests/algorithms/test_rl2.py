@@ -16,6 +16,7 @@ from metazoo.rollouts import trial
 from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import CartPole
 from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.tabular_mdp import TabularMDP
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 EPISODES = 3
@@ -97,7 +98,7 @@ def test_old_log_probs_are_those_of_the_policy_that_played():
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_gradient_through_a_trial_agrees_with_finite_differences(kind, cell):
-    learner = small_rl2(kind, cell, dtype="float64", entropy=0.1)
+    learner = small_rl2(kind, cell, dtype="float64", entropy=0.1, prediction=0.3)
     episodes, _ = played(learner)
     weights = learner.current_weights()
     batch = learner.prepare(weights, [episodes])
@@ -193,3 +194,53 @@ def test_the_entropy_bonus_falls_to_nothing_over_the_updates_it_is_told():
         weights.append(float(learner._entropy_weight()))
         learner.train_step(tf.constant(update))
     assert weights == pytest.approx([0.5, 0.375, 0.25, 0.125, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("family", [Bandit(arms=3, horizon=4), TabularMDP(horizon=4)])
+def test_noisy_rewards_are_learnt_from_by_their_means(family):
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=4)
+    learner = RL2(policy, family, RL2Config(tasks=6, episodes=2))
+    tasks = learner.sample_tasks(random.key(0))
+    shown, learnt = learner.collect(learner.current_weights(), tasks, random.key(1))
+    for t, m, k in np.ndindex(*shown.mask.shape):
+        action = int(shown.actions[t, m, k])
+        if isinstance(family, Bandit):
+            expected = tasks.means[m, action]
+        else:
+            expected = tasks.rewards[m, int(tf.argmax(shown.observations[t, m, k])), action]
+        assert learnt.rewards[t, m, k].numpy() == pytest.approx(float(expected), abs=1e-6)
+    assert np.any(shown.rewards != learnt.rewards)
+    batch = learner.prepare(learner.current_weights(), [shown, learnt])
+    np.testing.assert_array_equal(batch.sequence.inputs.previous_rewards[1], shown.rewards[0, :, 0])
+
+
+def test_replicas_are_trials_of_one_task():
+    learner = small_rl2(tasks=6, replicas=3)
+    targets = learner.sample_tasks(random.key(0))[0].numpy()
+    assert len(set(targets.tolist())) == 2 and targets[0] == targets[1] == targets[2]
+    siblings = learner._of_siblings(tf.constant([[1.0, 2.0, 6.0, 10.0, 20.0, 60.0]]))
+    assert siblings.numpy().tolist() == [[4.0, 3.5, 1.5, 40.0, 35.0, 15.0]]
+    with pytest.raises(ValueError, match="replicas is 4"):
+        RL2Config(tasks=6, replicas=4)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_predicted_rewards_by_hand(kind):
+    policy = small_rl2(kind).policy
+    states = tf.constant([[0.1, -0.2, 0.3, 0.4]])
+    *_, rows, bias = weights = [variable.value for variable in policy.model.trainable_variables]
+    by_code = rows.numpy() @ states.numpy()[0] + bias.numpy()
+    if kind == "categorical":
+        actions, expected = tf.constant([1]), by_code[1]
+    else:
+        actions, expected = tf.constant([[0.5, -2.0]]), by_code[0] + 0.5 * by_code[1] - 2.0 * by_code[2]
+    np.testing.assert_allclose(policy.predicted_rewards(weights, states, actions), [expected], rtol=1e-5)
+
+
+def test_learning_to_predict_rewards_makes_the_state_hold_them():
+    family = Bandit(arms=2, horizon=10)
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=16)
+    learner = RL2(policy, family, RL2Config(tasks=256, gamma=1.0, prediction=1.0))
+    learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
+    history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
+    assert history["surprise"][-1] < 0.8  # 1 is what the mean over all tasks leaves
