@@ -63,6 +63,7 @@ class Options:
         tls_cert, tls_key: PEM files; with them both ports speak TLS only.
         quota: what requests may take.
         retention: what is kept of adapted policies.
+        models_config: a file that is kept as TF Serving's list of what is served here, for one that polls it.
     """
 
     metrics_path: str | None = None
@@ -73,3 +74,4 @@ class Options:
     tls_key: str | os.PathLike[str] | None = None
     quota: Quota = field(default_factory=Quota)
     retention: Retention = field(default_factory=Retention)
+    models_config: str | os.PathLike[str] | None = None

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from serving.rest import RestApp
 from serving.rpc import GrpcServer
 from serving.servable import Loader
 from serving.sources import VersionCache, scan
+from serving.tf_serving_config import ConfigFile
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class Server:
         self.plane = DataPlane(self.manager, metrics)
         self.adapter = Adapter(self.plane, self._adapted_dir, self.options)
         self._stopped = threading.Event()
+        self._models_file: ConfigFile | None = None
         self._started = False
 
     @property
@@ -116,6 +119,9 @@ class Server:
         self.rest_port, self.grpc_port = listener.getsockname()[1], self._grpc.port
         self._grpc.start()
         self._start_rest(listener)
+        if self.options.models_config is not None:
+            self._models_file = ConfigFile(Path(self.options.models_config))
+            self._models_file.update(self._configured())
         self._started = True
         threading.Thread(target=self._keep_house, name="expiry", daemon=True).start()
         event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
@@ -148,13 +154,17 @@ class Server:
         self.stop()
 
     def _keep_house(self) -> None:
-        """Delete expired policies, now and then."""
-        every = min(60.0, (self.options.retention.expire_seconds or 600.0) / 10)
-        while not self._stopped.wait(every):
+        """Delete expired policies, and keep TF Serving's list of models, now and then."""
+        every, expiring = min(60.0, (self.options.retention.expire_seconds or 600) / 10), 0.0
+        while not self._stopped.wait(every if self._models_file is None else min(every, 1.0)):
             try:
-                self.adapter.expire()
+                if self._models_file is not None:
+                    self._models_file.update(self._configured())
+                if time.monotonic() >= expiring:
+                    expiring = time.monotonic() + every
+                    self.adapter.expire()
             except Exception:  # tried again the next time
-                log.exception("expired policies could not be deleted")
+                log.exception("keeping house failed")
 
     def _start_rest(self, listener: socket.socket) -> None:
         options = self.options

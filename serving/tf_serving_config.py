@@ -1,6 +1,8 @@
 """TF Serving's config files, written from what there is to serve (TF_SERVING §6)."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -53,3 +55,23 @@ def monitoring_config(path: str = "/monitoring/prometheus/metrics") -> str:
 def ssl_config(certificate: str, key: str) -> str:
     """TLS for the gRPC port; TF Serving's REST port has none. ``certificate``, ``key``: the PEM texts."""
     return text_format.MessageToString(config_protos.SSLConfig(server_cert=certificate, server_key=key))
+
+
+class ConfigFile:
+    """A ``models.config`` that is kept equal to what there is to serve. Readers see the old list or the new one."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._written = ""
+
+    def update(self, models: Mapping[str, ModelConfig]) -> ModelServerConfig | None:
+        """Write the list, if it changed; the new one, or None."""
+        config = models_config(models)
+        text = text_format.MessageToString(config)
+        if text == self._written and self.path.exists():
+            return None
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(self.path)
+        self._written = text
+        return config
