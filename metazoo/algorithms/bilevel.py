@@ -19,8 +19,6 @@ from metazoo.algorithms.fast_weights import FastWeightsConfig, FastWeightsLearne
 from metazoo.algorithms.inner_loop import Samples
 from metazoo.algorithms.learner import Tensors, clip, setting
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.policy import Policy
-from metazoo.tasks.family import TaskFamily
 from metazoo.types import Episodes
 
 OUTER_LOSSES = {"policy_gradient": "policy_gradient", "ppo": "clipped_ratio", "trpo": "likelihood_ratio"}
@@ -80,7 +78,7 @@ class BilevelLearner(FastWeightsLearner, ABC):
 
     config: Any
 
-    def __init__(self, policy: Policy, family: TaskFamily, config: BilevelConfig | None = None, seed: int = 0):
+    def __init__(self, policy, family, config: BilevelConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
         rows = max(1, self.config.inner_steps) if self.config.step_sizes_per_step else 1
         columns = policy.size - self.frozen if self.config.step_sizes == "parameter" else 1
@@ -182,6 +180,13 @@ class BilevelLearner(FastWeightsLearner, ABC):
                 memory, _, parameters = self.inner_step(weights, memory, inner)
             rounds.append(Round(fast, inner, outer, parameters))
         return rounds
+
+    def divergence(self, weights: Tensors, pairs: Pairs) -> tf.Tensor:
+        """One task's KL between the policies that played the counted rounds and those under ``weights``, their mean."""
+        replayed = self.replay(weights, pairs)
+        counted = [replayed[made] for made in self.counted(len(pairs))]
+        parts = [inner_loop.divergence(self.policy, played.outer.old, played.fast, played.outer) for played in counted]
+        return tf.add_n(parts) / len(parts)
 
     def _with_old(self, weights: Tensors, pairs: Pairs) -> Pairs:
         """The samples with the distribution parameters of the policies that played them: those of ``weights``."""

@@ -96,16 +96,24 @@ def adapt(
     2020). Differentiable in both, through the gradient itself unless ``first_order``. Returns the new weights, the loss
     before the step, and the parameters before it.
     """
+    slope, loss, parameters = gradient(policy, weights, batch, kind, frozen)
+    if first_order:
+        slope = tf.stop_gradient(slope)
+    if not frozen:
+        return weights - step_sizes * slope, loss, parameters
+    return tf.concat([weights[:frozen], weights[frozen:] - step_sizes * slope], 0), loss, parameters
+
+
+def gradient(
+    policy: Policy, weights: tf.Tensor, batch: Samples, kind: str, frozen: int = 0
+) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
+    """∇L of the weights ``[P]`` without the first ``frozen`` of them, the loss, and the distribution parameters."""
     body, moving = weights[:frozen], weights[frozen:] if frozen else weights
     with tf.GradientTape() as tape:
         tape.watch(moving)
         whole = tf.concat([body, moving], 0) if frozen else moving
         loss, parameters = surrogate(policy, whole, batch, kind)
-    gradient = tape.gradient(loss, moving)
-    if first_order:
-        gradient = tf.stop_gradient(gradient)
-    after = moving - step_sizes * gradient
-    return tf.concat([body, after], 0) if frozen else after, loss, parameters
+    return tape.gradient(loss, moving), loss, parameters
 
 
 def row_of(sizes: tf.Tensor, made: tf.Tensor) -> tf.Tensor:

@@ -4,11 +4,11 @@
 
 with the gradient taken through the inner step (second order) or not (first order), over one or several inner steps.
 
-Differs from the paper: the outer step is Adam on the policy gradient or on PPO's clipped ratio instead of TRPO; step
-sizes may be learned, per parameter and per inner step (Meta-SGD, Li et al. 2017; MAML++, Antoniou et al. 2019); the
-outer loss may count the return after every inner step instead of after the last alone, and credit episodes for what was
-learned from them (E-MAML, Stadie et al. 2018, arXiv 1803.01118, with replicas of the task as baseline); advantages come
-from GAE on the linear time-feature baseline.
+Differs from the paper: the outer step is Adam on the policy gradient, or on PPO's clipped ratio, where ``outer`` does
+not say TRPO; step sizes may be learned, per parameter and per inner step (Meta-SGD, Li et al. 2017; MAML++, Antoniou et
+al. 2019); the outer loss may count the return after every inner step instead of after the last alone, and credit
+episodes for what was learned from them (E-MAML, Stadie et al. 2018, arXiv 1803.01118, with replicas of the task as
+baseline); advantages come from GAE on the linear time-feature baseline.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ import tensorflow as tf
 
 from metazoo import returns
 from metazoo.algorithms import inner_loop
-from metazoo.algorithms.bilevel import BilevelConfig, BilevelLearner
+from metazoo.algorithms.bilevel import Batch, BilevelConfig, BilevelLearner
 from metazoo.algorithms.inner_loop import Samples
-from metazoo.algorithms.learner import Config, setting
+from metazoo.algorithms.learner import Config, Tensors, setting
+from metazoo.algorithms.trust_region import TrustRegion, step
 from metazoo.types import Episodes
 
 
@@ -28,6 +29,10 @@ from metazoo.types import Episodes
 class MAMLConfig(BilevelConfig):
     """Settings of ``MAML``; each field's metadata holds its range and meaning."""
 
+    outer: str = setting("policy_gradient", ("policy_gradient", "ppo", "trpo"), "outer loss, or the paper's trpo")
+    max_kl: float = setting(0.01, (1e-9, 100.0), "trpo: how far an outer step may take the adapted policies")
+    cg_iterations: int = setting(10, (1, 1000), "trpo: conjugate gradient iterations")
+    cg_damping: float = setting(1e-5, (0.0, 1e3), "trpo: what is added to the diagonal of the KL's Hessian")
     advantages: str = setting(
         "task", ("task", "update"), "outer advantages are scaled per task and round, or alike for all"
     )
@@ -70,6 +75,24 @@ class MAML(BilevelLearner):
             first = self.counted(len(rounds)).start
             outer[first:] = inner_loop.rescale(outer[first:])
         return self._with_credit(outer, rounds) if config.exploration else outer
+
+    def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Of ``trpo`` it is the finished step, to be subtracted as it is."""
+        if self.config.outer != "trpo":
+            return super().meta_gradient(weights, batch)
+        region = TrustRegion(self.config.max_kl, self.config.cg_damping, self.config.cg_iterations)
+        change, metrics = step(self.meta_loss, self.divergence, list(weights), batch.pairs, region)
+        return change, {**metrics, **batch.metrics}
+
+    def _outer_steps(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """``trpo`` knows how far to go: its optimizer only counts the updates."""
+        if self.config.outer != "trpo":
+            return super()._outer_steps(batch)
+        change, metrics = self.meta_gradient(self.current_weights(), batch)
+        for variable, part in zip(self.meta_variables, change, strict=True):
+            variable.assign_sub(part)
+        self.optimizer.iterations.assign_add(1)
+        return metrics
 
     def _with_credit(self, outer: list[Samples], rounds: list[Episodes]) -> list[Samples]:
         """Adds to each round's advantages what its episodes were worth to the rounds that adapted to them.

@@ -6,16 +6,20 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo.algorithms.bilevel import BilevelLearner
-from metazoo.algorithms.fast_weights import FastWeightsLearner
+from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
+from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.cartpole import CartPole
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.sinusoid import Sinusoid
 from metazoo.types import Discrete, Episodes
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
+"""By the distribution of their actions."""
+KINDS = {**FAMILIES, "supervised": Sinusoid}
 
 
 def small_policy(family: TaskFamily, hidden=(4,), dtype="float64", seed=0) -> Policy:
@@ -49,23 +53,36 @@ def made_up_episodes(family: TaskFamily, tasks: int, episodes: int, seed: int) -
     return Episodes(*map(tf.constant, fields))
 
 
+def learner_for(algorithm: str, kind: str, horizon=5, hidden=(4,), dtype="float32", **settings) -> Learner:
+    """Any learner with a tiny network; recurrent ones have a network of their own."""
+    family, learner_class = KINDS[kind](horizon), LEARNERS[algorithm]
+    config = learner_class.config_class(**settings)
+    if learner_class.memory_kind == "recurrent":
+        policy = RecurrentPolicy(family.observation_space, family.action_space, units=4)
+    else:
+        policy = small_policy(family, hidden, dtype)
+    return learner_class(policy, family, config)
+
+
 def small_problem(
     algorithm: str, kind: str, dtype="float64", horizon=5, hidden=(4,), **settings
-) -> tuple[FastWeightsLearner, list[Episodes]]:
-    """A learner with random step sizes, and made-up episodes for each of its rounds."""
-    family, learner_class = FAMILIES[kind](horizon), LEARNERS[algorithm]
+) -> tuple[Learner, list[Episodes]]:
+    """A learner of fast weights with random step sizes, and made-up episodes for each of its rounds."""
     settings = {"tasks": 3, "episodes": 4, **settings}
+    known = {field.name for field in fields(LEARNERS[algorithm].config_class)}
     for name, value in {"inner_rate": 0.3, "inner_rate_high": 0.3, "clip_norm": 0.0}.items():
-        if name in {field.name for field in fields(learner_class.config_class)}:
+        if name in known:
             settings.setdefault(name, value)
-    learner = learner_class(small_policy(family, hidden, dtype), family, learner_class.config_class(**settings))
+    learner = learner_for(algorithm, kind, horizon, hidden, dtype, **settings)
     if isinstance(learner, BilevelLearner):
         learner.rates.assign(learner.rates + 0.5 * np.random.default_rng(9).standard_normal(learner.rates.shape))
     config, rounds = learner.config, len(learner.steps_between_rounds) + 1
-    return learner, [made_up_episodes(family, config.tasks, config.episodes, number) for number in range(rounds)]
+    return learner, [
+        made_up_episodes(learner.family, config.tasks, config.episodes, number) for number in range(rounds)
+    ]
 
 
-def small_maml(kind: str, **settings) -> tuple[FastWeightsLearner, list[Episodes]]:
+def small_maml(kind: str, **settings) -> tuple[Learner, list[Episodes]]:
     return small_problem("maml", kind, **settings)
 
 

@@ -1,4 +1,4 @@
-"""MAML's meta-gradient against central finite differences in float64."""
+"""The learners' meta-gradients against central finite differences in float64."""
 
 import itertools
 
@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from metazoo import losses
 from metazoo.algorithms import inner_loop
-from tests.algorithms.problems import meta_gradient, small_maml
+from metazoo.policies.weights import unflatten
+from tests.algorithms.problems import meta_gradient, small_maml, small_problem
 
 STEP = 1e-5
 TOLERANCE = 1e-6
@@ -101,6 +102,12 @@ def test_meta_gradient_equals_central_differences(case):
     value = objective(learner, rounds, weights)
     assert float(value(point)) == pytest.approx(float(metrics["loss"]), rel=1e-12)
 
+    assert_slopes(value, point, gradient)
+
+
+def assert_slopes(value, point, gradient):
+    """The gradient is the derivative of ``value`` at ``point``, along random directions and along some axes."""
+
     def slope(direction):
         return (float(value(point + STEP * direction)) - float(value(point - STEP * direction))) / (2 * STEP)
 
@@ -111,3 +118,65 @@ def test_meta_gradient_equals_central_differences(case):
     for coordinate in rng.choice(len(point), 6, replace=False):
         expected = slope(np.eye(len(point))[coordinate])
         assert gradient[coordinate] == pytest.approx(expected, rel=1e-4, abs=TOLERANCE * np.linalg.norm(gradient))
+
+
+PLAIN = [
+    ("maml", "gaussian", {"inner_steps": 2, "outer": "ppo"}),
+    ("maml", "supervised", {"inner_steps": 3}),
+    ("anil", "gaussian", {"inner_steps": 2, "surrogate": "policy_gradient"}),
+    ("anil", "supervised", {"inner_steps": 2, "step_sizes": "parameter", "every_step": 0}),
+    ("meta_sgd", "categorical", {"inner_steps": 2, "outer": "ppo"}),
+    ("meta_sgd", "gaussian", {"inner_steps": 2, "surrogate": "policy_gradient", "step_sizes_per_step": 0}),
+    ("promp", "categorical", {"inner_steps": 2, "kl_weight": 0.5}),
+    ("promp", "gaussian", {"kl_weight": 0.5, "entropy": 0.1, "step_sizes": "scalar"}),
+    ("promp", "supervised", {"kl_weight": 0.5}),
+]
+"""Objectives without stopped gradients: ratios are taken to policies that stay, those that played."""
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=lambda case: "-".join([*case[:2], *map(str, case[2].values())]))
+def test_meta_gradient_away_from_the_policies_that_played(case):
+    """As in the second of several outer steps: some ratios are beyond the clip, and the KL is not at its minimum."""
+    algorithm, kind, settings = case
+    learner, rounds = small_problem(algorithm, kind, **settings)
+    played = learner.current_weights()
+    batch = learner.prepare(played, rounds)
+    noise = np.random.default_rng(2)
+    weights = [tensor + 0.1 * noise.standard_normal(tensor.shape) for tensor in played]
+    gradients, metrics = learner.meta_gradient(weights, batch)
+    shapes = [tuple(tensor.shape) for tensor in weights]
+
+    @tf.function
+    def value(flat):
+        parts = unflatten(flat, shapes)
+        return tf.reduce_mean(tf.map_fn(lambda pairs: learner.meta_loss(parts, pairs), batch.pairs, tf.float64))
+
+    point = flatten(weights)
+    assert float(value(point)) == pytest.approx(float(metrics["loss"]), rel=1e-9)
+    assert_slopes(value, point, flatten(gradients))
+
+
+@pytest.mark.parametrize("kind", ["categorical", "supervised"])
+def test_reptile_moves_by_k_inner_steps(kind):
+    """Against inner gradients by central differences; no derivative of ours is used."""
+    learner, rounds = small_problem("reptile", kind, inner_steps=2, tasks=2)
+    weights = learner.current_weights()
+    start = learner.policy.flat_weights(weights).numpy()
+    samples = [learner.inner_samples(episodes) for episodes in rounds]
+
+    @tf.function
+    def loss(flat, batch):
+        return inner_loop.surrogate(learner.policy, flat, batch, "mse" if kind == "supervised" else "policy_gradient")[
+            0
+        ]
+
+    moved = []
+    for task in range(2):
+        flat = start.copy()
+        for step in samples:
+            one = tf.nest.map_structure(lambda field, task=task: field[task], step)
+            axes = STEP * np.eye(len(flat))
+            flat -= 0.3 * np.array([float(loss(flat + e, one) - loss(flat - e, one)) for e in axes]) / (2 * STEP)
+        moved.append(start - flat)
+    gradient = flatten(meta_gradient(learner, rounds)[0])
+    np.testing.assert_allclose(gradient, np.mean(moved, 0), atol=1e-7 * np.linalg.norm(gradient) + 1e-9)
