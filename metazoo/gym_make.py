@@ -1,6 +1,8 @@
 """Environments from what a person types: ``--env CartPole-v1 --env-arg length=0.8``, ``--task force=-9``."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +17,13 @@ from metazoo.tasks.registry import FAMILIES, IN_GRAPH
 def make(env_id: str, arguments: Mapping[str, str]) -> gym.Env:
     """The environment ``env_id``, changed by ``arguments`` as ``gym_attributes.make`` does.
 
-    Values are JSON; what is not JSON is a string.
+    Values are JSON; what is not JSON is a string. ``module:Id`` finds modules in the current directory too.
 
     Raises:
         CollectionError: an unknown environment, a missing package, an argument it has no place for, a wrong type.
     """
+    if ":" in env_id and not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # an installed program does not look there, ``python -m`` does
     return gym_attributes.make(env_id, {name: _parse(text) for name, text in arguments.items()})
 
 
