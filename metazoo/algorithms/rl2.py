@@ -157,11 +157,11 @@ class RL2(Learner):
         ), explained
 
     def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The critic: values ``[L, M]`` by regression on state, inputs and time left, and their products with it."""
+        """The critic: values ``[L, M]`` by regression on the cell's output, its inputs, the time left, and products."""
         gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
         decay = 1.0 - played + gamma * played  # padding takes no time
         targets = returns.scan_back(tf.zeros_like(rewards[0]), decay, rewards * played)
-        told = tf.concat([states, self.policy.features(sequence.inputs, states.dtype)], -1)
+        told = tf.concat([self.policy.outputs(states), self.policy.features(sequence.inputs, states.dtype)], -1)
         left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None, None]
         left = left * tf.ones_like(rewards)[..., None]
         parts = [told, left * told, left, left**2, left**3, tf.ones_like(left)]

@@ -1,4 +1,5 @@
-"""Recurrent cells unrolled over long sequences: GRU (Cho et al. 2014) and LSTM (Hochreiter & Schmidhuber 1997).
+"""Recurrent cells unrolled over long sequences: GRU (Cho et al. 2014), LSTM (Hochreiter & Schmidhuber 1997), and one
+with an associative memory, fast weights written by the delta rule (Schlag et al. 2021, arXiv 2102.11174).
 
 A cell is split into two matrix products, of what it is fed and of its output, and the elementwise rest, ``update``.
 The backward pass keeps the states alone and makes the products anew: trials may be long. In both loops the slice that a
@@ -22,8 +23,8 @@ class Cell(NamedTuple):
     name: str
     gates: int
     """G, products per unit."""
-    parts: int
-    """S / U."""
+    size: Callable[[int], int]
+    """S, from U."""
     update: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -60,7 +61,32 @@ def _lstm(fed: tf.Tensor, back: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
     return tf.concat([tf.sigmoid(read) * tf.tanh(cell), cell], -1)
 
 
-CELLS = {cell.name: cell for cell in (Cell("gru", 3, 1, _gru), Cell("lstm", 4, 2, _lstm))}
+def _associative(fed: tf.Tensor, back: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
+    """Output, key, and a matrix ``[U, U]`` from keys to values.
+
+    What follows a key (for a policy: the action taken on an observation, and its reward) is what belongs to it, so a
+    step writes its value under the key of the step before, and reads with its own. A value is a product of two linear
+    maps, since a reward means little without its action.
+    """
+    out, address, value, factor, rate = tf.split(fed + back, 5, -1)
+    units = out.shape[-1]
+    _, before, table = tf.split(state, [units, units, units * units], -1)
+    table = tf.reshape(table, [-1, units, units])
+    before, key = before[..., None], tf.nn.softmax(address)
+    recalled = tf.reduce_sum(table * before, 1)
+    table += before * (tf.sigmoid(rate) * (tf.tanh(factor) * value - recalled))[:, None]
+    out = tf.tanh(out + tf.reduce_sum(table * key[..., None], 1))
+    return tf.concat([out, key, tf.reshape(table, [-1, units * units])], -1)
+
+
+CELLS = {
+    cell.name: cell
+    for cell in (
+        Cell("gru", 3, lambda units: units, _gru),
+        Cell("lstm", 4, lambda units: 2 * units, _lstm),
+        Cell("associative", 5, lambda units: units * (units + 2), _associative),
+    )
+}
 
 
 def one_step(cell: Cell, kernels: Kernels, features: tf.Tensor, state: tf.Tensor) -> tf.Tensor:

@@ -110,7 +110,7 @@ class RecurrentPolicy:
         features = observation_space.size + outputs + 2
         self.model = RecurrentNetwork(features, outputs, not discrete, cell, units, initial_scale, seed, dtype=dtype)
         self.cell = CELLS[cell]
-        self.memory_size = self.cell.parts * units
+        self.memory_size = self.cell.size(units)
         self.acting = len(self.model.trainable_variables) - 2
         """How many of the weights, from the first on, acting takes: all but the predictions' of rewards."""
         self.shapes = tuple(tuple(variable.shape) for variable in self.model.trainable_variables)
@@ -148,10 +148,14 @@ class RecurrentPolicy:
         features = self.features(inputs, memory.dtype)
         return unroll(self.cell, self._kernels(weights), features, memory, mask, truncation)
 
+    def outputs(self, states: tf.Tensor) -> tf.Tensor:
+        """The cell's output ``[..., U]`` in states ``[..., S]``."""
+        return states[..., : self.model.units]
+
     def parameters(self, weights: list[tf.Tensor], states: tf.Tensor) -> Parameters:
         """Parameters of the action distribution in states ``[..., S]``."""
         parts = self._parts(weights)
-        head = tf.einsum("...u,ou->...o", states[..., : parts.head.shape[1]], parts.head) + parts.head_bias
+        head = tf.einsum("...u,ou->...o", self.outputs(states), parts.head) + parts.head_bias
         if isinstance(self.action_space, Discrete):
             return {"logits": head}
         return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
@@ -165,7 +169,7 @@ class RecurrentPolicy:
         else:
             actions = tf.cast(actions, states.dtype)
             code = tf.concat([tf.ones_like(actions[..., :1]), actions], -1)
-        of_code = tf.einsum("...u,cu->...c", states[..., : parts.head.shape[1]], parts.rewards) + parts.rewards_bias
+        of_code = tf.einsum("...u,cu->...c", self.outputs(states), parts.rewards) + parts.rewards_bias
         return tf.reduce_sum(code * of_code, -1)
 
     def _parts(self, weights: list[tf.Tensor]) -> Weights:

@@ -3,16 +3,17 @@
 from metazoo.zoo.preset import Preset
 
 
-def _bandit(arms: int, pulls: int, **changes) -> Preset:
+def _bandit(arms: int, pulls: int, updates: int, **changes) -> Preset:
     """A Bernoulli bandit of the RL² paper: one trial is one episode of so many pulls."""
-    config = {"tasks": 512, "gamma": 1.0, "lambda_": 0.9, "entropy": 0.01}
+    config = {"replicas": 4, "gamma": 1.0, "lambda_": 0.95, "entropy": 0.02, "entropy_updates": updates}
     return Preset(
         name=f"rl2_bandit_k{arms}_n{pulls}",
         description=f"Bernoulli bandit with {arms} arms, {pulls} pulls",
         family="bandit",
         family_args={"arms": arms, "horizon": pulls},
         algorithm="rl2",
-        config={**config, **changes.pop("config", {})},
+        config={**config, "prediction": 0.3, **changes.pop("config", {})},
+        updates=updates,
         episodes=1,
         steps=0,
         evaluation_tasks=10_000,
@@ -20,22 +21,28 @@ def _bandit(arms: int, pulls: int, **changes) -> Preset:
     )
 
 
-_HUNDRED = {"gamma": 0.99}
-
 RL2_PRESETS = (
-    _bandit(5, 10, updates=1500, learning_rate=5e-3),
-    _bandit(10, 10, updates=1500, learning_rate=5e-3),
-    _bandit(5, 100, updates=800, learning_rate=3e-3, config=_HUNDRED),
-    _bandit(10, 100, updates=800, learning_rate=3e-3, config=_HUNDRED),
+    _bandit(5, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
+    _bandit(10, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
+    _bandit(5, 100, 4000, learning_rate=3e-3, config={"tasks": 128}),
+    _bandit(10, 100, 4000, learning_rate=3e-3, config={"tasks": 128}),
     Preset(
         name="rl2_mdp_n10",
         description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
         family="tabular_mdp",
         algorithm="rl2",
-        config={"tasks": 512, "episodes": 10, "gamma": 0.99, "lambda_": 0.9, "entropy": 0.05},
-        network={"units": 128},
-        updates=1200,
-        learning_rate=1e-3,
+        config={
+            "tasks": 256,
+            "replicas": 4,
+            "episodes": 10,
+            "lambda_": 0.8,
+            "entropy": 0.05,
+            "entropy_updates": 1500,
+            "prediction": 1.0,
+        },
+        network={"cell": "associative", "units": 32},
+        updates=1500,
+        learning_rate=3e-3,
         episodes=10,
         steps=0,
         evaluation_tasks=5_000,
