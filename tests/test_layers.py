@@ -31,7 +31,7 @@ RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
 SERVING_MAY_IMPORT = {"metazoo.signatures", "metazoo.store", "metazoo.collect"}
 KNOW_SERVING = {"metazoo.cli", "metazoo.cli_serve", "metazoo.demo", "metazoo.bench.serving"}
-SHARED_BY_ALGORITHMS = {"learner", "inner_loop", "fast_weights", "bilevel", "trust_region"}
+SHARED_BY_ALGORITHMS = {"learner", "inner_loop", "fast_weights", "bilevel", "trust_region", "sequences"}
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 COLLECTING = {"metazoo.collect", "metazoo.episodes"}  # one file, split for size
 IMPORTED_WHERE_USED = {"matplotlib", "huggingface_hub", "mujoco"}
