@@ -5,9 +5,8 @@ from metazoo.zoo.rl2_presets import RL2_PRESETS
 
 
 def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config) -> Preset:
-    """2D navigation by a learner whose outer gradient goes through three inner steps: for all the same environment
-    steps, network and inner advantages."""
-    common = {"tasks": 40, "episodes": 20, "inner_steps": 3, "inner_lambda": 0.9, "step_weight": 0.2, "clip_norm": 0.5}
+    """2D navigation: for all learners the same environment steps (four rounds), network and inner advantages."""
+    common = {"tasks": 40, "episodes": 20, "inner_steps": 3, "inner_lambda": 0.9}
     return Preset(
         name=name,
         description="2D navigation to a hidden goal",
@@ -23,7 +22,8 @@ def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config
     )
 
 
-_LEARNED_STEPS = {"inner_rate": 0.04, "step_size_gain": 3.0}
+_OUTER = {"step_weight": 0.2, "clip_norm": 0.5}
+_LEARNED_STEPS = {**_OUTER, "inner_rate": 0.04, "step_size_gain": 3.0}
 
 _ALL = (
     Preset(
@@ -107,8 +107,9 @@ _ALL = (
     ),
     _navigation("maml_navigation", "maml", **_LEARNED_STEPS),
     _navigation("fomaml_navigation", "maml", **_LEARNED_STEPS, first_order=1),
-    _navigation("metasgd_navigation", "meta_sgd", learning_rate=2e-3, inner_rate=0.01, inner_rate_high=0.07),
+    _navigation("metasgd_navigation", "meta_sgd", learning_rate=2e-3, **_OUTER, inner_rate=0.01, inner_rate_high=0.07),
     _navigation("promp_navigation", "promp", learning_rate=1e-3, **_LEARNED_STEPS, step_sizes="parameter", epochs=3),
+    _navigation("reptile_navigation", "reptile", inner_steps=4, inner_rate=0.04),
     Preset(
         name="dr_cartpole",
         description="CartPole with unknown physics, trained over all tasks without adapting",
