@@ -1,7 +1,7 @@
 """The tables of the classical algorithms, on the tasks that policies are tested on.
 
-    python benchmarks/classical.py bandits [--pulls 10,100,500] [--arms 5,10,50] [--instances 10000] [--json]
-    python benchmarks/classical.py mdps [--episodes 10,25] [--instances 5000] [--json]
+    python benchmarks/classical.py bandits [--pulls 10,100,500] [--arms 5,10,50] [--instances 10000] [--only NAMES] [--json]
+    python benchmarks/classical.py mdps [--episodes 10,25] [--instances 5000] [--only NAMES] [--json]
     python benchmarks/classical.py tune [--pulls …] [--arms …] [--episodes …]
 
 Where RL² (Duan et al. 2016, arXiv 1611.02779, tables 1 and 2) has a figure, ``published`` is it and ``z`` how far ours
@@ -34,7 +34,7 @@ PUBLISHED_PRIORS = {
     "beb": mdps.ZERO_PRIOR,
 }
 PUBLISHED_INSTANCES = 1_000
-_COLUMNS = ["random", "gittins", "thompson", "optimistic_thompson", "ucb1", "epsilon_greedy", "greedy"]
+_COLUMNS = ["random", "gittins", "thompson", "likeliest_thompson", "ucb1", "epsilon_greedy", "greedy"]
 PUBLISHED_BANDITS = {
     (10, 5): (5.0, 6.6, 5.7, 6.5, 6.7, 6.6, 6.6),
     (10, 10): (5.0, 6.6, 5.5, 6.2, 6.7, 6.6, 6.6),
@@ -58,34 +58,39 @@ PUBLISHED_MDPS = {
 """By episodes, in the order of ``_MDP_COLUMNS``."""
 
 
-def bandit_rows(pulls: list[int], arms: list[int], instances: int) -> Iterator[dict[str, Any]]:
+def bandit_rows(pulls: list[int], arms: list[int], instances: int, only: list[str]) -> Iterator[dict[str, Any]]:
     """One row for each algorithm and size: means over the instances of totals, on test tasks."""
     for horizon in pulls:
         for count in arms:
             means = Bandit(count, horizon).sample(instances, "test", 0).means.numpy()
             algorithms = settings.bandit_algorithms(count, horizon)
             algorithms.setdefault("finite_gittins", bandits.finite_gittins)
+            algorithms["likeliest_thompson"] = bandits.LikeliestThompson(settings.LIKELIEST_SAMPLES)
             published = dict(zip(_COLUMNS, PUBLISHED_BANDITS.get((horizon, count), ()), strict=False))
             if horizon <= bayes_optimal.REACH:
                 yield {"pulls": horizon, "arms": count, "exact": round(bayes_optimal.value(count, horizon), 4)}
-            for name, algorithm in algorithms.items():
+            for name, algorithm in _chosen(algorithms, only):
                 start = time.process_time()
                 totals = bandits.play_bandit(algorithm, means, horizon)[0].sum(1)
                 yield {"pulls": horizon, "arms": count, **_row(name, algorithm, totals, start, published.get(name))}
 
 
-def mdp_rows(episodes: list[int], instances: int) -> Iterator[dict[str, Any]]:
+def mdp_rows(episodes: list[int], instances: int, only: list[str]) -> Iterator[dict[str, Any]]:
     """One row for each algorithm, prior and number of episodes: means of totals, on test tasks."""
     tasks = TabularMDP().sample(instances, "test", 0)
     for count in episodes:
-        plays = [("true", name, one, mdps.TRUE_PRIOR) for name, one in settings.mdp_algorithms(count).items()]
+        plays = [("true", name, one, mdps.TRUE_PRIOR) for name, one in _chosen(settings.mdp_algorithms(count), only)]
         as_published = settings.mdp_algorithms(count, settings.MDP_AS_PUBLISHED)
-        plays += [("published", name, as_published[name], prior) for name, prior in PUBLISHED_PRIORS.items()]
+        plays += [("published", name, as_published[name], prior) for name, prior in _chosen(PUBLISHED_PRIORS, only)]
         published = dict(zip(_MDP_COLUMNS, PUBLISHED_MDPS.get(count, ()), strict=False))
         for prior_name, name, algorithm, prior in plays:
             start = time.process_time()
             totals = mdps.play_mdp(algorithm, tasks, count, prior=prior).sum(1)
             yield {"episodes": count, "prior": prior_name, **_row(name, algorithm, totals, start, published.get(name))}
+
+
+def _chosen(named: dict[str, Any], only: list[str]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in named.items() if not only or name in only]
 
 
 def _row(name: str, algorithm: Any, totals: np.ndarray, start: float, published: float | None) -> dict[str, Any]:
@@ -154,12 +159,13 @@ def main() -> None:
     parser.add_argument("--arms", type=numbers, default=[5, 10, 50])
     parser.add_argument("--episodes", type=numbers, default=[10, 25])
     parser.add_argument("--instances", type=int)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="names of algorithms")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     if asked.what == "bandits":
-        rows = bandit_rows(asked.pulls, asked.arms, asked.instances or 10_000)
+        rows = bandit_rows(asked.pulls, asked.arms, asked.instances or 10_000, asked.only)
     elif asked.what == "mdps":
-        rows = mdp_rows(asked.episodes, asked.instances or 5_000)
+        rows = mdp_rows(asked.episodes, asked.instances or 5_000, asked.only)
     else:
         rows = tune(asked.pulls, asked.arms, asked.episodes)
     made = []

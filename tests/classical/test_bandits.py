@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from metazoo import random
-from metazoo.classical import bandits, bayes_optimal
+from metazoo.classical import bandits, bayes_optimal, draws
 from metazoo.tasks.bandit import Bandit
 
 ALGORITHMS = {
@@ -15,6 +16,7 @@ ALGORITHMS = {
     "epsilon_greedy": bandits.EpsilonGreedy(0.2),
     "thompson": bandits.thompson,
     "optimistic_thompson": bandits.optimistic_thompson,
+    "likeliest_thompson": bandits.LikeliestThompson(3),
     "ucb1": bandits.UCB1(0.3),
     "gittins": bandits.Gittins(0.9),
     "finite_gittins": bandits.finite_gittins,
@@ -49,6 +51,14 @@ def test_optimistic_thompson_never_goes_below_the_mean():
     sampled, optimistic = bandits.thompson(known), bandits.optimistic_thompson(known)
     np.testing.assert_array_equal(optimistic, np.maximum(sampled, known.means))
     assert (sampled < known.means).any()
+
+
+def test_likeliest_thompson_takes_the_draw_with_the_highest_density():
+    known = seen([2, 0], [1, 3], 6, rows=1000)
+    drawn = [draws.beta(known.keys(i), known.successes + 1, known.failures + 1) for i in range(4)]
+    densities = [stats.beta(3, 2).logpdf(one[:, 0]) + stats.beta(1, 4).logpdf(one[:, 1]) for one in drawn]
+    expected = np.stack(drawn)[np.argmax(densities, 0), np.arange(1000)]
+    np.testing.assert_allclose(bandits.LikeliestThompson(4)(known), expected, rtol=1e-5)
 
 
 def test_epsilon_greedy_leaves_the_best_arm_as_often_as_it_says():
