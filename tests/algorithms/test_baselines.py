@@ -1,5 +1,7 @@
 """Domain-randomised PPO: its gradient, what several outer steps on one batch do, and that memory does not change."""
 
+from dataclasses import fields
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from metazoo.policies.policy import Policy
 from metazoo.policies.weights import flatten, unflatten
 from metazoo.tasks.navigation import Navigation
 from tests.algorithms.problems import FAMILIES, made_up_episodes, small_policy
+from tests.algorithms.test_docs import PAGES, row
 
 
 def small(kind: str, dtype="float64", **settings) -> tuple[DomainRandomised, list]:
@@ -119,3 +122,9 @@ def test_eager_graph_and_xla_agree():
     for compiled in (tf.function(everything), tf.function(everything, jit_compile=True)):
         for one, other in zip(eager, tf.nest.flatten(compiled(weights, rounds)), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_page_of_baselines_describes_every_setting_as_the_code_has_it():
+    page = (PAGES / "baselines.md").read_text(encoding="utf-8")
+    table = page.split("| setting | default | range | meaning |\n|---|---|---|---|\n")[1].split("\n\n")[0]
+    assert table.splitlines() == [row(item) for item in fields(DomainRandomisedConfig)]
