@@ -62,7 +62,7 @@ class ProMP(BilevelLearner):
         if target:
             factor = tf.where(kl > 1.5 * target, 2.0, tf.where(kl < target / 1.5, 0.5, 1.0))
             self.kl_weight.assign(self.kl_weight.value * tf.cast(factor, kl.dtype))
-        return {**metrics, "inner_kl": kl, "kl_weight": self.kl_weight.value}
+        return {**metrics, "inner_kl": kl, "kl_weight": tf.identity(self.kl_weight.value)}
 
     def inner_kl(self, weights: Tensors, batch: Batch) -> tf.Tensor:
         """KL(π_θₒ ‖ π_θ) on the samples of the inner steps, mean over steps and tasks."""

@@ -3,13 +3,16 @@
 from dataclasses import fields
 from pathlib import Path
 
+import keras
 import pytest
 
-from metazoo.algorithms.maml import MAMLConfig
-from tests.algorithms.problems import meta_gradient, small_maml
+from metazoo.algorithms.learner import updates
+from metazoo.algorithms.registry import LEARNERS
+from tests.algorithms.problems import learner_for
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "algorithms"
-CONFIGS = {"maml": MAMLConfig}
+CONFIGS = {name: LEARNERS[name].config_class for name in ("maml", "anil", "meta_sgd", "promp", "reptile")}
+CASES = [*((name, {}) for name in CONFIGS), ("maml", {"outer": "trpo", "cg_iterations": 1})]
 
 
 def row(item) -> str:
@@ -27,8 +30,13 @@ def test_the_table_of_settings_is_the_code_s(name):
     assert table.splitlines() == [row(item) for item in fields(CONFIGS[name])]
 
 
-def test_every_metric_is_explained():
-    learner, rounds = small_maml("categorical", inner_steps=1)
-    page = (PAGES / "maml.md").read_text(encoding="utf-8")
-    for metric in meta_gradient(learner, rounds)[1]:
-        assert f"`{metric}`" in page
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join([case[0], *map(str, case[1].values())]))
+def test_every_metric_is_explained(case):
+    name, settings = case
+    learner = learner_for(name, "supervised", horizon=3, tasks=2, episodes=1, **settings)
+    learner.compile(keras.optimizers.Adam(), run_eagerly=True, jit_compile=False)
+    history = learner.fit(updates(0, 1), verbose=0).history
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert {"loss", "return_0", "return_1"} <= set(history)
+    several = {f"return_{number}" for number in range(2, 9)}  # return_0, return_1, …
+    assert not [metric for metric in history if f"`{metric}`" not in page and metric not in several]
