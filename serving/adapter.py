@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tensorflow as tf
 
 from metazoo import signatures, store
 from metazoo.collect import CollectionError, Episodes, validate_episodes
@@ -195,7 +196,7 @@ class Adapter:
                 version_dir = store.publish(servable.path, self._directory / target, memory, updates)
             except store.StoreError as error:
                 raise ServingError(Code.INTERNAL, f"The adapted policy cannot be published: {error}") from error
-            except OSError as error:
+            except (OSError, tf.errors.OpError) as error:  # TensorFlow writes the variables
                 raise ServingError(Code.UNAVAILABLE, f"Nothing was published: {error}") from error
             try:
                 store.prune(self._directory / target, KEPT_VERSIONS)

@@ -44,7 +44,10 @@ def _example(value: Any) -> example_pb2.Example:
         raise invalid(f"Example must be JSON object but got JSON {json_kind(value)}")
     example = example_pb2.Example()
     for name, content in value.items():
-        feature = example.features.feature[name]
+        try:
+            feature = example.features.feature[name]
+        except UnicodeEncodeError as error:  # bytes that are not UTF-8 cannot be the name of a feature
+            raise invalid(f"Feature name {name!r} is not valid UTF-8") from error
         for item in content if type(content) is list else [content]:
             _add(feature, name, item)
     return example

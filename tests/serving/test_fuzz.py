@@ -1,6 +1,7 @@
 """Whatever a client sends, it gets an answer that TF Serving could give: never a 500, never silence."""
 
 import json
+import random
 import threading
 
 import numpy as np
@@ -15,6 +16,8 @@ from serving.errors import ServingError
 from serving.json_values import walk
 from serving.server import Server
 from tests import toy_policy
+from tests.serving.test_adapter import POLICIES, as_npz, recorded
+from tests.serving.test_server import BODY
 
 FUZZ = settings(
     max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -126,3 +129,56 @@ def test_names_cannot_leave_the_store(server, http_of, name):
     assert rest("DELETE", f"/zoo/v1/policies/{name}")[0] in (400, 404)
     assert rest("POST", f"/zoo/v1/policies/{name}:adapt?task=a", b"{}")[0] in (400, 404)
     assert server.manager.names() == ["toy"]
+
+
+@pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_malformed_bodies_are_refused_and_nothing_else(server, http_of, count):
+    """Good requests with random damage, one after the other on one connection."""
+    rest, rng = http_of(server), random.Random(0)
+    _, inputs = recorded(1, 3)
+    episodes = json.dumps({"task": "a", "episodes": {key: value[0].tolist() for key, value in inputs.items()}}).encode()
+    good = [
+        ("/v1/models/toy:predict", json.dumps(BODY).encode()),
+        (
+            "/v1/models/toy:predict",
+            json.dumps({"inputs": {"observations": [[0.5] * 4]}, "signature_name": "act"}).encode(),
+        ),
+        ("/v1/models/toy:classify", b'{"examples": [{"x": [1.5, 2], "name": "b", "raw": {"b64": "YQ=="}}]}'),
+        (f"{POLICIES}/toy:adapt?task=a", episodes),
+        (f"{POLICIES}/toy:adapt?task=a", as_npz(**inputs)),
+    ]
+    tokens = [
+        b"null",
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"{}",
+        b"[]",
+        b'"',
+        b"[" * 50,
+        b"\xff",
+        b"\x00",
+        b"9" * 40,
+        b"true",
+    ]
+    seen = set()
+    for _ in range(count):
+        path, body = rng.choice(good)
+        body = bytearray(body)
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(body) + 1)
+            kind = rng.randrange(4)
+            if kind == 0:
+                body[place : place + rng.randint(1, 30)] = b""
+            elif kind == 1:
+                body[place:place] = rng.choice(tokens)
+            elif kind == 2:
+                body[place : place + 1] = bytes([rng.randrange(256)])
+            else:
+                body[place:place] = body[rng.randrange(len(body) + 1) :][:20]
+        status, answer = rest("POST", path, bytes(body))
+        seen.add(status)
+        assert status in (200, 400, 413, 429), (status, path, bytes(body)[:300], answer)
+        assert status == 200 or list(json.loads(answer)) == ["error"]
+    assert {200, 400} <= seen  # some damage does no harm
+    assert server.manager.is_available("toy")
