@@ -27,12 +27,12 @@ class Imported:
     def __init__(self, module: str, name: str, missing: str):
         self.module, self.__name__, self.missing = module, name, missing
 
-    def __call__(self) -> gym.Env:
+    def __call__(self, **arguments: Any) -> gym.Env:
         try:
             module = importlib.import_module(self.module)
         except (ImportError, gym.error.DependencyNotInstalled) as error:
             raise CollectionError(self.missing) from error
-        return getattr(module, self.__name__)()
+        return getattr(module, self.__name__)(**arguments)
 
 
 @final
