@@ -1,14 +1,14 @@
 """The tables of the classical algorithms, on the tasks that policies are tested on.
 
-    python benchmarks/classical.py bandits [--pulls 10,100,500] [--arms 5,10,50] [--instances 10000] [--only NAMES] [--json]
-    python benchmarks/classical.py mdps [--episodes 10,25] [--instances 5000] [--only NAMES] [--json]
+    python benchmarks/classical.py bandits [--pulls 10,100,500] [--arms 5,10,50] [--instances 10000] [--json]
+    python benchmarks/classical.py mdps [--episodes 10,25] [--instances 5000] [--json]
     python benchmarks/classical.py tune [--pulls …] [--arms …] [--episodes …]
 
 Where RL² (Duan et al. 2016, arXiv 1611.02779, tables 1 and 2) has a figure, ``published`` is it and ``z`` how far ours
 is from it, in standard errors of the difference: theirs are means over 1,000 instances, and rounded to 0.1. ``mdps``
 plays every algorithm with the true prior, and those that use one also with the prior that the published columns agree
-with.
-``tune`` prints the tables of ``metazoo/classical/settings.py``, from training tasks.
+with. ``tune`` prints the tables of ``metazoo/classical/settings.py``, from training tasks. ``--only NAMES`` leaves out
+other algorithms.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class MDPSettings(NamedTuple):
 
 
 GRID = {
-    "gamma": (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999),
+    "gamma": (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998),
     "c": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0),
     "bandit_epsilon": (0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
     "scale": (0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
@@ -47,6 +47,7 @@ BANDIT: dict[tuple[int, int], BanditSettings] = {
     (100, 5): BanditSettings(gamma=0.98, c=0.2, epsilon=0.005),
     (100, 10): BanditSettings(gamma=0.98, c=0.2, epsilon=0.02),
     (100, 50): BanditSettings(gamma=0.98, c=0.2, epsilon=0.05),
+    (500, 5): BanditSettings(gamma=0.998, c=0.25, epsilon=0.05),
 }
 """By pulls and arms."""
 
