@@ -160,10 +160,13 @@ def test_turns_are_taken_often_enough():
 
 
 def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path, quick):
+    monkeypatch.setattr(timing, "SECONDS", 0.2)
     toy_policy.export_toy(tmp_path / "models" / "toy" / "1")
     monkeypatch.setattr(metazoo.gym_make, "make_task", lambda metadata, parameters: gym.make("CartPole-v1"))
     rows = serving.measure("serving", str(tmp_path / "models"))
-    assert [row["what"] for row in rows] == ["rest/act-1", "grpc/act-1", "adapt/rest"]
+    act = [f"{api}/act-{what}" for api in ("rest", "grpc") for what in ("1", "1x256", "16")]
+    assert [row["what"] for row in rows] == [*act, "adapt/rest", "adapt/signature", "adapt/live"]
+    assert rows[1]["actions_per_s"] > rows[1]["requests_per_s"] and rows[0]["threads"] == 1
     assert all(0 < row["p50_ms"] <= row["p99_ms"] and np.isfinite(row["requests_per_s"]) for row in rows)
 
 

@@ -30,7 +30,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
 SERVING_MAY_IMPORT = {"metazoo.signatures", "metazoo.store", "metazoo.collect"}
-KNOW_SERVING = {"metazoo.cli", "metazoo.cli_serve", "metazoo.demo", "metazoo.bench.serving"}
+KNOW_SERVING = {
+    "metazoo.cli",
+    "metazoo.cli_serve",
+    "metazoo.demo",
+    "metazoo.bench.serving",
+    "metazoo.bench.serving_load",
+}
 SHARED_BY_ALGORITHMS = {"learner", "inner_loop", "fast_weights", "bilevel", "trust_region", "sequences"}
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 COLLECTING = {"metazoo.collect", "metazoo.episodes"}  # one file, split for size
