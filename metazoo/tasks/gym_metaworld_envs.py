@@ -43,6 +43,6 @@ class ML1Env(gym.Env):
 
 @cache
 def placements(task: str, seed: int) -> np.ndarray:
-    """The 50 placements ``[50, n]`` that ML1 draws with a seed: its training tasks; its test tasks have the next one."""
+    """The 50 placements ``[50, n]`` that ML1 draws with a seed: its training tasks; the test tasks have the next."""
     tasks = metaworld.ML1(task, seed=seed).train_tasks
     return np.array([pickle.loads(one.data)["rand_vec"] for one in tasks])
