@@ -120,14 +120,14 @@ def _dense(x: Any, hidden: tuple[int, ...], activation: str, seed: int, dtype: s
 def _with_head(inputs: Any, x: Any, action_space: Space, kernel: Any, initial_scale: float, dtype: str) -> keras.Model:
     """The model whose last layer turns ``x`` into the parameters of the space's action distribution."""
     gaussian = isinstance(action_space, Box)
-    head = Head(_outputs(action_space), kernel, dtype=dtype, name="loc" if gaussian else "logits")(x)
+    head = Head(outputs_of(action_space), kernel, dtype=dtype, name="loc" if gaussian else "logits")(x)
     if not gaussian:
         return keras.Model(inputs, {"logits": head}, name="policy")
     scale = Scale(initial_scale, dtype=dtype, name="scale")(head)
     return keras.Model(inputs, {"loc": head, "scale": scale}, name="policy")
 
 
-def _outputs(action_space: Space) -> int:
+def outputs_of(action_space: Space) -> int:
     """Logits, or means of a Gaussian."""
     if isinstance(action_space, Box):
         return action_space.size

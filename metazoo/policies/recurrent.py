@@ -8,7 +8,8 @@ import tensorflow as tf
 from metazoo.policies.acting import choose
 from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
 from metazoo.policies.distributions import Parameters, distribution_for
-from metazoo.types import Box, Discrete, Space, StepInputs, StepOutputs
+from metazoo.policies.networks import outputs_of
+from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs
 
 
 class Weights(NamedTuple):
@@ -99,16 +100,17 @@ class RecurrentPolicy:
         """``initial_scale`` is a Gaussian's first standard deviation in action units.
 
         Raises:
-            ValueError: there is no such cell.
+            ValueError: there is no such cell, or observations are images.
         """
+        if observation_space.dtype == "uint8":
+            raise ValueError(f"observations are images {observation_space.shape}; a recurrent policy takes vectors.")
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; choose one of {', '.join(CELLS)}.")
         self.observation_space, self.action_space = observation_space, action_space
         self.distribution = distribution_for(action_space)
-        discrete = isinstance(action_space, Discrete)
-        outputs = action_space.n if isinstance(action_space, Discrete) else action_space.size
+        outputs, gaussian = outputs_of(action_space), isinstance(action_space, Box)
         features = observation_space.size + outputs + 2
-        self.model = RecurrentNetwork(features, outputs, not discrete, cell, units, initial_scale, seed, dtype=dtype)
+        self.model = RecurrentNetwork(features, outputs, gaussian, cell, units, initial_scale, seed, dtype=dtype)
         self.cell = CELLS[cell]
         self.memory_size = self.cell.size(units)
         self.acting = len(self.model.trainable_variables) - 2
@@ -119,10 +121,7 @@ class RecurrentPolicy:
         """What the cell is fed, ``[..., F]``."""
         lead = tf.shape(inputs.previous_rewards)
         observations = tf.reshape(inputs.observations, tf.concat([lead, [self.observation_space.size]], 0))
-        if isinstance(self.action_space, Discrete):
-            actions = tf.one_hot(inputs.previous_actions - self.action_space.start, self.action_space.n, dtype=dtype)
-        else:
-            actions = tf.reshape(inputs.previous_actions, tf.concat([lead, [self.action_space.size]], 0))
+        actions = self._encoded(inputs.previous_actions, dtype)
         told = (observations, actions, inputs.previous_rewards[..., None], inputs.previous_done[..., None])
         return tf.concat([tf.cast(part, dtype) for part in told], -1)
 
@@ -156,21 +155,29 @@ class RecurrentPolicy:
         """Parameters of the action distribution in states ``[..., S]``."""
         parts = self._parts(weights)
         head = tf.einsum("...u,ou->...o", self.outputs(states), parts.head) + parts.head_bias
-        if isinstance(self.action_space, Discrete):
-            return {"logits": head}
-        return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
+        if isinstance(self.action_space, Box):
+            return {"loc": head, "scale": tf.broadcast_to(tf.exp(parts.log_scale), tf.shape(head))}
+        return {"logits": head}
 
     def predicted_rewards(self, weights: list[tf.Tensor], states: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
         """The rewards ``[...]`` that actions in states ``[..., S]`` are expected to bring: linear in the output for
         each discrete action, and bilinear in output and (1, action) for continuous ones."""
         parts = self._parts(weights)
-        if isinstance(self.action_space, Discrete):
-            code = tf.one_hot(actions - self.action_space.start, self.action_space.n, dtype=states.dtype)
-        else:
-            actions = tf.cast(actions, states.dtype)
-            code = tf.concat([tf.ones_like(actions[..., :1]), actions], -1)
+        code = self._encoded(actions, states.dtype)
+        if isinstance(self.action_space, Box):
+            code = tf.concat([tf.ones_like(code[..., :1]), code], -1)
         of_code = tf.einsum("...u,cu->...c", self.outputs(states), parts.rewards) + parts.rewards_bias
         return tf.reduce_sum(code * of_code, -1)
+
+    def _encoded(self, actions: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Actions ``[..., outputs]``: one-hot, for each component of its own, or as they are."""
+        space = self.action_space
+        if isinstance(space, Discrete):
+            return tf.one_hot(actions - space.start, space.n, dtype=dtype)
+        if isinstance(space, MultiDiscrete):
+            parts = tf.unstack(actions - tf.constant(space.start, actions.dtype), axis=-1)
+            return tf.concat([tf.one_hot(part, n, dtype=dtype) for part, n in zip(parts, space.nvec, strict=True)], -1)
+        return tf.cast(tf.reshape(actions, tf.concat([tf.shape(actions)[: -len(space.shape)], [space.size]], 0)), dtype)
 
     def _parts(self, weights: list[tf.Tensor]) -> Weights:
         """The weights by name; those of the predictions may be missing."""

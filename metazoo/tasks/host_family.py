@@ -62,6 +62,10 @@ class HostFamily(ABC):
         The other rows keep their observations; their rewards are 0 and they have not ended.
         """
 
+    def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> None:
+        """None: nobody knows what the rewards of environments are on average."""
+        return None
+
     def close(self) -> None:  # noqa: B027  families without processes need none
         """Give back processes and environments; the next ``reset`` makes new ones."""
 

@@ -9,9 +9,11 @@ import metazoo
 from metazoo.algorithms.baselines import DomainRandomised, DomainRandomisedConfig
 from metazoo.algorithms.learner import updates
 from metazoo.algorithms.maml import MAML, MAMLConfig
+from metazoo.algorithms.rl2 import RL2, RL2Config
 from metazoo.evaluation import agent_of, evaluate, random_agent
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
+from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.gym_family import GymFamily
 from metazoo.zoo.export import export
 from tests.host_envs import Odd, Point
@@ -106,3 +108,24 @@ def test_images_and_several_discrete_actions_train_evaluate_and_export(kind, tmp
     assert loaded.metadata["observation_space"]["type"] == ("Box" if kind == "images" else "Dict")
     adapted = loaded.adapt(Odd(*SPACES[kind]), episodes=2)
     assert adapted.evaluate(Odd(*SPACES[kind]), 2).shape == (2,)
+
+
+def test_rl2_learns_on_the_host_and_its_export_carries_what_the_learner_carries(tmp_path):
+    family = GymFamily(Point, goals, 6, name="point")
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=6)
+    learner = RL2(policy, family, RL2Config(tasks=6, episodes=2, epochs=2, prediction=0.1))
+    learner.compile(keras.optimizers.Adam(1e-2), jit_compile=True)
+    before = learner.current_weights()
+    history = fit(learner, 0, 3)
+    assert np.all(np.isfinite(list(history.values())))
+    assert not np.array_equal(before[0], learner.current_weights()[0])
+    loaded = metazoo.load(
+        export(learner, tmp_path / "point" / "1", {"name": "p", "adapt": {"episodes": 2, "steps": 0}})
+    )
+    env = Point()
+    env.goal = 1.0
+    adapted = loaded.adapt(env, episodes=2)
+    assert adapted.memory.shape == (6,) and np.abs(adapted.memory).max() > 0
+    assert adapted.evaluate(env, episodes=3).shape == (3,)
+    report = evaluate(agent_of(learner), family, name="r", tasks=5, episodes=3, steps=0)
+    assert [point["episodes"] for point in report["curve"]] == [0, 1, 2]

@@ -17,6 +17,7 @@ from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import CartPole
 from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.tabular_mdp import TabularMDP
+from metazoo.types import Box, MultiDiscrete, StepInputs
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 EPISODES = 3
@@ -244,3 +245,14 @@ def test_learning_to_predict_rewards_makes_the_state_hold_them():
     learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
     history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
     assert history["surprise"][-1] < 0.8  # 1 is what the mean over all tasks leaves
+
+
+def test_actions_of_several_parts_are_told_part_by_part():
+    policy = RecurrentPolicy(Box((2,)), MultiDiscrete((2, 3)), units=4)
+    told = StepInputs(tf.zeros([1, 1, 2]), tf.constant([[[1, 2]]]), tf.constant([[0.5]]), tf.constant([[True]]))
+    features = policy.features(told, tf.float32).numpy()[0, 0]
+    assert features.tolist() == [0, 0, 0, 1, 0, 0, 1, 0.5, 1]
+    weights = [variable.value for variable in policy.model.trainable_variables]
+    out = policy.step(weights, told, tf.zeros([1, 1, 4]), random.key(tf.constant([[3]])), False)
+    assert out.actions.shape == (1, 1, 2) and out.parameters["logits"].shape == (1, 1, 5)
+    assert policy.predicted_rewards(weights, out.memory, out.actions).shape == (1, 1)
