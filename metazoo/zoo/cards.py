@@ -18,11 +18,22 @@ from metazoo.zoo.task_ranges import range_rows
 ALGORITHMS = {
     "maml": "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or a few"
     " policy-gradient steps on a task's own episodes improve them most.",
+    "anil": "ANIL ([Raghu et al. 2020](https://arxiv.org/abs/1909.09157)): MAML whose steps move the last layer only.",
+    "meta_sgd": "Meta-SGD ([Li et al. 2017](https://arxiv.org/abs/1707.09835)): MAML that also learned the size and"
+    " sign of every single weight's step.",
+    "promp": "ProMP ([Rothfuss et al. 2018](https://arxiv.org/abs/1810.06784)): MAML trained by several proximal outer"
+    " steps on the same episodes.",
+    "reptile": "Reptile ([Nichol et al. 2018](https://arxiv.org/abs/1803.02999)): the weights were trained to lie near"
+    " those that a few policy-gradient steps lead to, whatever the task.",
     "domain_randomised": "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy"
     " trained on the mixture of all tasks. It does not adapt; it is here to compare with those that do.",
 }
 BASELINES = {
     "random": "uniformly random actions",
+    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
+    "from_scratch": "untrained weights, after the same steps",
+    "standing_still": "closed form: never leaving the start",
+    "oracle": "closed form: straight to the goal, which nothing can beat",
     "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
 }
 REACTIVE = """**Is adapting needed here at all?** Half of the motors are reversed, but the cart's first motion reveals
@@ -156,7 +167,7 @@ def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     longer = report.get("at_horizon", {})
     parts += [f"With episodes of {steps} steps, after all adaptation: {_interval(p)}." for steps, p in longer.items()]
     if report.get("baselines"):
-        parts += [f"On the same {report['split']} tasks, without adapting:", _baselines(report["baselines"])]
+        parts += [f"On the same {report['split']} tasks, with as many episodes:", _baselines(report["baselines"])]
     return "\n\n".join(parts)
 
 
