@@ -54,18 +54,29 @@ def tensors_alive():
     return sum(isinstance(one, tf.Tensor | tf.Variable) for one in gc.get_objects())
 
 
+QUICK = ("maml", "promp")
+LONG = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LEARNERS]
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc")
-@pytest.mark.parametrize("algorithm", LEARNERS)
-def test_nothing_grows_over_a_thousand_updates(algorithm):
-    learner = learner_for(algorithm, "gaussian", horizon=3, tasks=2, episodes=2)
-    learner.compile(keras.optimizers.Adam(1e-4), jit_compile=True)
+@pytest.mark.parametrize("algorithm", LONG)
+def test_it_learns_and_nothing_grows_over_a_thousand_updates(algorithm):
+    """Sinusoids for those who adapt by gradients: the error after adaptation, 4.25 for a constant 0, comes down."""
+    supervised = LEARNERS[algorithm].memory_kind == "fast_weights"
+    kind, horizon = ("supervised", 10) if supervised else ("gaussian", 3)
+    learner = learner_for(algorithm, kind, horizon, hidden=(20,), tasks=5, episodes=1 if supervised else 2)
+    learner.compile(keras.optimizers.Adam(3e-3), jit_compile=True)
+    losses: list[float] = []
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
 
     def fit(start, stop):
-        learner.fit(updates(start, stop), shuffle=False, verbose=0)
+        learner.fit(updates(start, stop), shuffle=False, verbose=0, callbacks=[record])
 
     fit(0, 100)
     tensors, memory = tensors_alive(), resident_bytes()
     fit(100, 1100)
     assert tensors_alive() <= tensors
     assert resident_bytes() - memory < 8e6
-    assert all(np.all(np.isfinite(variable)) for variable in learner.meta_variables)
+    assert np.all(np.isfinite(losses))
+    if supervised:
+        assert np.mean(losses[-200:]) < min(3.6, 0.85 * np.mean(losses[:50]))
