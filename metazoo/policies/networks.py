@@ -54,8 +54,9 @@ class Head(keras.layers.Layer):
 
 def network_for(observation_space: Box, action_space: Space, **settings: Any) -> keras.Model:
     """``cnn`` for images (uint8, ``[height, width, channels]``), ``mlp`` for all else; ``settings`` are theirs."""
-    make = cnn if observation_space.dtype == "uint8" and len(observation_space.shape) == 3 else mlp
-    return make(observation_space, action_space, **settings)
+    if observation_space.dtype == "uint8" and len(observation_space.shape) == 3:
+        return cnn(observation_space, action_space, **settings)
+    return mlp(observation_space, action_space, **settings)
 
 
 def mlp(

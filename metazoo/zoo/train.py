@@ -17,7 +17,7 @@ import keras
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.learner import updates as update_indices
 from metazoo.algorithms.registry import LEARNERS
-from metazoo.policies.networks import mlp
+from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.registry import FAMILIES
@@ -39,7 +39,7 @@ def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Le
     if learner.memory_kind == "recurrent":
         policy: Any = RecurrentPolicy(*spaces, **options)
     else:
-        policy = Policy(mlp(*spaces, **options), *spaces)
+        policy = Policy(network_for(*spaces, **options), *spaces)
     return learner(policy, family, learner.config_class(**preset.config), seed=seed)
 
 
