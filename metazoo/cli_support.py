@@ -83,7 +83,13 @@ def print_adapted(result: Mapping[str, Any]) -> None:
 def print_report(report: Mapping[str, Any]) -> None:
     """What ``metazoo evaluate`` found: the curve over steps, then the baselines."""
     print(f"{report['name']}: {report['metric']} on {report['tasks']} {report['split']} tasks, seed {report['seed']}")
-    lines = [(f"after {point['steps']} steps, {point['episodes']} episodes", point) for point in report["curve"]]
+    online = report.get("online", False)
+    lines = [
+        (f"in episode {p['episodes'] + 1}" if online else f"after {p['steps']} steps, {p['episodes']} episodes", p)
+        for p in report["curve"]
+    ]
+    if online and len(lines) > 1:
+        lines.append(("in the whole trial", report["total"]))
     for label, one in [*lines, *report["baselines"].items()]:
         low, high = one.get("ci95", (None, None))
         interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"

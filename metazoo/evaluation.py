@@ -177,6 +177,7 @@ def evaluate(
         "metric": "mse" if family.supervised else "return",
         "higher_is_better": not family.supervised,
         "horizon": family.horizon,
+        "online": agent.online,
         "curve": _curve(played, episodes, agent.online, family.supervised),
         "total": summary(played.sum((0, 2))),
         "baselines": {},

@@ -160,11 +160,6 @@ class Interrupt(keras.callbacks.Callback):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def updates_made(learner: Learner) -> int:
-    """The optimizer counts a step for each of an update's epochs."""
-    return int(learner.optimizer.iterations) // learner.epochs
-
-
 def keep_epochs(path: Path, epochs: int) -> None:
     """Cuts a CSV log to its first ``epochs`` epochs: what a resumed run will write again must not stand there twice."""
     if not path.exists():

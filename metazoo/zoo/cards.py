@@ -25,6 +25,9 @@ ALGORITHMS = {
     " steps on the same episodes.",
     "reptile": "Reptile ([Nichol et al. 2018](https://arxiv.org/abs/1803.02999)): the weights were trained to lie near"
     " those that a few policy-gradient steps lead to, whatever the task.",
+    "rl2": "RL² ([Duan et al. 2016](https://arxiv.org/abs/1611.02779)): a recurrent policy that is told its last action"
+    " and reward and keeps its state from episode to episode, trained for the return of whole trials. It adapts by"
+    " playing.",
     "domain_randomised": "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy"
     " trained on the mixture of all tasks. It does not adapt; it is here to compare with those that do.",
 }
@@ -89,6 +92,8 @@ def _front_matter(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str
         for point in curve:
             label = f"mean {report['metric']} after {_count(point['steps'], 'step')}"
             label += f", {_count(point['episodes'], 'episode')}"
+            if report.get("online"):
+                label = f"mean {report['metric']} in episode {point['episodes'] + 1} of a trial"
             lines += [
                 f"    - type: {'mean_reward' if report['metric'] == 'return' else json.dumps(report['metric'])}",
                 f"      value: {point['mean']:.2f}",
@@ -108,6 +113,11 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
             f"Made to adapt with {_count(adapt['steps'], 'inner step')}, each from"
             f" {_count(adapt['episodes'], 'fresh episode')} of the new task. What it carries about a task is a memory"
             f" of {memory['size']:,} floats."
+        )
+    if memory["online"]:
+        lines.append(
+            f"Made for trials of {_count(adapt['episodes'], 'episode')} of the same task. What it carries through them"
+            f" is a memory of {memory['size']:,} floats, which changes at every step."
         )
     lines.append("The SavedModel acts, adapts and serves by itself: no Python is needed under TF Serving.")
     if (base_path / "curve.png").is_file():
@@ -155,8 +165,11 @@ def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         f"Mean {report['metric']} per episode on {report['tasks']} tasks of each split (task seed {report['seed']}),"
         f" {better} is better, with {acting}. Brackets: 95 % bootstrap interval over tasks, which says how well *this*"
         " policy does on new tasks, not how much training runs differ. IQM: mean of the middle half of the tasks."
-        " Every step adapts to episodes of its own and is tested on fresh ones."
     )
+    if report.get("online"):
+        text += " The episodes of a trial are played one after another; every one is both test and experience."
+    else:
+        text += " Every step adapts to episodes of its own and is tested on fresh ones."
     head = ["steps", "episodes used", *(f"{split}: mean | {split}: IQM" for split in curves)]
     table = ["| " + " | ".join(head) + " |", "|" + "---|" * (2 + 2 * len(curves))]
     for points in zip(*curves.values(), strict=True):
@@ -164,6 +177,8 @@ def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         cells += [f"{_interval(point)} | {point['iqm']:.1f}" for point in points]
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
+    if report.get("online"):
+        parts.append(f"In the whole trial, all episodes added up: {_interval(report['total'])}.")
     longer = report.get("at_horizon", {})
     parts += [f"With episodes of {steps} steps, after all adaptation: {_interval(p)}." for steps, p in longer.items()]
     if report.get("baselines"):
@@ -210,6 +225,13 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         ]
         if not metadata["memory"]["online"]:
             limits.append("It adapts between episodes, not within one: a task that changes meanwhile goes unnoticed.")
+    elif metadata["memory"]["online"]:
+        limits += [
+            f"Trials longer than {_count(adapt['episodes'], 'episode')} of at most"
+            f" {_count(metadata['horizon'], 'step')} are not covered by the table.",
+            "Exploring costs: what it loses in a trial's first episodes buys what it gains in the later ones.",
+            "It has no `act`: whoever plays it keeps its memory, and gives it back at every `step`.",
+        ]
     else:
         limits.append("It does not adapt: `adapt` returns the memory it was given.")
     if (metadata.get("evaluation") or {}).get("ood"):
@@ -230,15 +252,24 @@ def _space(space: Mapping[str, Any]) -> str:
 
 def _use(metadata: Mapping[str, Any]) -> str:
     name, adapt = metadata["name"], metadata["adapt"]
+    if metadata["memory"]["online"]:
+        use = f"""adapted = policy.adapt(env, episodes={adapt["episodes"]})  # env: any gymnasium.Env with these spaces
+adapted.evaluate(env)  # returns of episodes that begin with what it remembers"""
+        return _usage(name, use)
     call = f"policy.adapt(env, episodes={adapt['episodes']}, steps={adapt['steps']})" if adapt["steps"] else "policy"
+    use = f"""adapted = {call}  # env: any gymnasium.Env with these spaces
+action = adapted.act(observation)"""
+    return _usage(name, use)
+
+
+def _usage(name: str, use: str) -> str:
     return f"""## Use
 
 ```python
 import metazoo
 
 policy = metazoo.load("{name}")
-adapted = {call}  # env: any gymnasium.Env with these spaces
-action = adapted.act(observation)
+{use}
 adapted.publish("adapted/")  # a version directory that TF Serving loads
 ```
 

@@ -36,15 +36,15 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
         raise ValueError("there are 0 reports to draw; give at least one policy.")
     with rc_context({"svg.hashsalt": "metazoo", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        axes = figure.add_subplot()
+        axes, axis = figure.add_subplot(), _axis(reports)
         for report, color in zip(reports, _cycle(len(reports)), strict=True):
-            _draw_curve(axes, report, color, _cost(reports) is None)
+            _draw_curve(axes, report, color, axis, axis == "steps" and _cost(reports) is None)
         if len(reports) == 1:
-            _write_means(axes, reports[0]["curve"])
+            _write_means(axes, reports[0]["curve"], axis)
         else:
             columns = 2 if _cost(reports) else 1
             figure.legend(loc="outside lower left", ncols=columns, frameon=False, borderaxespad=0.6)
-        far = _draw_baselines(axes, _baselines(reports))
+        far = _draw_baselines(axes, _baselines(reports), axis)
         _label(axes, reports, far)
         dated = {"Date": None} if file.suffix.lower() == ".svg" else {"Software": None}
         figure.savefig(file, dpi=150, metadata=dated)
@@ -55,24 +55,29 @@ def _cycle(count: int) -> list[str]:
     return [COLORS[i % len(COLORS)] for i in range(count)]
 
 
-def _draw_curve(axes: Any, report: dict[str, Any], color: str, tell_cost: bool) -> None:
+def _axis(reports: list[dict[str, Any]]) -> str:
+    """What curves run over: inner steps, or the episodes played where one of the policies learns at every step."""
+    return "episodes" if any(report.get("online") for report in reports) else "steps"
+
+
+def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_cost: bool) -> None:
     """The mean over tasks with its interval; points where there are few."""
-    steps = [point["steps"] for point in report["curve"]]
+    steps = [point[axis] for point in report["curve"]]
     means = [point["mean"] for point in report["curve"]]
     low, high = zip(*(point["ci95"] for point in report["curve"]), strict=True)
-    each = report["curve"][-1]["episodes"] // max(1, steps[-1])
+    each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
     label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
     axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
     few = len(steps) <= MAX_TICKS
     axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
 
 
-def _write_means(axes: Any, curve: list[dict[str, Any]]) -> None:
+def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
     """The numbers above the points, where there is room for them."""
     for point in curve if len(curve) <= MAX_TICKS else ():
         axes.annotate(
             f"{point['mean']:.1f}",
-            xy=(point["steps"], point["ci95"][1]),
+            xy=(point[axis], point["ci95"][1]),
             xytext=(0, 5),
             textcoords="offset points",
             ha="center",
@@ -89,7 +94,7 @@ def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
     return [(name, baseline) for (name, _), baseline in sorted(found.items(), key=lambda item: item[0][1])]
 
 
-def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]]) -> list[str]:
+def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis: str) -> list[str]:
     """Lines or curves, labels outside on the right, moved apart where lines are close. Returns those left out because
     they are far from the learners' curves."""
     low, high = axes.dataLim.intervaly
@@ -102,7 +107,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]]) -> l
         if "curve" in baseline:
             curves += 1
             style["linestyle"] = (0, DASHES[1 + (curves - 1) % (len(DASHES) - 1)])
-            points = [(point["steps"], point["mean"]) for point in baseline["curve"]]
+            points = [(point[axis], point["mean"]) for point in baseline["curve"]]
             axes.plot(*zip(*points, strict=True), **style)
         else:
             axes.axhline(baseline["mean"], **style)
@@ -154,13 +159,15 @@ def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:
 
 
 def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
-    first, cost = reports[0], _cost(reports)
-    steps = sorted({point["steps"] for report in reports for point in report["curve"]})
+    first, axis = reports[0], _axis(reports)
+    cost = _cost(reports) if axis == "steps" else None
+    steps = sorted({point[axis] for report in reports for point in report["curve"]})
     stride = next(n * 10**power for power in range(9) for n in (1, 2, 5) if len(steps) <= MAX_TICKS * n * 10**power)
     steps = steps[::stride]
     axes.set_xticks(steps, [f"{step}\n{cost[step]}" if cost else f"{step}" for step in steps])
     below = f"\nfar off: {', '.join(far)}" if far else ""
-    axes.set_xlabel(("adaptation steps\nepisodes of the new task, in all" if cost else "adaptation steps") + below)
+    name = "adaptation steps" if axis == "steps" else "episodes of the new task played before"
+    axes.set_xlabel(f"{name}\nepisodes of the new task, in all{below}" if cost else name + below)
     metrics = {report.get("metric", "return") for report in reports}
     better = "higher" if first.get("higher_is_better", True) else "lower"
     unit = " per episode" if metrics == {"return"} else ""

@@ -194,9 +194,10 @@ def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds
     command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
     for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
         command += ["--set", f"{key}={value}"]
+    evaluate = f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json"
     return {
         "command": shlex.join(command),
-        "evaluate_command": f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json",
+        "evaluate_command": evaluate,
         "seed": seed,
         "updates": total,
         "env_steps": total * learner.env_steps_per_update,

@@ -142,3 +142,18 @@ def test_other_families_show_what_they_sample():
     assert goal.name == "goal" and goal.sampled and goal.train == "~ −0.5 to 0.5" and goal.ood == "~ −0.7 to 0.7"
     (means,) = range_rows(Bandit())
     assert means.train == "~ 0 to 1"
+
+
+def test_a_policy_that_learns_while_it_plays_has_a_row_for_each_episode_and_the_whole_trial(tmp_path):
+    curve = [
+        {"steps": 0, "episodes": i, "mean": m, "iqm": m, "ci95": [m - 1, m + 1]} for i, m in enumerate((90.0, 140.0))
+    ]
+    report = made_up_report("rl2_cartpole", (), online=True, curve=curve)
+    memory = {"kind": "recurrent", "size": 64, "online": True}
+    metadata = made_up_metadata("rl2_cartpole", algorithm="rl2", memory=memory, adapt={"episodes": 2, "steps": 0})
+    text = card(tmp_path, metadata, report)
+    rows = [line for line in text.splitlines() if line.startswith("| 0 |")]
+    assert len(rows) == 2 and "140.0 [139.0, 141.0]" in rows[1]
+    assert "In the whole trial, all episodes added up: 999.0 [900.0, 1100.0]." in text
+    assert "mean return in episode 2 of a trial" in text and "trials of 2 episodes" in text
+    assert "does not adapt" not in text and "adapted.act(" not in text

@@ -84,3 +84,15 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         adaptation_curve([REPORT], tmp_path / "curve.jpg")
     with pytest.raises(ValueError, match="0 reports"):
         adaptation_curve([], tmp_path / "curve.png")
+
+
+def test_a_policy_that_learns_at_every_step_is_drawn_over_episodes_and_so_are_its_neighbours(tmp_path):
+    curve = [
+        {"steps": 0, "episodes": i, "mean": m, "iqm": m, "ci95": [m - 1, m + 1]} for i, m in enumerate((90.0, 140.0))
+    ]
+    online = made_up_report("rl2_cartpole", (), online=True, curve=curve)
+    words = texts(adaptation_curve([online], tmp_path / "one.svg"))
+    assert {"90.0", "140.0", "0", "1"} < set(words) and "adaptation steps" not in " ".join(words)
+    words = texts(adaptation_curve([REPORT, online], tmp_path / "two.svg"))
+    assert any(word.startswith("episodes of the new task played before") for word in words)
+    assert {"0", "5", "10", "15"} < set(words)  # those of REPORT's three steps
