@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.Sign
 
     def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
         wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
-        options = _timeout_options(timeout_ms) if timeout_ms else None
+        options = _timeout_options(_rounded_up(timeout_ms)) if timeout_ms else None
         try:  # session._session, the handle, is only valid while the session lives: so the session is held here
             given = {feeds[key]: value for key, value in values.items()}
             results = run(session._session, options, given, wanted, [], None)
@@ -115,14 +116,19 @@ def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.Sign
             raise ServingError(Code(error.error_code), error.message) from error
         except TypeError as error:  # an array that no tensor can hold
             raise invalid(str(error)) from error
-        finally:
-            if options is not None:
-                pywrap_tf_session.TF_DeleteBuffer(options)
         return dict(zip(outputs, results, strict=True))
 
     return call
 
 
+@cache
 def _timeout_options(timeout_ms: int) -> Any:
+    """Made once for each time limit, of which there are some hundred after rounding, and never freed."""
     options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
     return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+def _rounded_up(timeout_ms: int) -> int:
+    """To two digits: the session is the last to notice that time is up."""
+    unit = 10 ** max(len(str(timeout_ms)) - 2, 0)
+    return -(-timeout_ms // unit) * unit
