@@ -2,7 +2,7 @@
 
     python benchmarks/classical.py bandits [--pulls 10,100,500] [--arms 5,10,50] [--instances 10000] [--json]
     python benchmarks/classical.py mdps [--episodes 10,25] [--instances 5000] [--json]
-    python benchmarks/classical.py tune [--pulls …] [--arms …] [--episodes …]
+    python benchmarks/classical.py tune [--pulls …] [--arms …] [--episodes …] [--instances …]
 
 Where RL² (Duan et al. 2016, arXiv 1611.02779, tables 1 and 2) has a figure, ``published`` is it and ``z`` how far ours
 is from it, in standard errors of the difference: theirs are means over 1,000 instances, and rounded to 0.1. ``mdps``
@@ -25,7 +25,7 @@ from metazoo.classical import bandits, bayes_optimal, mdps, settings
 from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.tabular_mdp import TabularMDP, TabularMDPTask
 
-TUNE_INSTANCES = {"bandits": 5_000, "mdps": 1_000}
+TUNE_BANDITS, TUNE_MDPS = 5_000, 1_000
 PUBLISHED_PRIORS = {
     "greedy": mdps.FLAT_PRIOR,
     "epsilon_greedy": mdps.FLAT_PRIOR,
@@ -112,11 +112,11 @@ def _row(name: str, algorithm: Any, totals: np.ndarray, start: float, published:
     return row
 
 
-def tune(pulls: list[int], arms: list[int], episodes: list[int]) -> Iterator[dict[str, Any]]:
+def tune(pulls: list[int], arms: list[int], episodes: list[int], instances: int | None) -> Iterator[dict[str, Any]]:
     """The best setting of each grid, on training tasks with common random numbers."""
     for horizon in pulls:
         for count in arms:
-            means = Bandit(count, horizon).sample(TUNE_INSTANCES["bandits"], "train", 0).means.numpy()
+            means = Bandit(count, horizon).sample(instances or TUNE_BANDITS, "train", 0).means.numpy()
             play = partial(_expected_total, means, horizon)
             chosen = settings.BanditSettings(
                 _best("gamma", bandits.Gittins, play),
@@ -124,7 +124,7 @@ def tune(pulls: list[int], arms: list[int], episodes: list[int]) -> Iterator[dic
                 _best("bandit_epsilon", bandits.EpsilonGreedy, play),
             )
             yield {"pulls": horizon, "arms": count, "chosen": repr(chosen)}
-    tasks = TabularMDP().sample(TUNE_INSTANCES["mdps"], "train", 0)
+    tasks = TabularMDP().sample(instances or TUNE_MDPS, "train", 0)
     for count in episodes:
         scale = _best("scale", mdps.UCRL2, partial(_mean_total, tasks, count, mdps.TRUE_PRIOR))
         for table, priors in (("MDP", {}), ("MDP_AS_PUBLISHED", PUBLISHED_PRIORS)):
@@ -167,7 +167,7 @@ def main() -> None:
     elif asked.what == "mdps":
         rows = mdp_rows(asked.episodes, asked.instances or 5_000, asked.only)
     else:
-        rows = tune(asked.pulls, asked.arms, asked.episodes)
+        rows = tune(asked.pulls, asked.arms, asked.episodes, asked.instances)
     made = []
     for row in rows:
         made.append(row)

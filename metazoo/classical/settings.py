@@ -54,12 +54,14 @@ BANDIT: dict[tuple[int, int], BanditSettings] = {
 MDP: dict[int, MDPSettings] = {
     10: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
     25: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
+    50: MDPSettings(scale=0.3, beta=15.0, epsilon=0.01),
 }
 """By episodes, with the true prior."""
 
 MDP_AS_PUBLISHED: dict[int, MDPSettings] = {
     10: MDPSettings(scale=0.3, beta=40.0, epsilon=0.01),
     25: MDPSettings(scale=0.3, beta=30.0, epsilon=0.1),
+    50: MDPSettings(scale=0.3, beta=30.0, epsilon=0.1),
 }
 """By episodes, with the priors that RL²'s columns agree with: ``ZERO_PRIOR`` for BEB, ``FLAT_PRIOR`` for ε-greedy."""
 
