@@ -3,7 +3,7 @@
 θ ← θ + β ∇_θ Σᵢ J_clip(θᵢ') − η KL(π_θₒ ‖ π_θ),   θᵢ' = θ + α ∇_θ mean(π_θ / π_θₒ · A),
 
 several outer steps on the episodes that θₒ and its inner steps played. The inner objective is the low-variance
-curvature surrogate (there: equation 10), J_clip is PPO's clipped ratio between the adapted policies (equation 12).
+curvature surrogate (there: equation 10), J_clip is PPO's clipped ratio between the adapted policies.
 
 Differs from the paper: Adam's step size decays and its gradient may be clipped; advantages come from GAE, inside and
 outside; the outer loss may count the rounds after every inner step; inner step sizes may be learned.

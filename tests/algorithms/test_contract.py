@@ -15,8 +15,8 @@ from metazoo.algorithms.registry import LEARNERS
 from tests.algorithms.problems import FAMILIES, learner_for
 
 SMALL = {"tasks": 2, "episodes": 3}
-VARIANTS = [
-    *[(algorithm, tuple(FAMILIES)[number % 2], {}) for number, algorithm in enumerate(LEARNERS)],
+VARIANTS = [(algorithm, tuple(FAMILIES)[number % 2], {}) for number, algorithm in enumerate(LEARNERS)]
+MORE = [
     ("maml", "gaussian", {"inner_steps": 2, "outer": "ppo", "epochs": 3}),
     ("maml", "categorical", {"outer": "trpo", "step_sizes": "fixed", "cg_damping": 0.1, "cg_iterations": 5}),
     ("reptile", "gaussian", {"inner_steps": 2, "inner_optimizer": "adam"}),
@@ -24,8 +24,12 @@ VARIANTS = [
 ]
 
 
+def name_of(variant):
+    return "-".join([*variant[:2], *map(str, variant[2].values())])
+
+
 @pytest.mark.parametrize(
-    "variant", VARIANTS, ids=lambda variant: "-".join([*variant[:2], *map(str, variant[2].values())])
+    "variant", [*VARIANTS, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE)], ids=name_of
 )
 def test_eager_graph_and_xla_agree(variant):
     algorithm, kind, settings = variant
