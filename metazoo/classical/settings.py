@@ -48,6 +48,8 @@ BANDIT: dict[tuple[int, int], BanditSettings] = {
     (100, 10): BanditSettings(gamma=0.98, c=0.2, epsilon=0.02),
     (100, 50): BanditSettings(gamma=0.98, c=0.2, epsilon=0.05),
     (500, 5): BanditSettings(gamma=0.998, c=0.25, epsilon=0.05),
+    (500, 10): BanditSettings(gamma=0.998, c=0.25, epsilon=0.05),
+    (500, 50): BanditSettings(gamma=0.998, c=0.2, epsilon=0.05),
 }
 """By pulls and arms."""
 
