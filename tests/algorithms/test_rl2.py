@@ -1,6 +1,8 @@
 """RL²: replay is carrying, the loss by hand, the gradient through a trial by finite differences, and learning."""
 
+from dataclasses import fields
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -256,3 +258,14 @@ def test_actions_of_several_parts_are_told_part_by_part():
     out = policy.step(weights, told, tf.zeros([1, 1, 4]), random.key(tf.constant([[3]])), False)
     assert out.actions.shape == (1, 1, 2) and out.parameters["logits"].shape == (1, 1, 5)
     assert policy.predicted_rewards(weights, out.memory, out.actions).shape == (1, 1)
+
+
+def test_the_page_has_every_setting_and_metric_as_the_code_has_it():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "algorithms" / "rl2.md").read_text(encoding="utf-8")
+    for item in fields(RL2Config):
+        low, high = item.metadata["allowed"]
+        assert f"| `{item.name}` | {item.default} | {low:,} to {high:,} | {item.metadata['doc']} |" in page
+    learner = small_rl2()
+    batch = learner.prepare(learner.current_weights(), [played(learner)[0]])
+    for metric in learner.meta_gradient(learner.current_weights(), batch)[1]:
+        assert f"`{metric}`" in page
