@@ -18,8 +18,7 @@ from scipy import stats
 from metazoo import random, returns
 from metazoo.algorithms.learner import Learner
 from metazoo.rollouts import Step, rollout, trial
-from metazoo.tasks.family import TaskFamily
-from metazoo.tasks.host_family import HostFamily
+from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
 
 CHUNK, CHUNK_ONLINE = 50, 1000
@@ -49,7 +48,7 @@ def agent_of(learner: Learner) -> Agent:
     )
 
 
-def random_agent(family: TaskFamily) -> Agent:
+def random_agent(family: AnyFamily) -> Agent:
     """Uniformly random actions, the floor of every comparison."""
     space = family.action_space
 
@@ -67,7 +66,7 @@ def random_agent(family: TaskFamily) -> Agent:
 
 
 def player(
-    agent: Agent, family: TaskFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
+    agent: Agent, family: AnyFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
 ) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """A compiled function ``(tasks [M], key) → (returns [points, M, episodes], long returns [M, episodes])``.
 
@@ -116,14 +115,14 @@ def player(
 
 def play_split(
     agent: Agent,
-    family: TaskFamily,
+    family: AnyFamily,
     split: str,
     tasks: int,
     episodes: int,
     steps: int,
     seed: int = 0,
     deterministic: bool = False,
-    long: TaskFamily | None = None,
+    long: AnyFamily | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``player``'s returns ``[points, tasks, episodes]`` and long returns ``[tasks, episodes]`` on a split's tasks."""
     chunk = CHUNK_ONLINE if agent.online else CHUNK
@@ -142,7 +141,7 @@ def play_split(
 
 def evaluate(
     agent: Agent,
-    family: TaskFamily,
+    family: AnyFamily,
     *,
     name: str,
     split: str = "test",
@@ -151,7 +150,7 @@ def evaluate(
     steps: int = 1,
     seed: int = 0,
     deterministic: bool = False,
-    long: TaskFamily | None = None,
+    long: AnyFamily | None = None,
 ) -> dict[str, Any]:
     """The report of DESIGN §8: a curve over inner steps, or a trial's episodes, with mean, IQM and 95 % interval, and
     the whole trial's total.
@@ -182,7 +181,7 @@ def evaluate(
         "total": summary(played.sum((0, 2))),
         "baselines": {},
     }
-    if end.size:
+    if long is not None and end.size:
         report["at_horizon"] = {str(long.horizon): summary(end.mean(1))}
     return report
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from metazoo import collect as collecting
 from metazoo import savedmodels_directory, signatures, store
 from metazoo.evaluation import Agent
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
 from metazoo.zoo.index import find
 
@@ -213,7 +213,7 @@ class Pretrained:
         return self._model.signatures[signatures.ADAPT](memory=memory[:, 0], **fields)["memory"][:, None]
 
 
-def family_of(metadata: Mapping[str, Any], **changes: Any) -> TaskFamily:
+def family_of(metadata: Mapping[str, Any], **changes: Any) -> AnyFamily:
     """The in-graph family a policy was trained on, with changed arguments such as ``horizon``.
 
     Raises:

@@ -105,7 +105,7 @@ def _play(
 
     def act(t, state, previous, done, carried):
         keys = random.fold(rows, t + 1)
-        inputs = StepInputs(family.observe(task, state), *previous, done)
+        inputs = StepInputs(family.observe(task, state), previous[0], previous[1], done)
         return inputs, step(inputs, carried[0] if online else memory, random.fold(keys, 0), deterministic), keys
 
     def body(t, state, previous, alive, carried, arrays):

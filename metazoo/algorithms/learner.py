@@ -64,7 +64,7 @@ class Learner(keras.Model, ABC):
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry)
-        self.policy = policy
+        self.policy: Any = policy
         self.network = policy.model  # tracked by Keras: its variables are the learner's
         self.family = family
         self.config = config or self.config_class()

@@ -9,14 +9,14 @@ from metazoo.classical.bandits import play_bandit, regret
 from metazoo.classical.mdps import play_mdp
 from metazoo.classical.settings import bandit_algorithms, mdp_algorithms
 from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.tabular_mdp import TabularMDP
 
 FAMILIES = (Bandit.name, TabularMDP.name)
 """Families that have classical algorithms."""
 
 
-def classical_baselines(family: TaskFamily, tasks: Any, episodes: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+def classical_baselines(family: AnyFamily, tasks: Any, episodes: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns ``[tasks, episodes]`` of every classical algorithm over a trial of ``episodes`` episodes of each task.
 
     Knowledge is kept over the episodes of a trial; totals are sums over the last axis. Bayesian algorithms have the
@@ -43,7 +43,7 @@ def classical_baselines(family: TaskFamily, tasks: Any, episodes: int = 1, seed:
     raise ValueError(f"the family {family.name!r} has no classical algorithms; {' and '.join(FAMILIES)} have.")
 
 
-def optimal_total(family: TaskFamily, episodes: int = 1) -> float | None:
+def optimal_total(family: AnyFamily, episodes: int = 1) -> float | None:
     """The exact Bayes-optimal total of a trial on training or test tasks; None where it is out of reach."""
     pulls = episodes * family.horizon
     if not isinstance(family, Bandit) or pulls > bayes_optimal.REACH:

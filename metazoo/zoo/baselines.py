@@ -30,7 +30,7 @@ from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.tasks.cartpole import CartPoleGoal, best_fixed_position
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
 from metazoo.zoo.presets import PRESETS
 
@@ -59,7 +59,7 @@ class Protocol(NamedTuple):
         return self._replace(episodes=self.episodes * (self.steps + 1), steps=0)
 
 
-def baselines(policy: Pretrained, family: TaskFamily, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
+def baselines(policy: Pretrained, family: AnyFamily, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
     """The reports of ``policy``'s baselines by name; ``long_horizon`` adds ``at_horizon`` to those of presets.
 
     Policies that are compared share most of theirs, so in one process each is evaluated once.
@@ -103,7 +103,7 @@ def _by_gradient_steps(directory: Path, protocol: Protocol) -> dict[str, dict[st
     return found
 
 
-def gradient_learners(pretrained: Pretrained, family: TaskFamily) -> dict[str, MAML]:
+def gradient_learners(pretrained: Pretrained, family: AnyFamily) -> dict[str, MAML]:
     """The plain inner loop from the weights of a domain-randomised policy, and from those it started with."""
     network, seed = pretrained.metadata["network"], pretrained.metadata["provenance"]["seed"]
     learners = {}
@@ -157,7 +157,7 @@ def _installed(policy: Pretrained) -> Iterator[Path]:
                 break
 
 
-def _classical(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:
+def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
     """Algorithms that keep what they learn over the episodes of a trial: means are over all of them."""
     if family.name not in FAMILIES_WITH_CLASSICS:
         return {}
@@ -166,7 +166,7 @@ def _classical(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:
     return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
 
 
-def _closed_forms(family: TaskFamily, protocol: Protocol) -> dict[str, Any]:
+def _closed_forms(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
     tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
     if isinstance(family, CartPoleGoal):
         position, mean = best_fixed_position(tasks.target, family.horizon)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metazoo.pretrained import family_of
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.zoo.presets import PRESETS
 from metazoo.zoo.task_ranges import range_rows
 
@@ -125,7 +125,7 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _tasks(base_path: Path, metadata: Mapping[str, Any], family: TaskFamily) -> str:
+def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> str:
     rows = range_rows(family)
     lines = ["## Tasks", (type(family).__doc__ or "").strip().split("\n\n")[0]]
     page = _repository(base_path) / "docs" / "families" / f"{metadata['family']}.md"

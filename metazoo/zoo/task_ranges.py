@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metazoo.tasks.family import Range, TaskFamily
+from metazoo.tasks.family import Range
+from metazoo.tasks.host_family import AnyFamily
 
 SAMPLES = 2000
 UNITS = {
@@ -30,7 +31,7 @@ class RangeRow(NamedTuple):
     sampled: bool
 
 
-def range_rows(family: TaskFamily) -> list[RangeRow]:
+def range_rows(family: AnyFamily) -> list[RangeRow]:
     """A row for every parameter of the family's tasks: exact where a ``Range`` is declared, else from samples."""
     declared = _declared(family)
     tasks = {split: family.sample(SAMPLES, split, seed=0)._asdict() for split in ("train", "ood")}
@@ -48,7 +49,7 @@ def range_rows(family: TaskFamily) -> list[RangeRow]:
     return rows
 
 
-def _declared(family: TaskFamily) -> dict[str, Range]:
+def _declared(family: AnyFamily) -> dict[str, Range]:
     """The family's ranges: its module's ``RANGES``, and class attributes named after a parameter."""
     module: Any = sys.modules[type(family).__module__]
     found = {name: value for name, value in getattr(module, "RANGES", {}).items() if isinstance(value, Range)}
