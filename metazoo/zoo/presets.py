@@ -2,6 +2,7 @@
 
 from metazoo.zoo.preset import Preset
 from metazoo.zoo.rl2_presets import RL2_PRESETS
+from metazoo.zoo.sinusoid_presets import SINUSOID_PRESETS
 
 
 def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config) -> Preset:
@@ -159,4 +160,4 @@ _ALL = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_ALL, *RL2_PRESETS)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS)}
