@@ -6,8 +6,11 @@ from metazoo.zoo.sinusoid_presets import SINUSOID_PRESETS
 
 
 def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config) -> Preset:
-    """2D navigation: for all learners the same environment steps (four rounds), network and inner advantages."""
-    common = {"tasks": 40, "episodes": 20, "inner_steps": 3, "inner_lambda": 0.9}
+    """2D navigation: for all learners the same environment steps (four rounds), network and inner advantages.
+
+    A reward says how far that very step led, so with γ = 0 the inner gradient knows the way best.
+    """
+    common = {"tasks": 40, "episodes": 20, "inner_steps": 3, "inner_gamma": 0.0}
     return Preset(
         name=name,
         description="2D navigation to a hidden goal",
@@ -15,7 +18,7 @@ def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config
         algorithm=algorithm,
         config={**common, **config},
         network={"hidden": (64, 64), "initial_scale": 0.1},
-        updates=150,
+        updates=300,
         learning_rate=learning_rate,
         episodes=20,
         steps=3,
@@ -24,7 +27,7 @@ def _navigation(name: str, algorithm: str, learning_rate: float = 3e-3, **config
 
 
 _OUTER = {"step_weight": 0.2, "clip_norm": 0.5}
-_LEARNED_STEPS = {**_OUTER, "inner_rate": 0.04, "step_size_gain": 3.0}
+_LEARNED_STEPS = {**_OUTER, "inner_rate": 0.015, "step_size_gain": 3.0}
 
 _ALL = (
     Preset(
@@ -106,11 +109,33 @@ _ALL = (
         steps=3,
         baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
     ),
+    Preset(
+        name="metasgd_cartpole_goal",
+        description="CartPole that must find and hold a hidden target position",
+        family="cartpole_goal",
+        algorithm="meta_sgd",
+        config={
+            "tasks": 40,
+            "episodes": 10,
+            "inner_steps": 3,
+            "inner_rate": 0.1,
+            "inner_rate_high": 0.5,
+            "clip_norm": 0.05,
+            "entropy": 0.05,
+        },
+        updates=1200,
+        learning_rate=2e-3,
+        episodes=10,
+        steps=3,
+        baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
+    ),
     _navigation("maml_navigation", "maml", **_LEARNED_STEPS),
     _navigation("fomaml_navigation", "maml", **_LEARNED_STEPS, first_order=1),
-    _navigation("metasgd_navigation", "meta_sgd", learning_rate=2e-3, **_OUTER, inner_rate=0.01, inner_rate_high=0.07),
+    _navigation(
+        "metasgd_navigation", "meta_sgd", learning_rate=1e-3, **_OUTER, inner_rate=0.005, inner_rate_high=0.025
+    ),
     _navigation("promp_navigation", "promp", learning_rate=1e-3, **_LEARNED_STEPS, step_sizes="parameter", epochs=3),
-    _navigation("reptile_navigation", "reptile", inner_steps=4, inner_rate=0.04),
+    _navigation("reptile_navigation", "reptile", inner_steps=4, inner_rate=0.015),
     Preset(
         name="dr_cartpole",
         description="CartPole with unknown physics, trained over all tasks without adapting",
