@@ -5,13 +5,12 @@ on. An adapted policy has the same graph as the policy it came from, so publishi
 changed variable, in about 10 ms where a full save takes 400. A crash at any moment leaves either the old state or the
 new one: a version is written under a name that no server reads, flushed to disk, and then renamed into place.
 
-TensorFlow is imported inside the functions that need it; importing this module is cheap.
+What is inside one version directory is in ``metazoo.version_files``. Importing either is cheap: TensorFlow is imported
+inside the functions that need it.
 """
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,9 +22,46 @@ from typing import Any, Final
 
 import numpy as np
 
-from metazoo.signatures import CHECKSUMS_FILE, MEMORY_CHECKPOINT_KEY, METADATA_FILE
+from metazoo.signatures import MEMORY_CHECKPOINT_KEY, METADATA_FILE
+from metazoo.version_files import (
+    CorruptedError,
+    PathLike,
+    StoreError,
+    flush,
+    fsync,
+    read_checkpoint,
+    read_metadata,
+    replace_metadata,
+    sha256,
+    verify,
+    write_checkpoint,
+    write_checksums,
+    write_metadata,
+    write_whole,
+)
 
-PathLike = str | os.PathLike[str]
+__all__ = [
+    "CorruptedError",
+    "StoreError",
+    "delete_model",
+    "delete_version",
+    "flush",
+    "fsync",
+    "latest",
+    "prune",
+    "publish",
+    "read_checkpoint",
+    "read_memory",
+    "read_metadata",
+    "replace_metadata",
+    "sha256",
+    "verify",
+    "versions",
+    "write_checkpoint",
+    "write_checksums",
+    "write_metadata",
+    "write_whole",
+]
 
 INT64_MAX: Final = 2**63 - 1
 STALE_SECONDS: Final = 3600.0
@@ -33,14 +69,6 @@ STALE_SECONDS: Final = 3600.0
 
 _TEMPORARY_PREFIX: Final = ".unfinished-"  # not a number, so no server takes it for a version
 _NUMBER: Final = re.compile(r"[+-]?\d+", re.ASCII)
-
-
-class StoreError(Exception):
-    """A base path or version directory is unusable; the message is one sentence for the user."""
-
-
-class CorruptedError(StoreError):
-    """A file of a version directory is missing or is not what its checksum says."""
 
 
 def versions(base_path: PathLike) -> dict[int, Path]:
@@ -72,65 +100,6 @@ def latest(base_path: PathLike) -> Path:
     if not found:
         raise StoreError(f"{base_path} holds no version directory: need one named by a number, such as 1")
     return found[max(found)]
-
-
-def read_metadata(version_dir: PathLike) -> dict[str, Any] | None:
-    """The policy's ``metazoo.json``; None for a SavedModel that is not ours.
-
-    Raises:
-        CorruptedError: the file is not a JSON object.
-    """
-    path = Path(version_dir, METADATA_FILE)
-    try:
-        metadata = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise CorruptedError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(metadata, dict):
-        raise CorruptedError(f"{path} must hold a JSON object")
-    return metadata
-
-
-def write_metadata(version_dir: PathLike, metadata: Mapping[str, Any]) -> None:
-    """Write ``metazoo.json``. Infinite or NaN numbers are refused by ``json`` (``ValueError``)."""
-    path = Path(version_dir, METADATA_FILE)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def write_checksums(version_dir: PathLike) -> None:
-    """Write the SHA-256 of every file of the directory to ``signatures.CHECKSUMS_FILE`` (``sha256sum -c`` reads it)."""
-    target = Path(version_dir, CHECKSUMS_FILE)
-    target.parent.mkdir(exist_ok=True)
-    lines = [f"{_sha256(path)}  {name}\n" for name, path in _files(version_dir) if name != CHECKSUMS_FILE]
-    target.write_text("".join(lines), encoding="utf-8")
-
-
-def verify(version_dir: PathLike) -> bool:
-    """Check the files against their checksums. False where there are none to check against.
-
-    Raises:
-        CorruptedError: names the first file that is missing or changed.
-    """
-    try:
-        text = Path(version_dir, CHECKSUMS_FILE).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except UnicodeDecodeError as error:
-        raise CorruptedError(f"{version_dir} is corrupted: {CHECKSUMS_FILE} is not text") from error
-    for line in text.splitlines():
-        expected, separator, name = line.partition("  ")
-        if not separator or len(expected) != 64 or ".." in Path(name).parts or Path(name).is_absolute():
-            raise CorruptedError(f"{version_dir} is corrupted: {CHECKSUMS_FILE} has the line {line[:100]!r}")
-        try:
-            actual = _sha256(Path(version_dir, name))
-        except OSError as error:
-            raise CorruptedError(f"{version_dir} is corrupted: {name} is missing or unreadable") from error
-        if actual != expected:
-            found, wanted = f"{actual[:12]}...", f"{expected[:12]}..."
-            raise CorruptedError(f"{version_dir} is corrupted: {name} has SHA-256 {found} where {wanted} was published")
-    return True
 
 
 def read_memory(version_dir: PathLike) -> np.ndarray:
@@ -227,50 +196,6 @@ def delete_model(base_path: PathLike) -> None:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def flush(directory: PathLike) -> None:
-    """fsync every file and directory below ``directory``, and itself."""
-    for root, _, names in os.walk(directory):
-        for name in names:
-            _fsync(os.path.join(root, name))
-        _fsync(root)
-
-
-def write_checkpoint(prefix: PathLike, tensors: Mapping[str, Any]) -> None:
-    """Write ``tensors`` by checkpoint key to ``prefix.index`` and ``prefix.data-00000-of-00001``."""
-    import tensorflow as tf
-
-    names = sorted(tensors)  # the format wants sorted keys
-    with tf.device("/cpu:0"), tf.init_scope():
-        values = [tf.constant(tensors[name]) for name in names]
-        tf.raw_ops.SaveV2(
-            prefix=os.fspath(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=values
-        )
-
-
-def read_checkpoint(version_dir: PathLike) -> dict[str, Any]:
-    """Every tensor of a policy's checkpoint by key, its memory among them.
-
-    Raises:
-        StoreError: no checkpoint, or one without a memory. CorruptedError: it cannot be read.
-    """
-    import tensorflow as tf
-
-    prefix = Path(version_dir, "variables", "variables")
-    if not Path(f"{prefix}.index").is_file():
-        raise StoreError(f"{version_dir} has no variables/variables.index, so it is not a complete SavedModel")
-    try:
-        reader = tf.train.load_checkpoint(os.fspath(prefix))
-        tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptedError(f"the checkpoint {prefix} cannot be read: {reason}") from error
-    if MEMORY_CHECKPOINT_KEY not in tensors:
-        raise StoreError(
-            f"{version_dir} has no variable {MEMORY_CHECKPOINT_KEY}, so it is not a policy of this project"
-        )
-    return tensors
-
-
 def _checked_memory(memory: np.ndarray, parent: np.ndarray) -> np.ndarray:
     array = np.asarray(memory)
     if array.shape != parent.shape:
@@ -308,24 +233,5 @@ def _rename_to_next(work: Path, base: Path) -> Path:
                 raise
             number += 1
         else:
-            _fsync(base)
+            fsync(base)
             return target
-
-
-def _files(directory: PathLike) -> list[tuple[str, Path]]:
-    root = Path(directory)
-    found = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
-    return sorted(found)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: PathLike) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

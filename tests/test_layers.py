@@ -15,8 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Low to high. A module imports lower ones and its own unit (a package, or modules split for size), nothing else.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "random", "signatures", "gym_spaces"),
+    ("version_files",),
     ("store", "gym_attributes"),
-    ("zoo.hub", "zoo.index", "tasks", "policies", "episodes"),
+    ("zoo.manifest", "zoo.index"),
+    ("zoo.sources",),
+    ("zoo.hub", "tasks", "policies", "episodes"),
     ("collect", "gym_make", "gym_demo", "host_rollouts"),
     ("returns", "losses", "rollouts"),
     ("algorithms", "classical"),

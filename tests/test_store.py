@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import signatures, store
+from metazoo import signatures, store, version_files
 from tests import toy_policy
 
 
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_nothing(toy, tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(store, "_fsync", full)
+    monkeypatch.setattr(version_files, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.publish(toy, tmp_path / "out", some_memory(), {})
     assert list((tmp_path / "out").iterdir()) == []
@@ -148,6 +148,60 @@ def test_checksums_find_a_changed_and_a_missing_file(toy, name):
     (toy / name).unlink()
     with pytest.raises(store.CorruptedError, match=f"is corrupted: {name} is missing"):
         store.verify(toy)
+
+
+REPLACING = """
+import os, signal, sys
+from metazoo import store, version_files
+
+toy, moment = sys.argv[1], int(sys.argv[2])
+calls = 0
+def counted(real):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+    return call
+for name in ("replace", "fsync"):
+    setattr(os, name, counted(getattr(os, name)))
+version_files.Path.write_bytes = counted(version_files.Path.write_bytes)
+store.replace_metadata(toy, {**store.read_metadata(toy), "evaluation": {"made": moment}})
+"""
+
+
+def test_replacing_metadata_survives_kill_9_at_every_step(toy):
+    """Killed before each of its changes of the disk in turn: the version is whole, with the old figures or the new."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    old, killed = store.read_metadata(toy)["evaluation"], 0
+    for moment in range(1, 20):
+        command = [sys.executable, "-c", REPLACING, str(toy), str(moment)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert store.verify(toy), moment
+        found = store.read_metadata(toy)["evaluation"]
+        assert found in (old, {"made": moment})
+        old = found
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr
+        killed += 1
+    assert killed >= 6 and found == {"made": moment}
+    left = {path.name for path in (toy / "assets.extra").iterdir()}
+    assert left == {"SHA256SUMS", "metazoo.json", "tf_serving_warmup_requests"}
+
+
+def test_replacing_metadata_of_a_corrupted_version_is_refused(toy):
+    (toy / "saved_model.pb").write_bytes(b"else")
+    with pytest.raises(store.CorruptedError, match="saved_model.pb has SHA-256"):
+        store.replace_metadata(toy, {})
+
+
+def test_variables_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="the variables cannot be written") as caught:
+        store.write_checkpoint(tmp_path / "file" / "variables", {"a": np.zeros(3)})
+    assert "file/variables" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_checksums_are_those_of_sha256sum(toy):

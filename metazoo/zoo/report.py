@@ -57,8 +57,7 @@ def record(version: Path) -> dict[str, Any]:
     outside = evaluate_preset(version, split="ood", baselines=False)
     metadata = store.read_metadata(version) or {}
     metadata["evaluation"] = {**_without_tasks(report), "ood": _without_tasks(outside)}
-    store.write_metadata(version, metadata)
-    store.write_checksums(version)
+    store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")
     write_card(version.parent, metadata, report)
     return report
