@@ -104,20 +104,28 @@ def trial_advantages(
     return mask * scan_back(tf.zeros_like(bootstrap), 1.0 - mask + gamma * lam * mask, deltas)
 
 
-def ridge(features: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor, penalty: float = 1e-3) -> tf.Tensor:
-    """Least-squares values ``[L, B]`` of ``targets [L, B]`` on ``features [L, B, D]``, one fit for all valid entries.
+def ridge_in_time(
+    features: tf.Tensor, time: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor, penalty: float = 1e-3
+) -> tf.Tensor:
+    """Least-squares values ``[L, B]`` of ``targets [L, B]``: linear in ``features [L, B, D]``, with weights that are
+    linear in ``time [L, K]``. One fit for all valid entries.
 
-    ``penalty`` per sample, on features scaled to unit mean square; a constant among them is not spared.
+    That is a regression on all D·K products, but costs hardly more than one on D features: time is the same for all B,
+    so the Gram matrix of the products comes from those of each step. ``penalty`` per sample, on products scaled to unit
+    mean square; a constant among them is not spared.
     """
     mask = tf.cast(mask, targets.dtype)[..., None]
+    size = features.shape[-1] * time.shape[-1]
     count = tf.maximum(tf.reduce_sum(mask), 1.0)
-    scale = tf.sqrt(tf.reduce_sum(mask * features**2, [0, 1]) / count) + 1e-6
     masked = mask * features
-    gram = tf.einsum("tbi,tbj->ij", masked, features) / (count * scale[:, None] * scale)
-    moment = tf.einsum("tbi,tb->i", masked, targets) / (count * scale)
-    gram += penalty * tf.eye(features.shape[-1], dtype=targets.dtype)
-    weights = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), moment[:, None])[:, 0] / scale
-    return tf.einsum("tbi,i->tb", features, weights)
+    grams = tf.einsum("tbi,tbj->tij", masked, features)
+    gram = tf.reshape(tf.einsum("tij,tk,tl->ikjl", grams, time, time), [size, size]) / count
+    moment = tf.reshape(tf.einsum("ti,tk->ik", tf.einsum("tbi,tb->ti", masked, targets), time), [size, 1]) / count
+    scale = tf.sqrt(tf.linalg.diag_part(gram))[:, None] + 1e-6
+    gram = gram / (scale * tf.transpose(scale)) + penalty * tf.eye(size, dtype=targets.dtype)
+    weights = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), moment / scale) / scale
+    weights = tf.reshape(weights, [features.shape[-1], -1])
+    return tf.einsum("tbk,tk->tb", tf.einsum("tbi,ik->tbk", features, weights), time)
 
 
 def normalise(values: tf.Tensor, mask: tf.Tensor, axes: list[int]) -> tf.Tensor:

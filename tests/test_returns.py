@@ -244,11 +244,24 @@ def test_of_images_the_baseline_sees_the_mean_of_each_channel():
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
-def test_ridge_recovers_a_linear_function_of_the_valid_entries():
+def test_ridge_recovers_functions_whose_weights_change_in_time_from_the_valid_entries():
     rng = np.random.default_rng(4)
     features = rng.standard_normal((6, 50, 3)) * [1.0, 100.0, 0.01]
+    time = np.linspace(1.0, 0.0, 6)[:, None] ** np.arange(2)
     mask = (rng.random((6, 50)) < 0.8).astype(np.float64)
-    targets = features @ np.array([2.0, -0.03, 500.0])
+    weights = np.array([[2.0, -0.03, 500.0], [-7.0, 0.01, 0.0]])
+    targets = np.einsum("tbi,tk,ki->tb", features, time, weights)
     spoiled = np.where(mask > 0, targets, 1e6)
-    found = returns.ridge(tf.constant(features), tf.constant(spoiled), tf.constant(mask), penalty=1e-9)
+    found = returns.ridge_in_time(*map(tf.constant, (features, time, spoiled, mask)), penalty=1e-9)
     np.testing.assert_allclose(found * mask, targets * mask, atol=1e-5)
+
+
+def test_ridge_in_time_is_a_regression_on_all_products():
+    rng = np.random.default_rng(5)
+    features, time, targets = rng.standard_normal((4, 9, 2)), rng.standard_normal((4, 2)), rng.standard_normal((4, 9))
+    products = np.einsum("tbi,tk->tbik", features, time).reshape(36, 4)
+    scale = np.sqrt((products**2).mean(0)) + 1e-6
+    scaled = products / scale
+    weights = np.linalg.solve(scaled.T @ scaled / 36 + 0.1 * np.eye(4), scaled.T @ targets.ravel() / 36) / scale
+    found = returns.ridge_in_time(*map(tf.constant, (features, time, targets, np.ones((4, 9)))), penalty=0.1)
+    np.testing.assert_allclose(found, (products @ weights).reshape(4, 9), atol=1e-9)

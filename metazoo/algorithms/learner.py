@@ -243,5 +243,10 @@ def clip(gradients: list[tf.Tensor], norm: float) -> tuple[list[tf.Tensor], tf.T
 
 
 def updates(start: int, stop: int) -> tf.data.Dataset:
-    """The indices ``start … stop − 1`` of the updates to make, for ``Learner.fit``."""
-    return tf.data.Dataset.range(start, stop)
+    """The indices ``start … stop − 1`` of the updates to make, for ``Learner.fit``.
+
+    Without tf.data's autotuning: there is nothing to tune, and ``fit`` would wait for its thread at the end.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.range(start, stop).with_options(options)

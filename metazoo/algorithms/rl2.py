@@ -157,17 +157,18 @@ class RL2(Learner):
         ), explained
 
     def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The critic: values ``[L, M]`` by regression on the cell's output, its inputs, the time left, and products."""
+        """The critic: values ``[L, M]`` by regression on the cell's output and inputs, its weights quadratic in the time
+        left."""
         gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
         decay = 1.0 - played + gamma * played  # padding takes no time
         targets = returns.scan_back(tf.zeros_like(rewards[0]), decay, rewards * played)
-        told = tf.concat([self.policy.outputs(states), self.policy.features(sequence.inputs, states.dtype)], -1)
-        left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None, None]
-        left = left * tf.ones_like(rewards)[..., None]
-        parts = [told, left * told, left, left**2, left**3, tf.ones_like(left)]
+        parts = [self.policy.outputs(states), self.policy.features(sequence.inputs, states.dtype)]
+        parts.append(tf.ones_like(rewards)[..., None])
         if self.config.replicas > 1:
             parts.append(self._of_siblings(targets)[..., None])
-        values = returns.ridge(tf.concat(parts, -1), targets, played)
+        left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None]
+        time = left ** tf.range(3, dtype=states.dtype)
+        values = returns.ridge_in_time(tf.concat(parts, -1), time, targets, played)
         centred = targets - losses.masked_mean(targets, played)
         rest = losses.masked_mean((targets - values) ** 2, played)
         return values, 1.0 - rest / (losses.masked_mean(centred**2, played) + 1e-6)
