@@ -157,8 +157,8 @@ class RL2(Learner):
         ), explained
 
     def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The critic: values ``[L, M]`` by regression on the cell's output and inputs, its weights quadratic in the time
-        left."""
+        """The critic: values ``[L, M]`` by regression on the cell's output and inputs, with weights quadratic in the
+        time left."""
         gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
         decay = 1.0 - played + gamma * played  # padding takes no time
         targets = returns.scan_back(tf.zeros_like(rewards[0]), decay, rewards * played)
