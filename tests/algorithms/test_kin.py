@@ -119,3 +119,15 @@ def test_a_supervised_family_makes_all_steps_on_the_support_and_is_judged_on_the
     (support, judged), *_, (_, last) = learner.batches(rounds)
     assert len(learner.batches(rounds)) == 3 and judged is last
     np.testing.assert_array_equal(support.actions[..., 0], tf.transpose(rounds[0].actions[:, :, 0, 0]))
+
+
+def test_inner_gradients_are_clipped_smoothly():
+    slope = tf.constant([3.0, -4.0])
+    np.testing.assert_allclose(inner_loop.clip(slope, 1.0), [0.6, -0.8], rtol=1e-6)
+    for norm in (0.0, 6.0):
+        np.testing.assert_allclose(inner_loop.clip(slope, norm), slope, rtol=1e-6)
+    nothing = tf.zeros(2)
+    with tf.GradientTape() as tape:
+        tape.watch(nothing)
+        value = tf.reduce_sum(inner_loop.clip(nothing, 1.0))
+    np.testing.assert_allclose(tape.gradient(value, nothing), [1.0, 1.0])
