@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, cli_support, savedmodels_directory
+from metazoo import __version__, cli_support, cli_zoo, savedmodels_directory
 from metazoo.cli_serve import serve
 from metazoo.zoo.presets import PRESETS
 
@@ -33,9 +33,9 @@ INTERRUPTED: Final = 130
 TEST_SEED: Final = 10_000
 """Added to --seed for the episodes that measure a return, which are others than those adapted with."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Json = cli_zoo.Json
+Models = cli_zoo.Models
 Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
-Models = Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")]
 
 
 def main() -> None:
@@ -66,9 +66,12 @@ def exit_code(error: Exception) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """The error's message as one line; errors that are nobody's request keep their type's name."""
+    """The error's message as one line; errors that are not ours keep their type's name."""
+    from metazoo.zoo.sources import HubError
+
     message = " ".join(str(error).split()) or type(error).__name__
-    return message if exit_code(error) == WRONG_REQUEST else f"{type(error).__name__}: {message}"
+    ours = exit_code(error) == WRONG_REQUEST or isinstance(error, HubError)
+    return message if ours else f"{type(error).__name__}: {message}"
 
 
 def _version(asked: bool) -> None:
@@ -84,41 +87,10 @@ def _program(
     pass
 
 
-@app.command("list")
-def list_command(models: Models = None, as_json: Json = False) -> None:
-    """The zoo: name, algorithm, family, return before and after adapting, size.
-
-    \b
-    metazoo list
-    metazoo list --models adapted --json
-    """
-    from metazoo.zoo import index
-
-    rows = index.entries(models or savedmodels_directory())
-    if as_json:
-        cli_support.print_json(rows)
-    else:
-        print(index.table(rows))
-
-
-@app.command()
-def card(
-    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A policy.")],
-    as_json: Json = False,
-) -> None:
-    """The model card of a policy; with --json its whole metadata.
-
-    \b
-    metazoo card maml_cartpole_goal
-    """
-    from metazoo import store
-    from metazoo.zoo import index
-
-    version = index.find(name, savedmodels_directory())
-    if as_json:
-        cli_support.print_json(store.read_metadata(version))
-    else:
-        print(index.card(version))
+app.command("list")(cli_zoo.list_command)
+app.command()(cli_zoo.card)
+app.command()(cli_zoo.download)
+app.command()(cli_zoo.push)
 
 
 @app.command()
@@ -188,10 +160,10 @@ def evaluate(
         options: dict[str, Any] = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
         if record:
             from metazoo.zoo import report as recorder
-            from metazoo.zoo.index import find
+            from metazoo.zoo.hub import find
 
             _only_defaults(**options, deterministic=deterministic)
-            reports = [recorder.record(find(name, savedmodels_directory())) for name in names]
+            reports = [recorder.record(find(name)) for name in names]
         else:
             reports = [evaluate_preset(name, **options, deterministic=deterministic) for name in names]
         if plot is not None:

@@ -12,21 +12,23 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import collect as collecting
-from metazoo import savedmodels_directory, signatures, store
+from metazoo import signatures, store
 from metazoo.evaluation import Agent
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
-from metazoo.zoo.index import find
+from metazoo.zoo.hub import find
 
 
 def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretrained":
-    """The policy of that name, or in that directory (a version directory, or one that holds versions).
+    """The policy of that name (downloaded if need be: ``metazoo.zoo.hub.find``), or in that directory (a version
+    directory, or one that holds versions).
 
     Raises:
         ValueError: there is no such policy, or no such version of it.
+        metazoo.zoo.sources.HubError: it cannot be downloaded.
         store.CorruptedError: a file does not match its checksum.
     """
-    directory = find(os.fspath(name), savedmodels_directory())
+    directory = find(name)
     if version is not None:
         found = store.versions(directory.parent)
         if version not in found:

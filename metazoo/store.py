@@ -27,6 +27,7 @@ from metazoo.version_files import (
     CorruptedError,
     PathLike,
     StoreError,
+    files,
     flush,
     fsync,
     read_checkpoint,
@@ -45,6 +46,7 @@ __all__ = [
     "StoreError",
     "delete_model",
     "delete_version",
+    "files",
     "flush",
     "fsync",
     "latest",
@@ -55,6 +57,7 @@ __all__ = [
     "read_metadata",
     "replace_metadata",
     "sha256",
+    "temporary",
     "verify",
     "versions",
     "write_checkpoint",
@@ -142,7 +145,7 @@ def publish(
     tensors[MEMORY_CHECKPOINT_KEY] = _checked_memory(memory, tensors[MEMORY_CHECKPOINT_KEY])
     base = Path(base_path)
     base.mkdir(parents=True, exist_ok=True)
-    with _temporary(base) as work:
+    with temporary(base) as work:
         shutil.copyfile(Path(parent_version_dir, "saved_model.pb"), work / "saved_model.pb")
         for folder in ("assets", "assets.extra"):  # fingerprint.pb stays out: it hashes the parent's checkpoint
             if Path(parent_version_dir, folder).is_dir():
@@ -207,7 +210,7 @@ def _checked_memory(memory: np.ndarray, parent: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _temporary(base: Path) -> Iterator[Path]:
+def temporary(base: Path) -> Iterator[Path]:
     """A fresh directory under ``base`` that is gone afterwards, unless it was renamed."""
     work = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
     work.chmod(0o755)  # mkdtemp makes it private; a server may run as another user

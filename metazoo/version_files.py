@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -66,12 +67,14 @@ def replace_metadata(version_dir: PathLike, metadata: Mapping[str, Any]) -> None
     """
     verify(version_dir)  # finishes what a killed call left, and gives changed files no new checksums
     content = _as_json(metadata)
-    checksums = {name: sha256(path) for name, path in _files(version_dir)}
+    checksums = {name: sha256(path) for name, path in _checked(version_dir)}
     checksums[METADATA_FILE] = hashlib.sha256(content).hexdigest()
     path, current = Path(version_dir, METADATA_FILE), Path(version_dir, CHECKSUMS_FILE)
     write_whole(Path(f"{current}{_NEXT}"), _as_lines(checksums))
     write_whole(path, content)
     os.replace(f"{current}{_NEXT}", current)
+    for left in current.parent.glob(f"*{_PART}"):
+        left.unlink()
     fsync(current.parent)
 
 
@@ -79,7 +82,7 @@ def write_checksums(version_dir: PathLike) -> None:
     """Write the SHA-256 of every file of the directory to ``signatures.CHECKSUMS_FILE`` (``sha256sum -c`` reads it)."""
     target = Path(version_dir, CHECKSUMS_FILE)
     target.parent.mkdir(exist_ok=True)
-    target.write_bytes(_as_lines({name: sha256(path) for name, path in _files(version_dir)}))
+    target.write_bytes(_as_lines({name: sha256(path) for name, path in _checked(version_dir)}))
 
 
 def verify(version_dir: PathLike) -> bool:
@@ -188,7 +191,7 @@ def sha256(path: PathLike) -> str:
 
 def write_whole(path: PathLike, content: bytes) -> None:
     """Write a file so that readers see the old content or the new one, whenever this is killed."""
-    part = Path(f"{path}{_PART}")
+    part = Path(f"{path}.{uuid.uuid4().hex[:8]}{_PART}")  # several may write at once
     part.write_bytes(content)
     fsync(part)
     os.replace(part, path)
@@ -203,12 +206,16 @@ def fsync(path: PathLike) -> None:
         os.close(descriptor)
 
 
-def _files(directory: PathLike) -> list[tuple[str, Path]]:
-    """What checksums cover: the names below ``directory`` and their files, in order."""
+def files(directory: PathLike) -> list[tuple[str, Path]]:
+    """Every finished file below ``directory`` by its path there, in order; not what a killed process left."""
     root = Path(directory)
-    skipped = {CHECKSUMS_FILE, f"{CHECKSUMS_FILE}{_NEXT}"}
     found = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
-    return sorted((name, path) for name, path in found if name not in skipped and not name.endswith(_PART))
+    return sorted((name, path) for name, path in found if not name.endswith((_PART, _NEXT)))
+
+
+def _checked(directory: PathLike) -> list[tuple[str, Path]]:
+    """The files that checksums cover: all but themselves."""
+    return [(name, path) for name, path in files(directory) if name != CHECKSUMS_FILE]
 
 
 def _as_json(metadata: Mapping[str, Any]) -> bytes:

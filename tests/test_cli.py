@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ import pytest
 from metazoo import bench, cli, store
 from metazoo.collect import load_episodes, save_episodes
 from metazoo.types import Episodes
+from metazoo.zoo import index
 from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
 
-COMMANDS = ("list", "card", "train", "evaluate", "adapt", "serve", "bench", "demo")
+COMMANDS = ("list", "card", "download", "push", "train", "evaluate", "adapt", "serve", "bench", "demo")
 
 
 @pytest.fixture
@@ -108,6 +110,24 @@ def test_list_shows_the_recorded_evaluation(run, toy, tmp_path):
     assert (row["steps"], row["before"], row["after"]) == (2, 10.0, 90.25)
 
 
+ONE = {"mean": 60.0, "steps": 0}
+
+
+@pytest.mark.parametrize(
+    "evaluation, before, after",
+    [
+        ({"online": True, "curve": [ONE], "baselines": {"random": {"mean": 5.0}}}, (5.0, "random actions"), 60.0),
+        ({"online": True, "curve": [ONE, {"mean": 80.0}, {"mean": 90.0}]}, (60.0, "first episode"), 90.0),
+        ({"curve": [ONE, {"mean": 95.0, "steps": 1}]}, (60.0, "unadapted"), 95.0),
+        ({}, (None, "unadapted"), None),
+    ],
+    ids=["a trial of one episode", "a trial", "inner steps", "not evaluated"],
+)
+def test_before_and_after_are_what_adapting_brings(evaluation, before, after):
+    row = index.summary({**toy_policy.METADATA, "evaluation": evaluation})
+    assert (row["before"], row["before_is"], row["after"]) == (*before, after)
+
+
 def test_list_imports_no_tensorflow(toy):
     source = f"""
 import sys
@@ -134,6 +154,42 @@ def test_card(run, refused, toy, tmp_path):
     assert run("card", models / "toy")[1] == "# toy\n\n"
     assert json.loads(run("card", models / "toy" / "1", "--json")[1]) == toy_policy.METADATA
     assert "there is no policy 'maml_moon'" in refused("card", "maml_moon")
+
+
+# --- download, push -------------------------------------------------------------------------------------------------
+
+
+def test_push_download_and_list_from_another_zoo(run, refused, toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("METAZOO_CACHE", str(tmp_path / "cache"))
+    code, printed, _ = run("push", toy / "toy", "--to", tmp_path / "zoo")
+    assert code == 0 and re.fullmatch(r"toy  version 1  \d files  \d+ kB\n", printed)
+    code, printed, _ = run("download", "toy", "--from", tmp_path / "zoo", "--to", tmp_path / "out")
+    assert (code, printed) == (0, f"{tmp_path / 'out' / 'toy' / '1'}\n")
+    assert store.verify(tmp_path / "out" / "toy" / "1")
+    (row,) = json.loads(run("list", "--from", tmp_path / "zoo", "--json")[1])
+    assert row == json.loads(run("list", "--models", toy, "--json")[1])[0]
+    assert "no policy 'chess'" in refused("download", "chess", "--from", tmp_path / "zoo")
+    assert "give one of them" in refused("list", "--from", "a", "--models", "b")
+    assert "pushed to a directory or to hf://ORG/REPO" in refused("push", toy / "toy", "--to", "https://example.org")
+
+
+def test_a_zoo_that_does_not_answer_is_failed_work(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("METAZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
+    code, printed, error = run("download", "toy", "--from", "http://127.0.0.1:9")
+    assert (code, printed) == (cli.FAILED, "")
+    assert error.startswith("metazoo: http://127.0.0.1:9/index.json cannot be downloaded: there is no connection")
+
+
+def test_zoo_commands_import_no_tensorflow(toy, tmp_path):
+    source = f"""
+import sys
+from metazoo.zoo import hub
+hub.push([{str(toy / "toy")!r}], {str(tmp_path)!r})
+print([name for name in ("tensorflow", "keras", "gymnasium", "huggingface_hub") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 # --- train ----------------------------------------------------------------------------------------------------------

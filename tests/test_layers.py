@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "random", "signatures", "gym_spaces"),
     ("version_files",),
     ("store", "gym_attributes"),
-    ("zoo.manifest", "zoo.index"),
+    ("zoo.index",),
+    ("zoo.manifest",),
     ("zoo.sources",),
     ("zoo.hub", "tasks", "policies", "episodes"),
     ("collect", "gym_make", "gym_demo", "host_rollouts"),
@@ -27,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pretrained",),
     ("zoo", "tf_agents"),
     ("bench", "demo", "cli_support"),
-    ("cli_serve",),
+    ("cli_serve", "cli_zoo"),
     ("cli",),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -40,11 +41,21 @@ KNOW_SERVING = {
     "metazoo.bench.serving",
     "metazoo.bench.serving_load",
 }
-SHARED_BY_ALGORITHMS = {"learner", "inner_loop", "fast_weights", "bilevel", "trust_region", "sequences"}
+SHARED_BY_ALGORITHMS = {
+    "learner",
+    "inner_loop",
+    "fast_weights",
+    "bilevel",
+    "trust_region",
+    "sequences",
+    "plain",
+    "recurrent",
+    "teachers",
+}
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 COLLECTING = {"metazoo.collect", "metazoo.episodes"}  # one file, split for size
 IMPORTED_WHERE_USED = {"matplotlib", "huggingface_hub", "mujoco"}
-START_FAST = {"metazoo", "metazoo.cli", "metazoo.cli_serve"}  # `metazoo --help` must answer at once
+START_FAST = {"metazoo", "metazoo.cli", "metazoo.cli_serve", "metazoo.cli_zoo"}  # `metazoo --help` must answer at once
 
 
 class Import(NamedTuple):
