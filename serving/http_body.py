@@ -12,7 +12,7 @@ from serving.overload import refusal
 
 
 class BodyTooLargeError(ServingError):
-    """Answered 413, which no gRPC code stands for, and the connection is closed."""
+    """Answered 413, which no gRPC code stands for."""
 
     def __init__(self, limit: int):
         super().__init__(Code.INVALID_ARGUMENT, f"The body is larger than {limit} bytes")
@@ -35,25 +35,25 @@ class Bodies:
         Raises:
             ServingError: too large, too many bytes under way, not valid gzip, or the client went away.
         """
-        message = await receive()
-        body, held = message.get("body", b""), 0
+        packed = False
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > self._quota.body_bytes:
+                raise BodyTooLargeError(self._quota.body_bytes)  # before `Expect: 100-continue` is answered
+            packed |= name == b"content-encoding" and value.lower() == b"gzip"
+        chunks: list[bytes] = []
+        held, more = 0, True
         try:
-            if message.get("more_body", False):
-                chunks, held = [body], self._hold(len(body))
-                while message.get("more_body", False):
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ServingError(Code.CANCELLED, "The client went away")
-                    chunks.append(message.get("body", b""))
-                    held += self._hold(len(chunks[-1]))
-                    if held > self._quota.body_bytes:
-                        raise BodyTooLargeError(self._quota.body_bytes)
-                body = b"".join(chunks)
-            if any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in scope["headers"]):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ServingError(Code.CANCELLED, "The client went away")
+                chunks.append(message.get("body", b""))
+                held += self._hold(len(chunks[-1]), held)
+                more = message.get("more_body", False)
+            body = b"".join(chunks)
+            if packed:
                 body = await asyncio.get_running_loop().run_in_executor(None, gunzip, body, self._quota.body_bytes)
-                held += self._hold(len(body))
-            if len(body) > self._quota.body_bytes:
-                raise BodyTooLargeError(self._quota.body_bytes)
+                held += self._hold(len(body), 0)
         except BaseException:
             self.release(held)
             raise
@@ -62,7 +62,10 @@ class Bodies:
     def release(self, held: int) -> None:
         self._under_way -= held
 
-    def _hold(self, size: int) -> int:
+    def _hold(self, size: int, already: int) -> int:
+        """Take room for ``size`` more bytes of a body of which ``already`` came."""
+        if already + size > self._quota.body_bytes:
+            raise BodyTooLargeError(self._quota.body_bytes)
         if self._under_way + size > self._quota.bytes_under_way:
             raise refusal()
         self._under_way += size

@@ -65,8 +65,8 @@ class RestApp:
             except ServingError as error:
                 status, kind, answer = error.http_status, JSON, error_json(error.message)
             headers = [(b"content-type", kind), (b"content-length", b"%d" % len(answer))]
-            if status == 413:  # else we would have to read the rest of it
-                headers.append((b"connection", b"close"))
+            if status == 413 and any(name == b"expect" for name, _ in scope["headers"]):
+                headers.append((b"connection", b"close"))  # whether the body comes now is up to the client
             await send({"type": "http.response.start", "status": status, "headers": headers})
             last = {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer}
             if len(answer) <= QUICK_BYTES:

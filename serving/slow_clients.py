@@ -1,4 +1,4 @@
-"""HTTP connections that clients must make use of: whoever sends a request too slowly is hung up on."""
+"""HTTP connections that clients must make use of: whoever sends too slowly, or on and on, is hung up on."""
 
 import asyncio
 from typing import Any, Final
@@ -9,15 +9,18 @@ BYTES_PER_SECOND: Final = 16 * 1024
 """Slower senders have ``client_seconds`` in all."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Request line and headers."""
+FORGOTTEN_BYTES: Final = 64 * 2**20
+"""Of a body whose request was refused already: read and forgotten, because most clients read the answer only when they
+have sent everything. Closing the connection before that would reset it, and they would never see why."""
 
 
 def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with a limit to the time in which a request must arrive."""
+    """uvicorn's protocol with limits to the time in which a request must arrive, and to what is read in vain."""
 
     class PatientProtocol(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
         _under_way = _in_headers = True  # a new connection owes us a request
-        _received = 0
+        _received = _forgotten = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -25,6 +28,7 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             self._under_way = self._in_headers = True
+            self._forgotten = 0
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
@@ -37,6 +41,8 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
 
         def data_received(self, data: bytes) -> None:
             self._received += len(data)
+            if self._under_way and not self._in_headers and self.cycle.response_complete:
+                self._forgotten += len(data)
             super().data_received(data)
             if not self._under_way:
                 self._received = 0
@@ -46,7 +52,7 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
                 return
             if self._timer is None:
                 self._timer = self.loop.call_later(client_seconds, self._time_is_up)
-            if self._in_headers and self._received > MAX_HEADER_BYTES:
+            if self._forgotten > FORGOTTEN_BYTES or self._in_headers and self._received > MAX_HEADER_BYTES:
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:

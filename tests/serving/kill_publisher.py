@@ -90,10 +90,14 @@ def main() -> None:
     killed = whole = 0
     for number in range(kills):
         newest = max(store.versions(base))
+        moment, call = (
+            rng.uniform(0, seconds),
+            rng.randint(1, calls),
+        )  # drawn here: what a child draws is not remembered
         if number % 2:
-            status = in_child(lambda: killed_after(parent, base, rng.uniform(0, seconds)))
+            status = in_child(lambda moment=moment: killed_after(parent, base, moment))
         else:
-            status = in_child(lambda: killed_at_call(parent, base, rng.randint(1, calls)))
+            status = in_child(lambda call=call: killed_at_call(parent, base, call))
         killed += os.WIFSIGNALED(status)
         found = store.versions(base)
         if max(found) >= newest and all(store.verify(path) for path in found.values()):

@@ -141,7 +141,7 @@ def test_a_full_queue_refuses_at_once():
 
 def test_a_call_past_its_deadline_is_not_computed():
     double, batcher, first = held_up()
-    late, fine = queue(batcher, ([[1.0]], ("y",), 30), ([[2.0]], ("y",), 20_000))
+    late, fine = queue(batcher, ([[1.0]], ("y",), 500), ([[2.0]], ("y",), 20_000))
     refused = late.joined()  # while the slot is still taken
     assert refused.code is Code.DEADLINE_EXCEEDED
     double.go.set()

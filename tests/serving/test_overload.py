@@ -1,14 +1,15 @@
 """Too much, too large, too slow, too late: refused at once, and nothing piles up."""
 
 import gzip
+import http.client
 import json
 import logging
+import select
 import socket
 import threading
 import time
 
 import grpc
-import numpy as np
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -29,10 +30,17 @@ BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
 
 @pytest.fixture
 def narrow(models):
-    """A server with small limits."""
-    quota = Quota(body_bytes=20_000, bytes_under_way=60_000, requests=30, waiting=2, client_seconds=0.5)
+    """A server with small limits, but patient."""
+    quota = Quota(body_bytes=20_000, bytes_under_way=60_000, requests=30, waiting=2)
     options = Options(quota=quota, batching=Limits(threads=1, max_queued_rows=4))
     with Server(models, poll_seconds=0, options=options) as running:
+        yield running
+
+
+@pytest.fixture
+def impatient(models):
+    """A server whose clients have two seconds."""
+    with Server(models, poll_seconds=0, options=Options(quota=Quota(client_seconds=2.0))) as running:
         yield running
 
 
@@ -106,8 +114,11 @@ def test_a_deadline_that_passed_in_the_queue_is_not_computed(narrow, jam):
     batcher._call = lambda feeds, *rest: rows.append(len(feeds["observations"])) or real(feeds, *rest)
     with grpc.insecure_channel(narrow.grpc_target) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        grpc.channel_ready_future(channel).result(20)
+        late = stub.Predict.future(request_of("toy", toy_policy.example_inputs("act", rows=2)), timeout=1)
+        wait_until(lambda: batcher._queue or late.done())
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Predict(request_of("toy", toy_policy.example_inputs("act", rows=2)), timeout=0.2)
+            late.result(20)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: not batcher._queue)
         go.set()
@@ -159,32 +170,86 @@ def test_bodies_are_limited(narrow, http_of):
     assert rest("POST", "/v1/models/toy:predict", BODY)[0] == 200
 
 
+POST = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\n"
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.rest_port), timeout=20)
+
+
+def answer_on(connection):
+    """Status, headers and body of the next answer, or an OSError if the connection was reset."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, response.headers, response.read()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_who_sends_too_much_can_read_why(narrow, chunked):
+    """The answer is read after megabytes more have been sent, as most clients do it; then the connection goes on."""
+    body = b" " * 4_000_000
+    if chunked:
+        request = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connect(narrow) as connection:
+        for _ in range(5):
+            connection.sendall(request)
+            status, _, answer = answer_on(connection)
+            assert (status, json.loads(answer)["error"]) == (413, "The body is larger than 20000 bytes")
+
+
+def test_who_asks_before_sending_too_much_is_told_no(narrow):
+    with connect(narrow) as connection:
+        connection.sendall(POST + b"Content-Length: 20001\r\nExpect: 100-continue\r\n\r\n")
+        status, headers, _ = answer_on(connection)
+        assert (status, headers["connection"], connection.recv(100)) == (413, "close", b"")
+    with connect(narrow) as connection:
+        body = json.dumps(BODY).encode()
+        connection.sendall(POST + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer_on(connection)[0] == 200
+
+
+def test_who_never_stops_sending_is_hung_up_on(narrow, monkeypatch):
+    monkeypatch.setattr("serving.slow_clients.FORGOTTEN_BYTES", 10**6)
+    with connect(narrow) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        with pytest.raises(OSError):
+            for _ in range(10_000):
+                connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+
 def test_bodies_under_way_are_limited_together(narrow, http_of):
     """Four bodies of which each is small enough; the last bytes of none are sent."""
-    head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 19999\r\n\r\n"
+    head = POST + b"Content-Length: 19999\r\n\r\n"
     opened = []
     try:
         for _ in range(4):
-            opened.append(socket.create_connection(("127.0.0.1", narrow.rest_port), timeout=20))
-            opened[-1].sendall(head)
-            time.sleep(0.05)  # so that the server meets header and body apart
-            opened[-1].sendall(b" " * 19_000)
-        assert b"503" in opened[-1].recv(1000).splitlines()[0]
+            opened.append(connect(narrow))
+            opened[-1].sendall(head + b" " * 19_000)
+        ready, _, _ = select.select(opened, [], [], 20)  # it is the last unless they were overtaken on their way
+        assert len(ready) == 1 and answer_on(ready[0])[0] == 503
         assert http_of(narrow)("POST", "/v1/models/toy:predict", BODY)[0] == 200
     finally:
         for one in opened:
             one.close()
 
 
-def test_slow_clients_are_hung_up_on(narrow, http_of):
+def test_slow_clients_are_hung_up_on(impatient, http_of):
     """Connections that say nothing, half a header, or half a body, and those that never end their headers."""
-    starts = [b"", b"POST /v1/models/toy:pre", b"GET / HTTP/1.1\r\nHost: a\r\n"]
-    starts.append(b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
-    opened = [socket.create_connection(("127.0.0.1", narrow.rest_port), timeout=20) for _ in range(40)]
+    starts = [
+        b"",
+        b"POST /v1/models/toy:pre",
+        b"GET / HTTP/1.1\r\nHost: a\r\n",
+        POST + b"Content-Length: 1000\r\n\r\nabc",
+    ]
+    opened = [connect(impatient) for _ in range(40)]
     try:
         for number, one in enumerate(opened):
             one.sendall(starts[number % 4])
-        rest = http_of(narrow)
+        rest = http_of(impatient)
         assert rest("POST", "/v1/models/toy:predict", BODY)[0] == 200  # the others are not held up
         for one in opened:
             assert one.recv(1000) == b""
@@ -192,26 +257,26 @@ def test_slow_clients_are_hung_up_on(narrow, http_of):
         for one in opened:
             one.close()
     assert rest("POST", "/v1/models/toy:predict", BODY)[0] == 200
-    with socket.create_connection(("127.0.0.1", narrow.rest_port), timeout=20) as endless, pytest.raises(OSError):
+    with connect(impatient) as endless, pytest.raises(OSError):
         endless.sendall(b"GET / HTTP/1.1\r\n")
         for _ in range(2000):
             endless.sendall(b"X-Header: " + b"x" * 1000 + b"\r\n")
             time.sleep(0.0005)
 
 
-def test_a_slow_but_steady_client_is_served(narrow):
+def test_a_slow_but_steady_client_is_served(impatient):
+    """It sends 80 KB/s, five times as fast as it must, for longer than it would have for a small request."""
     body = json.dumps(BODY).encode()
-    body += b" " * (19_000 - len(body))
-    head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with socket.create_connection(("127.0.0.1", narrow.rest_port), timeout=20) as connection:
-        connection.sendall(head)
+    body += b" " * (200_000 - len(body))
+    with connect(impatient) as connection:
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         began, sent = time.monotonic(), 0
-        while sent < len(body):  # 30 KB/s for longer than client_seconds
+        while sent < len(body):
             time.sleep(0.02)
-            due = int(30_000 * (time.monotonic() - began))
+            due = int(80_000 * (time.monotonic() - began))
             connection.sendall(body[sent:due])
             sent = max(sent, min(due, len(body)))
-        assert b"200" in connection.recv(1000).splitlines()[0]
+        assert answer_on(connection)[0] == 200
 
 
 # --- logs --------------------------------------------------------------------------------------------------------
@@ -266,24 +331,25 @@ def test_shutting_down_drains(models, http_of):
     """Requests that wait in a queue when the server is told to stop are answered; new ones are not taken."""
     server = Server(models, poll_seconds=0, options=Options(batching=Limits(threads=1))).start()
     batcher = server.manager.lookup("toy").signatures["serving_default"]._runner
-    real, entered = batcher._call, threading.Event()
+    real, go = batcher._call, threading.Event()
 
     def slow(*arguments):
-        entered.set()
-        time.sleep(0.4)
+        assert go.wait(30)
         return real(*arguments)
 
     batcher._call, batcher._seconds = slow, 1.0
     statuses = []
     threads = [asking(http_of(server), statuses) for _ in range(3)]
+    stopping = threading.Thread(target=server.stop)
     for thread in threads:
         thread.start()
-    assert entered.wait(20)
-    wait_until(lambda: len(batcher._queue) >= 1)
-    server.stop()
-    for thread in threads:
+    wait_until(lambda: len(batcher._queue) == 2)
+    stopping.start()
+    wait_until(lambda: server._rest.should_exit)
+    go.set()
+    for thread in (*threads, stopping):
         thread.join(20)
+        assert not thread.is_alive()
     assert statuses == [200] * 3
-    assert np.all([not thread.is_alive() for thread in threads])
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.rest_port), timeout=2)
