@@ -34,13 +34,15 @@ from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
 from metazoo.zoo.presets import PRESETS
 
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 STEP_SIZES: dict[str, dict[str, float]] = {
     "cartpole": {"fine_tuning": 0.03, "from_scratch": 1.0},
     "cartpole_goal": {"fine_tuning": 0.3, "from_scratch": 3.0},
-    "navigation": {"fine_tuning": 0.1, "from_scratch": 0.03},
+    "navigation": {"fine_tuning": 0.01, "from_scratch": 0.01},
 }
 """Family → the step sizes that ``choose_step_sizes`` finds."""
+INNER: dict[str, dict[str, Any]] = {"navigation": {"inner_gamma": 0.0}}
+"""Family → how these inner loops weigh actions, where the zoo's policies do not use the default either."""
 VALIDATION_TASKS = 50
 
 
@@ -106,7 +108,8 @@ def _by_gradient_steps(directory: Path, protocol: Protocol) -> dict[str, dict[st
 def gradient_learners(pretrained: Pretrained, family: AnyFamily) -> dict[str, MAML]:
     """The plain inner loop from the weights of a domain-randomised policy, and from those it started with."""
     network, seed = pretrained.metadata["network"], pretrained.metadata["provenance"]["seed"]
-    learners = {}
+    learners: dict[str, MAML] = {}
+    inner = INNER.get(family.name, {})
     for name in ("fine_tuning", "from_scratch"):
         model = mlp(family.observation_space, family.action_space, **network, seed=seed)
         if name == "fine_tuning":
@@ -114,7 +117,7 @@ def gradient_learners(pretrained: Pretrained, family: AnyFamily) -> dict[str, MA
             for i, variable in enumerate(model.trainable_variables):
                 variable.assign(tensors[f"parameters/{i}/.ATTRIBUTES/VARIABLE_VALUE"])
         policy = Policy(model, family.observation_space, family.action_space)
-        learners[name] = MAML(policy, family, MAMLConfig(inner_rate=1.0, step_sizes="scalar"))
+        learners[name] = MAML(policy, family, MAMLConfig(inner_rate=1.0, step_sizes="scalar", **inner))
     return learners
 
 
