@@ -24,3 +24,5 @@ class Preset:
     """Test tasks of its card; many where a task is a matter of milliseconds and the literature's tables are fine."""
     baselines: tuple[str, ...] = ()
     """Presets that ``evaluate`` reports beside it, on the same tasks."""
+    teacher: str = ""
+    """Whom a distilled student learns from: see ``metazoo.zoo.teachers``."""

@@ -1,5 +1,6 @@
 """The zoo's policies as plain data: what is trained, on what, with which settings. Imports nothing heavy."""
 
+from metazoo.zoo.distilled_presets import DISTILLED_PRESETS
 from metazoo.zoo.preset import Preset
 from metazoo.zoo.rl2_presets import RL2_PRESETS
 from metazoo.zoo.sinusoid_presets import SINUSOID_PRESETS
@@ -185,4 +186,6 @@ _ALL = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS)}
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS)
+}

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.learner import updates as update_indices
 from metazoo.algorithms.registry import LEARNERS
@@ -24,6 +25,7 @@ from metazoo.tasks.registry import FAMILIES
 from metazoo.zoo.callbacks import Checkpoints, Interrupt, Validation, keep_epochs
 from metazoo.zoo.export import export
 from metazoo.zoo.presets import Preset
+from metazoo.zoo.teachers import teacher_for
 
 EPOCH = 50
 """Updates between two checkpoints and validations; what Keras calls an epoch."""
@@ -44,18 +46,21 @@ def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Le
 
 
 def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
-    """The preset with ``key=value`` settings: fields of the learner's config, or ``learning_rate``.
+    """The preset with ``key=value`` settings: of the learner's config, ``learning_rate``, a student's ``teacher``.
 
     Raises:
         ValueError: an unknown key (the known ones are listed) or a value that is not of the field's type or range.
     """
     config_class = LEARNERS[preset.algorithm].config_class
+    if issubclass(LEARNERS[preset.algorithm], Student) and "teacher" in settings:
+        preset = dataclasses.replace(preset, teacher=settings["teacher"])
+        settings = {key: text for key, text in settings.items() if key != "teacher"}
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     config = dict(preset.config)
     rate = preset.learning_rate
     for key, text in settings.items():
         if key != "learning_rate" and key not in fields:
-            known = ", ".join(["learning_rate", *fields])
+            known = ", ".join(["learning_rate", *fields, *(["teacher"] if preset.teacher else [])])
             raise ValueError(f"{preset.algorithm} has no setting {key!r}; it has {known}.")
         kind: type = float if key == "learning_rate" else type(fields[key].default)
         try:
@@ -115,6 +120,8 @@ def train(
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
     _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
     learner = build(preset, seed)
+    if isinstance(learner, Student):
+        learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
     schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
     learner.compile(keras.optimizers.Adam(schedule), jit_compile=True)
     learner.optimizer.build(learner.trainable_variables)
@@ -134,8 +141,15 @@ def train(
         "network": preset.network,
         "provenance": provenance,
         "evaluation": {},
+        **_taught(learner),
     }
     return export(learner, target, metadata)
+
+
+def _taught(learner: Learner) -> dict[str, Any]:
+    """The metadata's entry on a student's teacher."""
+    teacher = learner.teacher if isinstance(learner, Student) else None
+    return {"teacher": {"name": teacher.name, "parameters": teacher.size}} if teacher else {}
 
 
 def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, start: int, total: int) -> bool:
@@ -194,6 +208,8 @@ def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds
     command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
     for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
         command += ["--set", f"{key}={value}"]
+    if preset.teacher:
+        command += ["--set", f"teacher={preset.teacher}"]
     evaluate = f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json"
     return {
         "command": shlex.join(command),

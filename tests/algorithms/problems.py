@@ -6,8 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo.algorithms.bilevel import BilevelLearner
+from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.registry import LEARNERS
+from metazoo.algorithms.teachers import Teacher
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
@@ -61,7 +63,23 @@ def learner_for(algorithm: str, kind: str, horizon=5, hidden=(4,), dtype="float3
         policy = RecurrentPolicy(family.observation_space, family.action_space, units=4)
     else:
         policy = small_policy(family, hidden, dtype)
-    return learner_class(policy, family, config)
+    learner = learner_class(policy, family, config)
+    if isinstance(learner, Student):
+        learner.teacher = small_teacher(family)
+    return learner
+
+
+def small_teacher(family: TaskFamily) -> Teacher:
+    """Answers that differ from observation to observation and from task to task."""
+    policy = small_policy(family, dtype="float32", seed=1)
+    weights = policy.flat_weights()
+
+    def parameters(tasks, observations):
+        field = tf.nest.flatten(tasks)[-1]
+        told = tf.reduce_mean(tf.reshape(field, [tf.shape(field)[0], 1, -1]), -1)
+        return policy.apply(weights[None] * (1.0 + told), observations)
+
+    return Teacher("small", policy.size, parameters)
 
 
 def small_problem(
