@@ -47,7 +47,7 @@ DISTILLED_PRESETS = (
         "CartPole that finds a hidden target position, taught by a policy that sees it",
         "cartpole_goal",
         "oracle_cartpole_goal",
-        1000,
+        800,
         config={"temperature": 0.5},
         baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
     ),
