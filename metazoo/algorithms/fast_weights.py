@@ -29,7 +29,6 @@ class FastWeightsConfig(Config):
     surrogate: str = setting("likelihood_ratio", inner_loop.SURROGATES, "inner loss")
     inner_gamma: float = setting(0.99, (0.0, 1.0), "discount of the inner advantages")
     inner_lambda: float = setting(1.0, (0.0, 1.0), "GAE λ of the inner advantages")
-    inner_clip: float = setting(0.0, (0.0, 1e6), "largest norm of an inner gradient; 0 leaves it alone")
 
 
 class FastWeightsLearner(Learner, ABC):
@@ -94,9 +93,12 @@ class FastWeightsLearner(Learner, ABC):
         return self.policy.apply(self.fast(memory), observations)
 
     def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """One inner step; a memory that it would leave without finite numbers stays as it is."""
+
         def adapt_task(args):
             memory, batch = args
             after, loss, parameters = self.inner_step(weights, memory, batch)
+            after = tf.where(tf.reduce_all(tf.math.is_finite(after)), after, memory)
             return after, loss, inner_loop.divergence(self.policy, parameters, self.fast(after), batch)
 
         args = (memory[:, 0], self.inner_samples(episodes))
@@ -108,14 +110,10 @@ class FastWeightsLearner(Learner, ABC):
     ) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
         """One task's memory ``[S]`` after an inner step, the loss and the distribution parameters before it."""
         fast, made = self.fast(memory), memory[-1]
-        slope, loss, parameters = self.slope(fast, batch)
-        after = inner_loop.adapt(fast, slope, self.step_sizes(weights, made), self.first_order)
+        after, loss, parameters = inner_loop.adapt(
+            self.policy, fast, self.step_sizes(weights, made), batch, self.inner_loss, self.first_order, self.frozen
+        )
         return tf.concat([after, made[None] + 1.0], 0), loss, parameters
-
-    def slope(self, fast: tf.Tensor, batch: Samples) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
-        """The inner gradient of one task's weights ``[P]``, the loss, and the distribution parameters."""
-        slope, loss, parameters = inner_loop.gradient(self.policy, fast, batch, self.inner_loss, self.frozen)
-        return inner_loop.clip(slope, self.config.inner_clip), loss, parameters
 
     @property
     def inner_loss(self) -> str:

@@ -81,6 +81,29 @@ def surrogate(
     return losses.likelihood_ratio(log_probs, old, advantages, batch.mask), parameters
 
 
+def adapt(
+    policy: Policy,
+    weights: tf.Tensor,
+    step_sizes: tf.Tensor,
+    batch: Samples,
+    kind: str,
+    first_order: bool = False,
+    frozen: int = 0,
+) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
+    """One gradient step: θ' = θ − α ∘ ∇L(θ; D) (Finn et al. 2017, equation 1; Li et al. 2017 for a vector α).
+
+    ``weights [P]``; ``step_sizes`` broadcasts against them. The first ``frozen`` weights stay as they are (Raghu et al.
+    2020). Differentiable in both, through the gradient itself unless ``first_order``. Returns the new weights, the loss
+    before the step, and the parameters before it.
+    """
+    slope, loss, parameters = gradient(policy, weights, batch, kind, frozen)
+    if first_order:
+        slope = tf.stop_gradient(slope)
+    if not frozen:
+        return weights - step_sizes * slope, loss, parameters
+    return tf.concat([weights[:frozen], weights[frozen:] - step_sizes * slope], 0), loss, parameters
+
+
 def gradient(
     policy: Policy, weights: tf.Tensor, batch: Samples, kind: str, frozen: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor, Parameters]:
@@ -91,26 +114,6 @@ def gradient(
         whole = tf.concat([body, moving], 0) if frozen else moving
         loss, parameters = surrogate(policy, whole, batch, kind)
     return tape.gradient(loss, moving), loss, parameters
-
-
-def adapt(weights: tf.Tensor, slope: tf.Tensor, step_sizes: tf.Tensor, first_order: bool = False) -> tf.Tensor:
-    """One gradient step: θ' = θ − α ∘ ∇L(θ; D) (Finn et al. 2017, equation 1; Li et al. 2017 for a vector α).
-
-    ``weights [P]``; ``slope`` is the gradient of the last of them, the others stay as they are (Raghu et al. 2020);
-    ``step_sizes`` broadcasts against it. Differentiable in all three, unless ``first_order`` takes the gradient as
-    constant.
-    """
-    if first_order:
-        slope = tf.stop_gradient(slope)
-    frozen = weights.shape[0] - slope.shape[0]
-    if not frozen:
-        return weights - step_sizes * slope
-    return tf.concat([weights[:frozen], weights[frozen:] - step_sizes * slope], 0)
-
-
-def clip(slope: tf.Tensor, norm: float) -> tf.Tensor:
-    """A gradient scaled down to at most ``norm``; 0 leaves it alone. Differentiable, at zero as well."""
-    return slope * norm * tf.math.rsqrt(tf.maximum(tf.reduce_sum(slope**2), norm**2)) if norm else slope
 
 
 def row_of(sizes: tf.Tensor, made: tf.Tensor) -> tf.Tensor:

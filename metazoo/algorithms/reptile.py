@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, final
 
 import tensorflow as tf
 
+from metazoo.algorithms import inner_loop
 from metazoo.algorithms.fast_weights import FastWeightsConfig, FastWeightsLearner
 from metazoo.algorithms.inner_loop import Samples
 from metazoo.algorithms.learner import Config, Tensors, clip, setting
@@ -74,7 +75,7 @@ class Reptile(FastWeightsLearner):
         if self.config.inner_optimizer == "sgd":
             return super().inner_step(weights, memory, batch)
         fast, squares, made = tf.split(memory, [self.policy.size, self.policy.size, 1])
-        gradient, loss, parameters = self.slope(fast, batch)
+        gradient, loss, parameters = inner_loop.gradient(self.policy, fast, batch, self.inner_loss)
         squares = DECAY * squares + (1.0 - DECAY) * gradient**2
         scale = tf.sqrt(squares / (1.0 - DECAY ** (made + 1.0))) + EPSILON
         fast -= self.step_sizes(weights, made) * gradient / scale

@@ -5,8 +5,8 @@ from typing import Any
 from metazoo.zoo.preset import Preset
 
 
-def _preset(name: str, algorithm: str, shots: int, updates: int, config: dict[str, Any]) -> Preset:
-    """Regression on ``shots`` points, tested after up to ten inner steps on them."""
+def _preset(name: str, algorithm: str, shots: int, updates: int, config: dict[str, Any], steps: int = 10) -> Preset:
+    """Regression on ``shots`` points, tested after up to so many inner steps on them."""
     return Preset(
         name=name,
         description=f"a sinusoid from {shots} points",
@@ -18,7 +18,7 @@ def _preset(name: str, algorithm: str, shots: int, updates: int, config: dict[st
         updates=updates,
         learning_rate=2e-3,
         episodes=1,
-        steps=10,
+        steps=steps,
         evaluation_tasks=2000,
     )
 
@@ -30,7 +30,7 @@ _META_SGD = {"inner_steps": 3, "clip_norm": 10.0}
 SINUSOID_PRESETS = (
     _preset("maml_sinusoid", "maml", 5, 20_000, _MAML),
     _preset("maml_sinusoid_k10", "maml", 10, 20_000, _MAML),
-    _preset("metasgd_sinusoid", "meta_sgd", 5, 15_000, _META_SGD),
-    _preset("metasgd_sinusoid_k10", "meta_sgd", 10, 15_000, _META_SGD),
+    _preset("metasgd_sinusoid", "meta_sgd", 5, 15_000, _META_SGD, steps=3),
+    _preset("metasgd_sinusoid_k10", "meta_sgd", 10, 15_000, _META_SGD, steps=3),
     _preset("reptile_sinusoid", "reptile", 5, 15_000, {"inner_rate": 0.02, "inner_steps": 10}),
 )

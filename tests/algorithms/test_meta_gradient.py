@@ -90,7 +90,6 @@ CASES = [
     {"kind": "gaussian", "inner_steps": 2, "surrogate": "policy_gradient", "advantages": "update", "step_weight": 0.3},
     {"kind": "categorical", "inner_steps": 1, "surrogate": "policy_gradient", "exploration": 0.5, "replicas": 3},
     {"kind": "categorical", "inner_steps": 0, "surrogate": "policy_gradient", "step_sizes": "fixed", "entropy": 0.1},
-    {"kind": "gaussian", "inner_steps": 2, "surrogate": "policy_gradient", "inner_clip": 0.1},
 ]
 
 
@@ -124,7 +123,6 @@ def assert_slopes(value, point, gradient):
 PLAIN = [
     ("maml", "gaussian", {"inner_steps": 2, "outer": "ppo"}),
     ("maml", "supervised", {"inner_steps": 3}),
-    ("maml", "supervised", {"inner_steps": 2, "inner_clip": 0.5}),
     ("anil", "gaussian", {"inner_steps": 2, "surrogate": "policy_gradient"}),
     ("anil", "supervised", {"inner_steps": 2, "step_sizes": "parameter", "every_step": 0}),
     ("meta_sgd", "categorical", {"inner_steps": 2, "outer": "ppo"}),
