@@ -60,9 +60,10 @@ def per_task(agent: Any, family: Any) -> np.ndarray:
     return np.array(report["curve"][0]["per_task"])
 
 
-def student(problem: Problem, hidden: tuple[int, int], loss: str, **config: Any) -> dict[str, Any]:
+def student(problem: Problem, hidden: tuple[int, int], loss: str, collection: str) -> dict[str, Any]:
     """Trains one, and compares it with its teacher on the same tasks."""
-    settings = {"tasks": 40, "episodes": 5, "loss": loss, "temperature": 1.0 if loss == "mse" else 0.3, **config}
+    settings = {"tasks": 40, "episodes": 5, "loss": loss, "temperature": 1.0 if loss == "mse" else 0.3}
+    settings["collection"] = collection
     network = {"hidden": hidden, "output_gain": 1.0}
     preset = Preset(
         "", "", problem.family, "distillation", settings, UPDATES, EPISODES, 0, problem.family_args, network
@@ -79,7 +80,7 @@ def student(problem: Problem, hidden: tuple[int, int], loss: str, **config: Any)
     found = {
         "teacher": problem.teacher,
         "loss": loss,
-        "collection": learner.config.collection,
+        "collection": collection,
         "share": learner.policy.size / learner.teacher.size,
         "return": mine.mean(),
         "teachers_return": theirs.mean(),
@@ -91,12 +92,14 @@ def student(problem: Problem, hidden: tuple[int, int], loss: str, **config: Any)
 
 
 def results(file: Path | None) -> list[dict[str, Any]]:
-    if file is not None and file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    found = [student(one, hidden, loss) for one in PROBLEMS for hidden in one.sizes for loss in LOSSES]
-    found += [student(one, one.sizes[-1], loss, collection="teacher") for one in PROBLEMS for loss in LOSSES]
-    if file is not None:
-        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    """Of all students; those that the file already holds are not trained again."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else []
+    wanted = [(one, hidden, loss, "student") for one in PROBLEMS for hidden in one.sizes for loss in LOSSES]
+    wanted += [(one, one.sizes[-1], loss, "teacher") for one in PROBLEMS for loss in LOSSES]
+    for problem, hidden, loss, collection in wanted[len(found) :]:
+        found.append(student(problem, hidden, loss, collection))
+        if file is not None:
+            file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 
