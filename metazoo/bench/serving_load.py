@@ -10,6 +10,7 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,24 +26,24 @@ _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 def rows(url: str, target: str, policy: str, observation: np.ndarray) -> list[dict[str, Any]]:
     """Latencies and rates of ``act`` over REST and gRPC. ``observation``: one, as the environment gives it."""
-    batches = {1: observation[None], ROWS: np.repeat(observation[None], ROWS, 0)}
+    rest, grpc = RestCaller(url, policy), GrpcCaller(target, policy)
+    return [*api_rows("rest", rest, rest_load, observation), *api_rows("grpc", grpc, grpc_load, observation)]
+
+
+def api_rows(api: str, caller: Any, load: Callable[..., Any], observation: np.ndarray) -> list[dict[str, Any]]:
+    """Latencies and rates of one caller, which is closed then. ``load``: ``rest_load`` or ``grpc_load``."""
     measured = []
-    callers: tuple[Any, ...] = (
-        ("rest", _RestCaller(url, policy), rest_load),
-        ("grpc", _GrpcCaller(target, policy), grpc_load),
-    )
-    for api, one, many in callers:
-        for size, batch in batches.items():
-            ask = one.prepared(batch)
-            for _ in range(WARM):
-                ask()
-            times = timing.take_turns(ask, seconds=timing.SECONDS / 2, least=100)[0]
-            what = f"{api}/act-1" if size == 1 else f"{api}/act-1x{size}"
-            measured.append(_row(what, f"{policy}, 1 connection, {size} rows a request", times, sum(times), size))
-        times, seconds = many(one, batches[1], timing.SECONDS / 2)
-        config = f"{policy}, {CONNECTIONS} connections, 1 row a request"
-        measured.append(_row(f"{api}/act-{CONNECTIONS}", config, times, seconds, 1))
-        one.close()
+    for size in (1, ROWS):
+        ask = caller.prepared(np.repeat(observation[None], size, 0))
+        for _ in range(WARM):
+            ask()
+        times = timing.take_turns(ask, seconds=timing.SECONDS / 2, least=100)[0]
+        what = f"{api}/act-1" if size == 1 else f"{api}/act-1x{size}"
+        measured.append(_row(what, f"{caller.policy}, 1 connection, {size} rows a request", times, sum(times), size))
+    times, seconds = load(caller, observation[None], timing.SECONDS / 2)
+    config = f"{caller.policy}, {CONNECTIONS} connections, 1 row a request"
+    measured.append(_row(f"{api}/act-{CONNECTIONS}", config, times, seconds, 1))
+    caller.close()
     return measured
 
 
@@ -81,12 +82,12 @@ def _row(what: str, config: str, times: list[float], seconds: float, size: int) 
     }
 
 
-class _RestCaller:
+class RestCaller:
     """Requests over plain sockets."""
 
     def __init__(self, url: str, policy: str):
         parts = urlsplit(url)
-        self._address, self._policy = (parts.hostname or "", parts.port or 80), policy
+        self._address, self.policy = (parts.hostname or "", parts.port or 80), policy
         self._opened: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
@@ -97,7 +98,7 @@ class _RestCaller:
 
     def request(self, batch: np.ndarray) -> bytes:
         body = json.dumps({"signature_name": "act", "instances": batch.tolist()}).encode()
-        head = f"POST /v1/models/{self._policy}:predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/models/{self.policy}:predict HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
     def prepared(self, batch: np.ndarray) -> Any:
@@ -114,14 +115,14 @@ class _RestCaller:
             connection.close()
 
 
-class _GrpcCaller:
+class GrpcCaller:
     """Requests over one channel."""
 
     def __init__(self, target: str, policy: str):
         import grpc
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-        self._channel, self._policy = grpc.insecure_channel(target), policy
+        self._channel, self.policy = grpc.insecure_channel(target), policy
         self._request_type = predict_pb2.PredictRequest
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
@@ -129,7 +130,7 @@ class _GrpcCaller:
         from serving.tensors import encode
 
         request = self._request_type()
-        request.model_spec.name, request.model_spec.signature_name = self._policy, "act"
+        request.model_spec.name, request.model_spec.signature_name = self.policy, "act"
         encode(batch, request.inputs["observations"])
         return lambda: self._stub.Predict(request, timeout=60)
 
@@ -150,7 +151,7 @@ def read_answer(connection: socket.socket) -> None:
         missing -= len(connection.recv(1 << 20))
 
 
-def rest_load(caller: _RestCaller, batch: np.ndarray, seconds: float) -> tuple[list[float], float]:
+def rest_load(caller: RestCaller, batch: np.ndarray, seconds: float) -> tuple[list[float], float]:
     """``CONNECTIONS`` connections that ask again at once: times of all answers, and how long it took."""
     request, began, times = caller.request(batch), {}, []
     with selectors.DefaultSelector() as selector:
@@ -171,7 +172,7 @@ def rest_load(caller: _RestCaller, batch: np.ndarray, seconds: float) -> tuple[l
     return times, now - start
 
 
-def grpc_load(caller: _GrpcCaller, batch: np.ndarray, seconds: float) -> tuple[list[float], float]:
+def grpc_load(caller: GrpcCaller, batch: np.ndarray, seconds: float) -> tuple[list[float], float]:
     """The same from ``CONNECTIONS`` threads over one channel."""
     ask, times, start = caller.prepared(batch), [], time.perf_counter()
 
