@@ -6,17 +6,19 @@ Everything runs through the SavedModel's own signatures, the same ones that TF S
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import tensorflow as tf
 
 from metazoo import collect as collecting
 from metazoo import signatures, store
-from metazoo.evaluation import Agent
-from metazoo.tasks.host_family import AnyFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
 from metazoo.zoo.hub import find
+
+if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds, which loading and acting need not wait for
+    from metazoo.evaluation import Agent
+    from metazoo.tasks.host_family import AnyFamily
 
 
 def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretrained":
@@ -156,8 +158,10 @@ class Pretrained:
         adapted = {**self.metadata.get("adapted", {}), "task": task}
         return store.publish(self.directory, base, self.memory, {"name": base.name, "adapted": adapted})
 
-    def agent(self) -> Agent:
+    def agent(self) -> "Agent":
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
+        from metazoo.evaluation import Agent
+
         online = self.metadata["memory"]["online"]
         return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt, online)
 
@@ -215,7 +219,7 @@ class Pretrained:
         return self._model.signatures[signatures.ADAPT](memory=memory[:, 0], **fields)["memory"][:, None]
 
 
-def family_of(metadata: Mapping[str, Any], **changes: Any) -> AnyFamily:
+def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":
     """The in-graph family a policy was trained on, with changed arguments such as ``horizon``.
 
     Raises:

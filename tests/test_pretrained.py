@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 
 import metazoo
-from metazoo import pretrained, store
+from metazoo import store
 from metazoo.collect import CollectionError, collect
 from metazoo.gym_spaces import space_from_metadata
 from metazoo.pretrained import Pretrained, family_of
 from metazoo.types import Episodes
+from metazoo.zoo import hub
 from tests.exports import HORIZON, Session, batch_first, example_inputs, export_small
 
 
@@ -64,7 +65,7 @@ def recorded(policy, env, seed=0, episodes=2):
 
 
 def test_loading_by_name_by_directory_and_by_version(models, policy, learner, monkeypatch):
-    monkeypatch.setattr(pretrained, "savedmodels_directory", lambda: models)
+    monkeypatch.setattr(hub, "savedmodels_directory", lambda: models)
     for one in (metazoo.load("small"), metazoo.load(models / "small" / "1"), metazoo.load("small", version=1)):
         assert (one.name, one.version, one.directory) == ("small", 1, models / "small" / "1")
         assert np.array_equal(one.memory, learner.initial_memory(learner.current_weights()))

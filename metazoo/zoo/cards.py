@@ -1,17 +1,20 @@
 """Model cards: a README.md in Hugging Face's format beside the versions of a policy, from what was recorded.
 
 Every figure comes from the policy's metadata and its evaluation report; ``assets.extra/metazoo.json`` is the same
-content for machines.
+content for machines. ``python -m metazoo.zoo.cards savedmodels/NAME`` writes a card again from it.
 """
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metazoo import store
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
+from metazoo.zoo.card_tables import count, curves, results, seeds
 from metazoo.zoo.presets import PRESETS
 from metazoo.zoo.task_ranges import range_rows
 
@@ -30,14 +33,11 @@ ALGORITHMS = {
     " playing.",
     "domain_randomised": "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy"
     " trained on the mixture of all tasks. It does not adapt; it is here to compare with those that do.",
-}
-BASELINES = {
-    "random": "uniformly random actions",
-    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
-    "from_scratch": "untrained weights, after the same steps",
-    "standing_still": "closed form: never leaving the start",
-    "oracle": "closed form: straight to the goal, which nothing can beat",
-    "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
+    "distillation": "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)): a small network that"
+    " learned to answer as its teacher does, in episodes that it played itself.",
+    "recurrent_distillation": "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)) into a"
+    " recurrent policy: its teachers know the task, it does not, and learned to find out from its own actions and"
+    " rewards. It adapts by playing.",
 }
 REACTIVE = """**Is adapting needed here at all?** Half of the motors are reversed, but the cart's first motion reveals
 which way its motor pushes, and the next observation shows that motion. So a single reactive policy can solve most of
@@ -47,10 +47,17 @@ be avoided."""
 
 
 def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> Path:
-    """Writes ``base_path/README.md``, the card of the policy whose version directories are in ``base_path``.
+    """Writes ``base_path/README.md``, the card of the policy whose version directories are in ``base_path``."""
+    path = Path(base_path) / "README.md"
+    path.write_text(card_of(base_path, metadata, report), encoding="utf-8")
+    return path
 
-    ``metadata`` is the newest version's ``metazoo.json`` (an ``evaluation.ood`` report in it gets its own columns),
-    ``report`` that of ``evaluate_preset``. The same input gives the same text. Returns the path.
+
+def card_of(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """The text of a card. The same input gives the same text.
+
+    ``metadata`` is the newest version's ``metazoo.json`` (an ``evaluation.ood`` report in it gets its own columns, and
+    ``evaluation.seeds`` a section), ``report`` that of ``evaluate_preset``.
 
     Raises:
         ValueError: the metadata's family is not known here.
@@ -61,14 +68,13 @@ def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str
         _front_matter(metadata, report),
         _introduction(Path(base_path), metadata),
         _tasks(Path(base_path), metadata, family),
-        _results(metadata, report),
+        results(metadata, report),
+        *seeds(metadata),
         _limits(metadata, report),
         _use(metadata),
         _provenance(metadata),
     ]
-    path = Path(base_path) / "README.md"
-    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    return path
+    return "\n\n".join(sections) + "\n"
 
 
 def _front_matter(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
@@ -78,7 +84,7 @@ def _front_matter(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str
     tags = ["reinforcement-learning", "meta-learning", "meta-reinforcement-learning", "tensorflow", "keras"]
     lines += [f"- {json.dumps(tag)}" for tag in [*tags, algorithm, family]]
     lines += ["model-index:", f"- name: {json.dumps(name)}", "  results:"]
-    for split, curve in _curves(metadata, report).items():
+    for split, curve in curves(metadata, report).items():
         lines += [
             "  - task:",
             "      type: reinforcement-learning",
@@ -90,17 +96,24 @@ def _front_matter(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str
             "    metrics:",
         ]
         for point in curve:
-            label = f"mean {report['metric']} after {_count(point['steps'], 'step')}"
-            label += f", {_count(point['episodes'], 'episode')}"
-            if report.get("online"):
-                label = f"mean {report['metric']} in episode {point['episodes'] + 1} of a trial"
+            label = f"mean {report['metric']} {_when(point, metadata, report)}"
             lines += [
                 f"    - type: {'mean_reward' if report['metric'] == 'return' else json.dumps(report['metric'])}",
-                f"      value: {point['mean']:.2f}",
+                f"      value: {round(point['mean'], 4)}",
                 f"      name: {json.dumps(label)}",
                 "      verified: false",
             ]
     return "\n".join([*lines, "---"])
+
+
+def _when(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """What a point of the curve was measured after."""
+    if report.get("online"):
+        whole = len(report["curve"]) == 1
+        return "in a trial" if whole else f"in episode {point['episodes'] + 1} of a trial"
+    if metadata.get("supervised"):
+        return f"after {count(point['steps'], 'step')} on {count(metadata['horizon'], 'point')}"
+    return f"after {count(point['steps'], 'step')}, {count(point['episodes'], 'episode')}"
 
 
 def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
@@ -109,14 +122,16 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     lines = [f"# {name}", preset.description + "." if preset else f"A policy for the family `{metadata['family']}`."]
     lines.append(ALGORITHMS.get(metadata["algorithm"], f"Trained with `{metadata['algorithm']}`."))
     if adapt["steps"]:
+        examples = f"all on the same {count(metadata['horizon'], 'point')} of the new task"
+        episodes = f"each from {count(adapt['episodes'], 'fresh episode')} of the new task"
         lines.append(
-            f"Made to adapt with {_count(adapt['steps'], 'inner step')}, each from"
-            f" {_count(adapt['episodes'], 'fresh episode')} of the new task. What it carries about a task is a memory"
-            f" of {memory['size']:,} floats."
+            f"Made to adapt with {count(adapt['steps'], 'inner step')},"
+            f" {examples if metadata.get('supervised') else episodes}. What it carries about a task is a memory of"
+            f" {memory['size']:,} floats."
         )
     if memory["online"]:
         lines.append(
-            f"Made for trials of {_count(adapt['episodes'], 'episode')} of the same task. What it carries through them"
+            f"Made for trials of {count(adapt['episodes'], 'episode')} of the same task. What it carries through them"
             f" is a memory of {memory['size']:,} floats, which changes at every step."
         )
     lines.append("The SavedModel acts, adapts and serves by itself: no Python is needed under TF Serving.")
@@ -139,74 +154,14 @@ def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> s
     lines.append("\n".join(table))
     if any(row.sampled for row in rows):
         lines.append("Ranges marked ~ are the extremes among 2,000 sampled tasks.")
-    lines.append(f"An episode lasts at most {metadata['horizon']} steps.")
+    if not metadata.get("supervised"):
+        lines.append(f"An episode lasts at most {metadata['horizon']} steps.")
     return "\n\n".join(lines)
 
 
 def _repository(base_path: Path) -> Path:
     """Where ``docs/`` would be: two levels up, as in ``savedmodels/<name>``."""
     return Path(base_path).resolve().parent.parent
-
-
-def _curves(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Split → curve, the out-of-range one included if it was recorded."""
-    curves = {report["split"]: report["curve"]}
-    outside = (metadata.get("evaluation") or {}).get("ood")
-    if outside:
-        curves[outside["split"]] = outside["curve"]
-    return curves
-
-
-def _results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    curves = _curves(metadata, report)
-    better = "higher" if report["higher_is_better"] else "lower"
-    acting = "its most likely actions" if report.get("deterministic") else "actions sampled from it"
-    text = (
-        f"Mean {report['metric']} per episode on {report['tasks']} tasks of each split (task seed {report['seed']}),"
-        f" {better} is better, with {acting}. Brackets: 95 % bootstrap interval over tasks, which says how well *this*"
-        " policy does on new tasks, not how much training runs differ. IQM: mean of the middle half of the tasks."
-    )
-    if report.get("online"):
-        text += " The episodes of a trial are played one after another; every one is both test and experience."
-    else:
-        text += " Every step adapts to episodes of its own and is tested on fresh ones."
-    head = ["steps", "episodes used", *(f"{split}: mean | {split}: IQM" for split in curves)]
-    table = ["| " + " | ".join(head) + " |", "|" + "---|" * (2 + 2 * len(curves))]
-    for points in zip(*curves.values(), strict=True):
-        cells = [str(points[0]["steps"]), str(points[0]["episodes"])]
-        cells += [f"{_interval(point)} | {point['iqm']:.1f}" for point in points]
-        table.append("| " + " | ".join(cells) + " |")
-    parts = ["## Results", text, "\n".join(table)]
-    if report.get("online"):
-        parts.append(f"In the whole trial, all episodes added up: {_interval(report['total'])}.")
-    longer = report.get("at_horizon", {})
-    parts += [f"With episodes of {steps} steps, after all adaptation: {_interval(p)}." for steps, p in longer.items()]
-    if report.get("baselines"):
-        parts += [f"On the same {report['split']} tasks, with as many episodes:", _baselines(report["baselines"])]
-    return "\n\n".join(parts)
-
-
-def _baselines(baselines: Mapping[str, Mapping[str, Any]]) -> str:
-    lengths = list(dict.fromkeys(steps for b in baselines.values() for steps in b.get("at_horizon", {})))
-    head = ["baseline", "mean", *(f"mean at {steps} steps" for steps in lengths), "what it is"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name, baseline in baselines.items():
-        longer = [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
-        what = PRESETS[name].description if name in PRESETS else BASELINES.get(name, "")
-        cells = [f"`{name}`", _interval(baseline), *(_interval(b) if b else "" for b in longer), what]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _interval(point: Mapping[str, Any]) -> str:
-    if "ci95" not in point:
-        return f"{point['mean']:.1f}"
-    low, high = point["ci95"]
-    return f"{point['mean']:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
@@ -219,7 +174,7 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     ]
     if adapt["steps"]:
         limits += [
-            f"More than {_count(last['steps'], 'inner step')}, or another number of episodes than {adapt['episodes']} a"
+            f"More than {count(last['steps'], 'inner step')}, or another number of episodes than {adapt['episodes']} a"
             " step, is not covered by the table; fewer episodes make noisier steps.",
             "Exploring costs: the episodes it adapts from are played by the policy as it is before that step.",
         ]
@@ -227,8 +182,8 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
             limits.append("It adapts between episodes, not within one: a task that changes meanwhile goes unnoticed.")
     elif metadata["memory"]["online"]:
         limits += [
-            f"Trials longer than {_count(adapt['episodes'], 'episode')} of at most"
-            f" {_count(metadata['horizon'], 'step')} are not covered by the table.",
+            f"Trials longer than {count(adapt['episodes'], 'episode')} of at most"
+            f" {count(metadata['horizon'], 'step')} are not covered by the table.",
             "Exploring costs: what it loses in a trial's first episodes buys what it gains in the later ones.",
             "It has no `act`: whoever plays it keeps its memory, and gives it back at every `step`.",
         ]
@@ -277,7 +232,7 @@ adapted.publish("adapted/")  # a version directory that TF Serving loads
 
 
 def _provenance(metadata: Mapping[str, Any]) -> str:
-    provenance = metadata["provenance"]
+    provenance, best = metadata["provenance"], "error" if metadata.get("supervised") else "return"
     versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
     return f"""## Made by
 
@@ -296,4 +251,12 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 | versions | {versions} |
 | date | {provenance["date"]} |
 
-The exported weights are those with the best return on *validation* tasks, not on test tasks."""
+The exported weights are those with the best {best} on *validation* tasks, not on test tasks.
+All of this for programs: `metazoo card {metadata["name"]} --json`."""
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        version = store.latest(argument)
+        recorded = store.read_metadata(version) or {}
+        print(write_card(version.parent, recorded, recorded["evaluation"]))

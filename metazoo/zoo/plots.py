@@ -38,7 +38,8 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes, axis = figure.add_subplot(), _axis(reports)
         for report, color in zip(reports, _cycle(len(reports)), strict=True):
-            _draw_curve(axes, report, color, axis, axis == "steps" and _cost(reports) is None)
+            tell_cost = axis == "steps" and _cost(reports) is None
+            _draw_curve(axes, report, color, axis, tell_cost, spread=_has_spread(reports))
         if len(reports) == 1:
             _write_means(axes, reports[0]["curve"], axis)
         else:
@@ -60,16 +61,32 @@ def _axis(reports: list[dict[str, Any]]) -> str:
     return "episodes" if any(report.get("online") for report in reports) else "steps"
 
 
-def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_cost: bool) -> None:
-    """The mean over tasks with its interval; points where there are few."""
+def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_cost: bool, spread: bool) -> None:
+    """The mean over tasks with its interval, and how far tasks lie apart; points where there are few."""
     steps = [point[axis] for point in report["curve"]]
     means = [point["mean"] for point in report["curve"]]
     low, high = zip(*(point["ci95"] for point in report["curve"]), strict=True)
     each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
     label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
+    if spread:
+        lowest, highest = zip(*(_middle(point) for point in report["curve"]), strict=True)
+        axes.fill_between(steps, lowest, highest, color=color, alpha=0.08, linewidth=0)
     axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
     few = len(steps) <= MAX_TICKS
     axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
+
+
+def _has_spread(reports: list[dict[str, Any]]) -> bool:
+    """Whether to show it: of several policies the bands would lie on each other."""
+    return len(reports) == 1 and all("per_task" in p or "middle80" in p for p in reports[0]["curve"])
+
+
+def _middle(point: dict[str, Any]) -> tuple[float, float]:
+    """Between which returns the middle 80 % of the tasks lie."""
+    if "middle80" in point:
+        return tuple(point["middle80"])
+    ordered = sorted(point["per_task"])
+    return ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
 
 
 def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
@@ -176,7 +193,8 @@ def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     splits = " and ".join(sorted({report["split"] for report in reports}))
     counts = sorted({report["tasks"] for report in reports})
     tasks = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-    axes.set_title(f"{name}{tasks} {splits} tasks, mean and 95 % interval", fontsize=11, loc="left")
+    shown = "mean, 95 % interval, and 80 % of the tasks" if _has_spread(reports) else "mean and 95 % interval"
+    axes.set_title(f"{name}{tasks} {splits} tasks, {shown}", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metazoo import store
 from metazoo.evaluation import evaluate
 from metazoo.pretrained import family_of, load
@@ -44,25 +46,42 @@ def evaluate_preset(
     return report
 
 
-def record(version: Path) -> dict[str, Any]:
+def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
     """Evaluates an exported policy on test and out-of-range tasks, and writes the figures where people look.
 
-    They go into the version's ``metazoo.json`` (with new checksums), and with a picture of the curve into the model
-    card beside the versions. Returns the report on the test tasks.
+    They go into the version's ``metazoo.json`` (with new checksums), with a picture of the curve into the model card
+    beside the versions, and into the zoo's index if it has one. ``runs``, exports of the same preset with other seeds,
+    are evaluated too (``metazoo.zoo.seeds``); without them those of an earlier recording stay. Returns the report on
+    the test tasks.
+
+    Raises:
+        ValueError: ``runs`` were not trained as this policy was.
     """
+    from metazoo.zoo import manifest, seeds
     from metazoo.zoo.cards import write_card
     from metazoo.zoo.plots import adaptation_curve
 
+    metadata = store.read_metadata(version) or {}
+    earlier = (metadata.get("evaluation") or {}).get("seeds")
+    others = seeds.compare(version, runs) if runs else earlier
     report = evaluate_preset(version)
     outside = evaluate_preset(version, split="ood", baselines=False)
-    metadata = store.read_metadata(version) or {}
-    metadata["evaluation"] = {**_without_tasks(report), "ood": _without_tasks(outside)}
+    metadata["evaluation"] = {**brief(report), "ood": brief(outside), **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")
     write_card(version.parent, metadata, report)
+    zoo = version.parent.parent
+    if (zoo / manifest.FILE).is_file():
+        manifest.write(zoo)
     return report
 
 
-def _without_tasks(report: dict[str, Any]) -> dict[str, Any]:
-    curve = [{key: value for key, value in point.items() if key != "per_task"} for point in report["curve"]]
+def brief(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without every task's own figure; between which two 80 % of the tasks lie takes their place."""
+    curve = []
+    for point in report["curve"]:
+        kept = {key: value for key, value in point.items() if key != "per_task"}
+        if "per_task" in point:
+            kept["middle80"] = [float(value) for value in np.percentile(point["per_task"], (10, 90))]
+        curve.append(kept)
     return {**report, "curve": curve}

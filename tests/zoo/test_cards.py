@@ -152,8 +152,41 @@ def test_a_policy_that_learns_while_it_plays_has_a_row_for_each_episode_and_the_
     memory = {"kind": "recurrent", "size": 64, "online": True}
     metadata = made_up_metadata("rl2_cartpole", algorithm="rl2", memory=memory, adapt={"episodes": 2, "steps": 0})
     text = card(tmp_path, metadata, report)
-    rows = [line for line in text.splitlines() if line.startswith("| 0 |")]
-    assert len(rows) == 2 and "140.0 [139.0, 141.0]" in rows[1]
+    assert table_row(text, 1) == ["1", "90.0 [89.0, 91.0]", "90.0"]
+    assert table_row(text, 2) == ["2", "140.0 [139.0, 141.0]", "140.0"]
+    assert table_row(text, "episode") and "| steps |" not in text
     assert "In the whole trial, all episodes added up: 999.0 [900.0, 1100.0]." in text
     assert "mean return in episode 2 of a trial" in text and "trials of 2 episodes" in text
     assert "does not adapt" not in text and "adapted.act(" not in text
+
+
+def test_a_trial_of_one_episode_is_one_row(tmp_path):
+    curve = [{"steps": 0, "episodes": 0, "mean": 78.2, "iqm": 80.0, "ci95": [78.0, 78.4]}]
+    report = made_up_report("rl2_bandit_k5_n100", (), online=True, curve=curve)
+    memory = {"kind": "recurrent", "size": 64, "online": True}
+    changes = {"algorithm": "rl2", "memory": memory, "adapt": {"episodes": 1, "steps": 0}, "horizon": 100}
+    text = card(tmp_path, made_up_metadata("rl2_bandit_k5_n100", "bandit", **changes), report)
+    assert table_row(text, "100 steps") == ["100 steps", "78.2 [78.0, 78.4]", "80.0"]
+    assert "mean return in a trial" in text and "In the whole trial" not in text
+
+
+def test_a_supervised_policy_speaks_of_points_and_errors(tmp_path):
+    report = made_up_report("maml_sinusoid", (3.25, 0.67), metric="mse", higher_is_better=False, baselines={})
+    metadata = made_up_metadata("maml_sinusoid", "sinusoid", supervised=True, horizon=5)
+    text = card(tmp_path, metadata, report)
+    assert table_row(text, 0)[:2] == ["0", "0"] and table_row(text, 1)[:2] == ["1", "5"]
+    assert "3.25 [0.75, 6.00]" in text and "lower is better" in text and "best error" in text
+    assert "after 1 step on 5 points" in text and "episode" not in text.split("## Results")[1].split("## What")[0]
+
+
+def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
+    runs = [
+        {"seed": seed, "before": {"mean": 30.0, "ci95": [29.0, 31.0]}, "after": {"mean": mean, "ci95": [1.0, 2.0]},
+         "seconds": 90.0}
+        for seed, mean in ((7, 190.0), (8, 186.0), (9, 182.0))
+    ]  # fmt: skip
+    spread = {"of": "after", "mean": 186.0, "sd": 4.0, "min": 182.0, "max": 190.0}
+    text = card(tmp_path, made_up_metadata(evaluation={"seeds": {"runs": runs, "spread": spread}}))
+    assert table_row(text, "7 (this policy)")[2:] == ["190.0 [1.00, 2.00]", "1.5 minutes"]
+    assert "mean 186.0, from 182.0 to 190.0, standard deviation 4.00 over trainings" in text
+    assert "Other trainings" not in card(tmp_path)

@@ -1,0 +1,74 @@
+"""How much trainings of one preset differ: exports of other training seeds beside the one that is shipped.
+
+``metazoo train NAME --seeds 0,1,2 --out DIR`` makes them, ``metazoo evaluate NAME --record --runs DIR`` puts them on
+the card. Here the training run is the unit of replication; an interval over test tasks describes one policy alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metazoo import store
+from metazoo.zoo.report import evaluate_preset
+
+SAME = ("family", "family_args", "algorithm", "config", "network", "adapt")
+"""What trainings must have in common with the shipped policy, by keys of their metadata."""
+
+
+def exports(directory: Path, name: str) -> list[Path]:
+    """The exported versions of a preset in the run directories ``directory/seed-*``, by seed.
+
+    Raises:
+        ValueError: there are fewer than two: they would have no spread.
+    """
+    found = sorted(directory.glob(f"seed-*/{name}/savedmodels/{name}/1"), key=_seed)
+    if len(found) < 2:
+        raise ValueError(
+            f"{directory} holds {len(found)} finished trainings of {name}; make several with metazoo train {name}"
+            f" --seeds 0,1,2 --out {directory}."
+        )
+    return found
+
+
+def compare(shipped: Path, runs: list[Path]) -> dict[str, Any]:
+    """What ``evaluation.seeds`` of the shipped version's metadata says of other trainings of its preset.
+
+    ``runs`` holds seed and seconds of every training, and what its policy does on the test tasks: ``before`` and
+    ``after`` adapting, or ``total`` of whole trials where it learns while it plays (each with mean and interval).
+    ``spread`` holds mean, standard deviation (n − 1), least and largest ``after`` or ``total`` over the trainings, and
+    under ``of`` which.
+
+    Raises:
+        ValueError: an export was not trained as the shipped one was, or two have the same seed.
+    """
+    ours = store.read_metadata(shipped) or {}
+    rows = []
+    for version in runs:
+        theirs = store.read_metadata(version) or {}
+        _require_same(shipped, ours, version, theirs)
+        report = evaluate_preset(version, baselines=False)
+        measured = {"before": report["curve"][0], "after": report["curve"][-1]}
+        if report["online"]:
+            measured = {"total": report["total"]}
+        figures = {name: {key: one[key] for key in ("mean", "ci95")} for name, one in measured.items()}
+        rows.append({"seed": theirs["provenance"]["seed"], **figures, "seconds": theirs["provenance"]["seconds"]})
+    seeds = [row["seed"] for row in rows]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"the trainings have the seeds {seeds}; they must differ.")
+    of = "total" if "total" in rows[0] else "after"
+    means = np.array([row[of]["mean"] for row in rows])
+    spread = {"mean": means.mean(), "sd": means.std(ddof=1), "min": means.min(), "max": means.max()}
+    return {"runs": rows, "spread": {"of": of, **{key: float(value) for key, value in spread.items()}}}
+
+
+def _require_same(shipped: Path, ours: Mapping[str, Any], version: Path, theirs: Mapping[str, Any]) -> None:
+    updates = ours["provenance"]["updates"], theirs["provenance"]["updates"]
+    differing = [key for key in SAME if ours.get(key) != theirs.get(key)] + ["updates"] * (updates[0] != updates[1])
+    if differing:
+        raise ValueError(f"{version} has another {' and '.join(differing)} than {shipped}; only seeds may differ.")
+
+
+def _seed(version: Path) -> int:
+    return int((store.read_metadata(version) or {})["provenance"]["seed"])
