@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from serving import openapi
 from serving.adapt_request import from_body
 from serving.adapter import Adapter
 from serving.errors import ServingError, invalid
@@ -87,6 +88,8 @@ class RestApp:
                 return 200, b"text/plain", self._plane.metrics.text().encode()
             if path[:4].lower() == "/v1/":
                 return await self._serve(method, path, scope, body)
+            if path == openapi.PATH and method == "GET":
+                return 200, JSON, openapi.document_json()
             if path.startswith("/zoo/v1/"):
                 if method != "GET":
                     check_token(self._options.token, dict(scope["headers"]).get(b"authorization"))
