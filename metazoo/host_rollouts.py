@@ -60,16 +60,18 @@ def _play(
 ) -> tuple[Episodes, tf.Tensor]:
     """One episode for each key ``rows [m, e]``, side by side: numpy ``[T, m, e, ...]``, and the memory."""
     lead, horizon = tuple(rows.shape), family.horizon
-    seeds, keys = (part.numpy() for part in _keys(rows, horizon))
+    seeds, keys = _keys(rows, horizon)
+    seeds, keys = seeds.numpy().reshape(-1), tf.unstack(keys)
     playing = np.ones(lead[0] * lead[1], bool)
     record = _empty(family, len(playing))
-    seen = family.reset(tf.nest.map_structure(lambda field: np.repeat(field, lead[1], 0), tasks), seeds.reshape(-1))
+    seen = family.reset(tf.nest.map_structure(lambda field: np.repeat(field, lead[1], 0), tasks), seeds)
     previous = [np.zeros_like(record.actions[0]), np.zeros_like(record.rewards[0])]
+    shapes = [(*lead, *field.shape[1:]) for field in (seen, *previous)]
     never = tf.zeros(lead, tf.bool)
 
     def act(t: int, done: tf.Tensor) -> StepOutputs:
-        told = [tf.constant(field.reshape(*lead, *field.shape[1:])) for field in (seen, *previous)]
-        return step(StepInputs(told[0], told[1], told[2], done), memory, tf.constant(keys[t]), deterministic)
+        told = [tf.constant(field.reshape(shape)) for field, shape in zip((seen, *previous), shapes, strict=True)]
+        return step(StepInputs(told[0], told[1], told[2], done), memory, keys[t], deterministic)
 
     for t in range(horizon):
         out = act(t, never)
@@ -77,14 +79,18 @@ def _play(
         record.observations[t] = seen
         after = family.step(actions, playing)
         seen, ended = after.observations, after.terminated | after.truncated
-        record.actions[t, playing], record.rewards[t], record.mask[t] = actions[playing], after.rewards, playing
+        record.rewards[t], record.mask[t] = after.rewards, playing
         record.terminated[t], record.truncated[t] = after.terminated, after.truncated
-        previous[0][playing], previous[1][playing] = actions[playing], after.rewards[playing]
+        where = playing.reshape(-1, *[1] * (actions.ndim - 1))
+        for kept, new in ((record.actions[t], actions), (previous[0], actions)):
+            np.copyto(kept, new, where=where)
+        np.copyto(previous[1], after.rewards, where=playing)
         if online:
             memory = out.memory if playing.all() else tf.where(playing.reshape(*lead, 1), out.memory, memory)
-        playing = playing & ~ended
-        if not playing.any():
-            break
+        if ended.any():
+            playing = playing & ~ended
+            if not playing.any():
+                break
     record.truncated[-1] |= playing
     record.observations[t + 1 :] = seen
     record.final_observations[:] = seen

@@ -1,5 +1,6 @@
 """Speed of families on the host: their environments in worker processes, and a policy that acts in them."""
 
+import functools
 import itertools
 import os
 import statistics
@@ -8,14 +9,13 @@ from typing import Any, Final
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.algorithms.baselines import DomainRandomised
 from metazoo.bench import gym_peers
 from metazoo.bench.timing import stay_on, take_turns
-from metazoo.policies.acting import act
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.rollouts import Step, rollout
 from metazoo.tasks.host_family import HostFamily
-from metazoo.types import StepOutputs
 
 COPIES: Final = 40
 HIDDEN: Final = (64, 64)
@@ -49,13 +49,7 @@ def measure(name: str, family: HostFamily) -> list[dict[str, Any]]:
 
 
 def policy_step(family: HostFamily) -> Step:
-    """A policy with its initial weights, compiled, as rollouts call it."""
+    """A policy with its initial weights, compiled, as learners call it in rollouts."""
     spaces = family.observation_space, family.action_space
-    policy = Policy(network_for(*spaces, hidden=HIDDEN), *spaces)
-    weights = policy.flat_weights()
-
-    @tf.function(jit_compile=True, autograph=False)
-    def step(inputs: Any, memory: tf.Tensor, key: tf.Tensor, deterministic: bool) -> StepOutputs:
-        return act(policy, weights, inputs.observations, memory, key, deterministic)
-
-    return step
+    learner = DomainRandomised(Policy(network_for(*spaces, hidden=HIDDEN), *spaces), family)
+    return functools.partial(learner.step, learner.current_weights())

@@ -8,7 +8,7 @@ is expensive, in worker processes.
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -52,6 +52,10 @@ class GymFamily(HostFamily):
             parameter.
         ValueError: an unusable horizon, number of workers or rows, or tasks that are no finite numbers.
     """
+
+    joins: ClassVar[bool] = False
+    """Whether this process is one of the ``workers`` and steps its share too, instead of waiting for the others.
+    Faster, but nothing can interrupt it: for environments that are known to return."""
 
     def __init__(
         self,
@@ -144,11 +148,11 @@ class GymFamily(HostFamily):
         if isinstance(self._players, Pool) and not self._players.close.alive:
             self._players = None
         if self._players is None:
-            local = self.workers == 0
+            others = self.workers - self.joins
             self._players = (
-                _Local(self._recipe, self._layout)
-                if local
-                else Pool(self._recipe, self._layout, self.workers, self.time_limit)
+                Pool(self._recipe, self._layout, others, self.time_limit, self.joins)
+                if others > 0
+                else _Local(self._recipe, self._layout)
             )
         return self._players
 

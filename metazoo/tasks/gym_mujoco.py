@@ -50,8 +50,9 @@ def body(bodies: int, joints: int, geoms: int) -> SampleTask:
 
 
 class MujocoFamily(GymFamily):
-    """Tasks ``draw`` for an environment of ``gym_mujoco_envs``, by default stepped in two processes."""
+    """Tasks ``draw`` for an environment of ``gym_mujoco_envs``; this process is one of the ``workers`` that step it."""
 
+    joins = True
     name: str
     env: str
     draw: Any

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import cloudpickle
@@ -23,7 +24,7 @@ import numpy as np
 
 from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_board import Board, Layout
-from metazoo.tasks.gym_rows import Recipe, describe_task
+from metazoo.tasks.gym_rows import Recipe, Rows, describe_task
 from metazoo.tasks.gym_worker import Channel
 
 _log = logging.getLogger(__name__)
@@ -36,14 +37,14 @@ Tasks = Sequence[Mapping[str, Any]]
 
 @final
 class Pool:
-    """``count`` workers that share the rows of one board.
+    """``count`` workers that share the rows of one board, with this process if it is to ``join`` in.
 
     Raises (from every method):
         CollectionError: an environment did something unusable, or did not answer within ``time_limit`` seconds; names
             it, its task and the step. The pool is closed then.
     """
 
-    def __init__(self, recipe: Recipe, layout: Layout, count: int, time_limit: float):
+    def __init__(self, recipe: Recipe, layout: Layout, count: int, time_limit: float, join: bool = False):
         if os.name != "posix":
             raise CollectionError("worker processes need Linux or macOS; use workers=0, which steps in this process")
         self._recipe, self._layout, self._time_limit = recipe, layout, time_limit
@@ -53,7 +54,9 @@ class Pool:
         self._setup = sys.path, cloudpickle.dumps((recipe, layout, spec))
         self._workers: list[_Worker] = []
         self._history: list[tuple[np.ndarray, np.ndarray]] = []
-        self.close = weakref.finalize(self, _shut_down, self._workers, self._memory)  # also when Python ends
+        self._own = Rows(recipe) if join else None
+        self._part = self.board.part(0, 0)
+        self.close = weakref.finalize(self, _shut_down, self._workers, self._memory, self._own)  # also at Python's end
         for number in range(count):
             self._workers.append(_Worker(number, self._memory))
         self._attempt([(worker, self._setup, STARTING_SECONDS) for worker in self._workers])
@@ -66,24 +69,34 @@ class Pool:
     def begin(self, tasks: Tasks, seeds: np.ndarray) -> None:
         """Begin an episode in the first ``len(tasks)`` rows of the board."""
         self._history.clear()
-        edges = np.linspace(0, len(tasks), len(self._workers) + 1).round().astype(int).tolist()
-        for worker, start, stop in zip(self._workers, edges[:-1], edges[1:], strict=True):
+        shares = len(self._workers) + (self._own is not None)
+        edges = np.linspace(0, len(tasks), shares + 1).round().astype(int).tolist()
+        for worker, start, stop in zip(self._workers, edges, edges[1:], strict=False):
             worker.begin = (start, stop, tasks[start:stop], seeds[start:stop].tolist())
         busy = [worker for worker in self._workers if worker.begin[0] < worker.begin[1]]
-        self._attempt([(worker, worker.begin, self._time_limit) for worker in busy])
+        first = edges[len(self._workers)]
+        self._part = self.board.part(first, len(tasks))
+        meanwhile = self._own and partial(self._own.begin, self._part, tasks[first:], seeds[first:].tolist())
+        self._attempt([(worker, worker.begin, self._time_limit) for worker in busy], meanwhile)
 
     def step(self) -> None:
         """Move the board's playing rows by its actions."""
         busy = [worker for worker in self._workers if self.board.playing[slice(*worker.begin[:2])].any()]
-        self._attempt([(worker, None, self._time_limit) for worker in busy])
+        meanwhile = partial(self._own.step, self._part) if self._own and self._part.playing.any() else None
+        self._attempt([(worker, None, self._time_limit) for worker in busy], meanwhile)
         self._history.append((self.board.actions.copy(), self.board.playing.copy()))
 
-    def _attempt(self, orders: list[tuple["_Worker", Any, float]]) -> None:
-        """Give every worker its order, then wait for all; the dead are restarted, once for each order."""
+    def _attempt(self, orders: list[tuple["_Worker", Any, float]], meanwhile: Callable[[], None] | None = None) -> None:
+        """Give every worker its order, do what is to be done ``meanwhile``, then wait for all.
+
+        The dead are restarted, once for each order.
+        """
         try:
             for worker, message, _ in orders:
                 with contextlib.suppress(OSError):  # a dead worker is found when its answer is awaited
                     worker.channel.send(message)
+            if meanwhile:
+                meanwhile()
             for worker, message, seconds in orders:
                 try:
                     self._await(worker, seconds)
@@ -172,12 +185,14 @@ class _Worker:
             return self.process.wait()
 
 
-def _shut_down(workers: list[_Worker], memory: int) -> None:
+def _shut_down(workers: list[_Worker], memory: int, own: Rows | None) -> None:
     for worker in workers:
         worker.channel.close()
     for number, worker in enumerate(workers):
         worker.end(0.0 if number else CLOSING_SECONDS)
     os.close(memory)
+    if own:
+        own.close()
 
 
 def _anonymous_file(size: int) -> int:

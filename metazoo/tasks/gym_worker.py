@@ -26,7 +26,7 @@ class Channel:
     """Whole Python objects over a stream socket."""
 
     def __init__(self, connection: socket.socket):
-        self._socket = connection
+        self._socket, self._timeout = connection, connection.gettimeout()
 
     def send(self, message: Any) -> None:
         """Raises OSError if the other side is gone."""
@@ -35,7 +35,9 @@ class Channel:
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message. Raises TimeoutError after ``timeout`` seconds, OSError if the other side is gone."""
-        self._socket.settimeout(timeout)
+        if timeout != self._timeout:  # each change is a system call
+            self._socket.settimeout(timeout)
+            self._timeout = timeout
         data = self._socket.recv(65536)
         while len(data) < LENGTH.size or len(data) < LENGTH.size + LENGTH.unpack_from(data)[0]:
             more = self._socket.recv(1 << 20)

@@ -77,6 +77,57 @@ def test_any_number_of_workers_plays_the_same_episodes(workers, expected):
     assert gone(pids) and family.processes == []
 
 
+class Joining(GymFamily):
+    """One of its processes is the one that plays."""
+
+    joins = True
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 7])
+def test_the_process_that_plays_may_be_one_of_them(workers, expected):
+    family = Joining(Point, goals, 10, env_args={"noise": 0.1}, workers=workers)
+    for one, other in zip(play(family), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(family.processes) == max(0, workers - 1)
+    for one, other in zip(play(family, 3, 1), play(GymFamily(Point, goals, 10, env_args={"noise": 0.1}), 3, 1),
+                          strict=True):  # fmt: skip
+        np.testing.assert_array_equal(one, other)
+    pids = family.processes
+    family.close()
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("killed_at", [0, 3])
+def test_a_killed_worker_is_brought_back_beside_the_process_that_plays(killed_at, expected, caplog):
+    family = Joining(Point, goals, 10, env_args={"noise": 0.1}, workers=2)
+    count, playing = 5, np.ones(5, bool)
+    record = [family.reset(family.sample(count), np.arange(count, dtype=np.uint32)).copy()]
+    for t in range(6):
+        if t == killed_at:
+            os.kill(family.processes[0], signal.SIGKILL)
+        after = family.step(np.full((count, 1), 0.1 * t, np.float32), playing)
+        record += [field.copy() for field in after]
+        playing &= ~(after.terminated | after.truncated)
+    for one, other in zip(record, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "died with exit status -9" in caplog.text
+    family.close()
+
+
+@pytest.mark.parametrize("signs", [(1.0, -1.0), (-1.0, 1.0)], ids=["in the worker", "in this process"])
+def test_a_bad_environment_is_named_wherever_it_is_and_nothing_is_left(signs):
+    family = Joining(Bad, goals, 10, env_args={"what": "raise"}, workers=2)
+    tasks, playing = family.Task(np.array(signs, np.float32)), np.ones(2, bool)
+    family.reset(tasks, np.zeros(2, np.uint32))
+    pids = family.processes
+    with pytest.raises(CollectionError, match="Bad with goal=1.0 failed at step 2 on action .* the gripper fell off"):
+        for _ in range(3):
+            family.step(np.zeros((2, 1), np.float32), playing)
+    assert gone(pids) and family.processes == []
+    assert np.isfinite(family.reset(tasks, np.zeros(2, np.uint32))).all()
+    family.close()
+
+
 def test_a_killed_worker_is_reported_restarted_and_brought_to_where_it_was(expected, caplog):
     family = GymFamily(Point, goals, 10, env_args={"noise": 0.1}, workers=2)
     count, playing = 5, np.ones(5, bool)
