@@ -158,12 +158,12 @@ def test_a_recurrent_student_finds_out_what_its_teacher_was_told():
     assert abs(right[0] - 0.5) < 0.05 and right[-3:].mean() > 0.68
 
 
-def experts_on_navigation(count, **settings):
+def experts_on_navigation(count, compiled=False, **settings):
     family = Navigation(6)
     policy = small_policy(family, dtype="float32")
     config = ExpertsConfig(**{"tasks": count, "episodes": 4, "epochs": 2, **settings})
     experts = Experts(policy, family, family.sample(count, "train", 0), config)
-    experts.compile(keras.optimizers.Adam(0.01), jit_compile=True)
+    experts.compile(keras.optimizers.Adam(0.01), jit_compile=compiled, run_eagerly=not compiled)
     return experts
 
 
@@ -190,7 +190,7 @@ SPANS = (0, 1), (1, 60)
 
 
 def test_experts_learn_their_own_tasks():
-    experts = experts_on_navigation(4, episodes=20)
+    experts = experts_on_navigation(4, compiled=True, episodes=20)
     early, late = (experts.fit(updates(*span), verbose=0, shuffle=False).history["return_0"][-1] for span in SPANS)
     assert late > 0.75 * early  # returns are negative distances
 
