@@ -26,7 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("algorithms", "classical"),
     ("evaluation",),
     ("pretrained",),
-    ("zoo", "tf_agents"),
+    ("tf_agents",),
+    ("zoo",),
     ("bench", "demo", "cli_support"),
     ("cli_serve", "cli_zoo"),
     ("cli",),
@@ -170,7 +171,7 @@ def tf_agents_stays_in_its_bridge(module: Module) -> list[str]:
     return [
         f"{module.name}:{imported.line} imports tf_agents"
         for imported in module.imports
-        if inside(imported.target, "tf_agents") and module.name != "metazoo.tf_agents"
+        if inside(imported.target, "tf_agents") and not inside(module.name, "metazoo.tf_agents")
     ]
 
 

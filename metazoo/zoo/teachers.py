@@ -53,9 +53,17 @@ def load_policy(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]
     return Teacher(metadata["name"], size, parameters), theirs
 
 
+def load_tf_agents(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]:
+    """What TF-Agents' PolicySaver wrote: see ``metazoo.tf_agents.teachers.load_teacher``."""
+    from metazoo.tf_agents.teachers import load_teacher  # an extra, and slow to import
+
+    return load_teacher(directory, family)
+
+
 LOADERS: dict[str, Loader] = {
     signatures.METADATA_FILE: load_policy,
     experts.WEIGHTS_FILE: experts.load_experts,
+    "policy_specs.pbtxt": load_tf_agents,
 }
 """A file that only such a directory holds → what loads it. A new kind of teacher is one line here."""
 
