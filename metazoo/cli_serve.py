@@ -64,6 +64,9 @@ def serve(
         models_config=models_config_out,
     )
     if engine == "tensorflow_model_server":
+        _refuse(engine, {"--host": host != "127.0.0.1", "--token-file": token_file, "--insecure": insecure})
+        _refuse(engine, {"--model-config-file": model_config_file, "--models-config-out": models_config_out})
+        _refuse(engine, {"--expire-days": expire_days})
         with TfServing(directory, adapted, rest_port, grpc_port, batching_parameters_file, options) as stock:
             print(f"REST  {stock.url}\ngRPC  {stock.grpc_target}\nCtrl-C ends it.", flush=True)
             stock.wait()
@@ -76,3 +79,10 @@ def serve(
             f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True
         )
         server.wait()
+
+
+def _refuse(engine: str, given: dict[str, object]) -> None:
+    """Options that the engine would not heed must not be given, least of all those that promise safety."""
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"{name} does nothing with --engine {engine}; it is for the embedded server alone.")

@@ -1,5 +1,6 @@
 """The REST API as an OpenAPI document, for client generators and fuzzers: ``GET /zoo/v1/openapi.json``."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def document() -> Schema:
     }
 
 
-def _object(required: tuple[str, ...] = (), more: bool = True, **properties: Schema) -> Schema:
+def _object(required: Iterable[str] = (), more: Any = True, **properties: Any) -> Schema:
     return {
         "type": "object",
         "properties": properties,

@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference, model_config, tensors, zoo_rpc
+from serving import inference, model_config, ports, tensors, zoo_rpc
 from serving.adapter import Adapter
 from serving.door import Door
 from serving.errors import PortInUseError, invalid
@@ -65,6 +65,7 @@ class GrpcServer:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         credentials, address = grpc_credentials(options), f"{host}:{port}"
+        ports.bind(host, port, "gRPC").close()  # gRPC would say in its own words, and many, that the port is taken
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)

@@ -12,9 +12,8 @@ from typing import Final
 
 import uvicorn
 
-from serving import model_config, security, slow_clients
+from serving import model_config, ports, security, slow_clients
 from serving.adapter import Adapter
-from serving.errors import PortInUseError
 from serving.handlers import DataPlane
 from serving.logs import event
 from serving.manager import Manager
@@ -106,7 +105,9 @@ class Server:
             raise FileNotFoundError(f"there is no models directory {self._models_dir}")
         if self._adapted_dir is not None:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
-        listener = _bind(self.host, self.rest_port)  # bound first: a port in use is found before minutes of loading
+        listener = ports.bind(
+            self.host, self.rest_port, "REST"
+        )  # bound first: a port in use is found before minutes of loading
         try:
             self._grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
             if self._config_file is not None:
@@ -194,16 +195,3 @@ class Server:
         listener.listen(BACKLOG)  # from here on connections queue, so nobody has to wait for the thread
         self._rest_thread = threading.Thread(target=run, name="rest", daemon=True)
         self._rest_thread.start()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        raise PortInUseError(f"cannot listen for REST on {host}:{port}: {reason.lower()}") from error
-    return listener

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from serving import ports
 from serving.client_grpc import GrpcTransport
-from serving.errors import Code, PortInUseError, ServingError
+from serving.errors import Code, ServingError
 from serving.logs import event
 from serving.options import Options
 from serving.sources import ModelConfig, VersionCache, scan
@@ -84,7 +85,10 @@ class TfServing:
         Raises:
             PortInUseError: a port is taken. ServingError: it ended, or a model did not become available.
         """
-        self.rest_port, self.grpc_port = _free_port(self.rest_port, "REST"), _free_port(self.grpc_port, "gRPC")
+        taken = [ports.bind("0.0.0.0", self.rest_port, "REST"), ports.bind("0.0.0.0", self.grpc_port, "gRPC")]
+        self.rest_port, self.grpc_port = (one.getsockname()[1] for one in taken)
+        for one in taken:  # free, and different from each other
+            one.close()
         self._adapted_dir.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(prefix="tf-serving-"))
         self._config = ConfigFile(self._directory / "models.config")
@@ -188,17 +192,6 @@ class TfServing:
                 self.refresh()
             except OSError as error:  # a directory that is gone for a moment
                 event(log, logging.ERROR, "cannot list the models, nothing changes", error=error)
-
-
-def _free_port(port: int, api: str) -> int:
-    """The port, or a free one for 0."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError as error:
-            raise PortInUseError(f"cannot listen for {api} on port {port}: {(error.strerror or '').lower()}") from error
-        return probe.getsockname()[1]
 
 
 def _listens(port: int) -> bool:

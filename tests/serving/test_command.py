@@ -46,6 +46,17 @@ def test_wrong_options_are_refused_in_one_sentence(refused, tmp_path):
         assert code == 2 and line.startswith("metazoo: ") and expected in line, (arguments, line)
 
 
+def test_options_that_tf_serving_does_not_know_are_refused(refused, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    for name, *value in (
+        ("--token-file", token), ("--insecure",), ("--host", "0.0.0.0"), ("--expire-days", 3),
+        ("--models-config-out", tmp_path / "out"), ("--model-config-file", tmp_path / "in"),
+    ):  # fmt: skip
+        code, line = refused("--engine", "tensorflow_model_server", name, *value)
+        assert code == 2 and line.startswith(f"metazoo: {name} does nothing with --engine tensorflow_model_server")
+
+
 def test_the_options_arrive(models, tmp_path):
     """One process with everything on: TLS, token, batching, metrics, JSON logs."""
     token, batching = tmp_path / "token", tmp_path / "batching.config"
