@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium as gym
@@ -21,7 +22,7 @@ from metazoo.tasks.registry import IN_GRAPH
 from tests.exports import export_small
 from tests.test_examples import needs
 
-try:
+if find_spec("tf_agents"):  # elsewhere the tests that need it are skipped
     from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
     from tf_agents.drivers.py_driver import PyDriver
     from tf_agents.environments.utils import validate_py_environment
@@ -31,8 +32,6 @@ try:
 
     from metazoo.tf_agents.environments import FamilyEnvironment, GymnasiumEnvironment, evaluation_keys
     from metazoo.tf_agents.policies import ZooPolicy
-except ImportError:  # the tests that need it are skipped
-    pass
 
 ROOT = Path(__file__).resolve().parent.parent
 HORIZON = 6
