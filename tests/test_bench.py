@@ -175,3 +175,10 @@ def test_a_measurement_that_fails_says_why(monkeypatch):
     monkeypatch.setitem(bench.GROUPS, "families", group)
     with pytest.raises(RuntimeError, match="the benchmark moons failed: KeyError: 'moons'"):
         bench.run("families")
+
+
+def test_several_cores_are_measured_where_there_are_several(monkeypatch):
+    alone = {name for name, one in learners.LEARNERS.items() if one.cores == 1}
+    assert {name for name in learners.LEARNERS if name.endswith("-2cores")} == set(learners.LEARNERS) - alone
+    monkeypatch.setattr(learners, "cores", lambda: 1)
+    assert learners.measure("rl2/bandit-gru64-2cores") == []

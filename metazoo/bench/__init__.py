@@ -1,7 +1,8 @@
 """``metazoo bench``: speed on one processor core.
 
 Every measurement runs in a process of its own, pinned to one core, so that nothing of the caller's is measured with
-it, and single-threaded. What is compared is measured in the same process, in turns.
+it, and single-threaded, but for those whose names say otherwise. What is compared is measured in the same process, in
+turns.
 """
 
 import json

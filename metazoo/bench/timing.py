@@ -11,6 +11,11 @@ SECONDS: Final = 6.0
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 
 
+def cores() -> int:
+    """How many this process was started on."""
+    return len(_CORES) or os.cpu_count() or 1
+
+
 def stay_on(cores: int) -> None:
     """Keep this process, and those it starts, on that many cores: the last that it was started on."""
     if _CORES:
