@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
 
 RECIPES: dict[str, Recipe] = {
     # Alone, an expert whose target is more than a metre away would never meet a reward.
-    "cartpole_goal": Recipe({"together": 200, "entropy": 0.02}, updates=800),
+    "cartpole_goal": Recipe({"together": 200, "entropy": 0.02}, updates=600),
     # A reward says how far that very step led.
     "navigation": Recipe({"together": 20, "gamma": 0.0, "episodes": 5}, {"hidden": (32, 32), "initial_scale": 0.1}),
 }
