@@ -6,6 +6,7 @@ distillation_student.png   where the cart is in trials of the recurrent student
 The students of the first picture are trained for it (some minutes each), or read from RESULTS.json where that exists.
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -60,6 +61,12 @@ def per_task(agent: Any, family: Any) -> np.ndarray:
     return np.array(report["curve"][0]["per_task"])
 
 
+@functools.cache
+def of_teacher(name: str) -> np.ndarray:
+    teacher = metazoo.load(name)
+    return per_task(teacher.agent(), family_of(teacher.metadata))
+
+
 def student(problem: Problem, hidden: tuple[int, int], loss: str, collection: str) -> dict[str, Any]:
     """Trains one, and compares it with its teacher on the same tasks."""
     settings = {"tasks": 40, "episodes": 5, "loss": loss, "temperature": 1.0 if loss == "mse" else 0.3}
@@ -74,11 +81,12 @@ def student(problem: Problem, hidden: tuple[int, int], loss: str, collection: st
     learner.compile(keras.optimizers.Adam(schedule), jit_compile=True)
     learner.fit(updates(0, UPDATES), verbose=0, shuffle=False)
     mine = per_task(agent_of(learner), learner.family)
-    theirs = per_task(metazoo.load(problem.teacher).agent(), learner.family)
+    theirs = of_teacher(problem.teacher)
     draws = np.random.default_rng(0).integers(len(mine), size=(RESAMPLES, len(mine)))  # the same tasks for both
     low, high = np.percentile(mine[draws].mean(1) / theirs[draws].mean(1), [2.5, 97.5])
     found = {
         "teacher": problem.teacher,
+        "hidden": hidden,
         "loss": loss,
         "collection": collection,
         "share": learner.policy.size / learner.teacher.size,
@@ -94,10 +102,13 @@ def student(problem: Problem, hidden: tuple[int, int], loss: str, collection: st
 def results(file: Path | None) -> list[dict[str, Any]]:
     """Of all students; those that the file already holds are not trained again."""
     found = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else []
-    wanted = [(one, hidden, loss, "student") for one in PROBLEMS for hidden in one.sizes for loss in LOSSES]
-    wanted += [(one, one.sizes[-1], loss, "teacher") for one in PROBLEMS for loss in LOSSES]
-    for problem, hidden, loss, collection in wanted[len(found) :]:
-        found.append(student(problem, hidden, loss, collection))
+    known = {(one["teacher"], tuple(one["hidden"]), one["loss"], one["collection"]) for one in found}
+    wanted = [(one, hidden, loss, "student") for loss in LOSSES for one in PROBLEMS for hidden in one.sizes]
+    wanted += [(one, one.sizes[-1], "kl", "teacher") for one in PROBLEMS]
+    for problem, *rest in wanted:
+        if (problem.teacher, *rest) in known:
+            continue
+        found.append(student(problem, *rest))
         if file is not None:
             file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
@@ -112,7 +123,11 @@ def print_table(found: list[dict[str, Any]]) -> None:
         cell = f"{one['return']:.1f}: **{100 * one['ratio']:.1f} %** [{low:.1f}, {high:.1f}]"
         rows.setdefault((one["teacher"], one["collection"], one["share"]), {})[one["loss"]] = cell
     for (teacher, collection, share), cells in rows.items():
-        print(f"| `{teacher}` | {collection}'s | {100 * share:.1f} % | " + " | ".join(cells[x] for x in LOSSES) + " |")
+        print(
+            f"| `{teacher}` | {collection}'s | {100 * share:.1f} % | "
+            + " | ".join(cells.get(x, "") for x in LOSSES)
+            + " |"
+        )
 
 
 def draw_sizes(found: list[dict[str, Any]]) -> None:
@@ -153,7 +168,8 @@ def draw_student(name: str, count: int = 6) -> None:
             axes.axhline(float(tasks.target[row]), color=color, linewidth=1, linestyle=":")
         axes.set(xlabel="step", xlim=(0, family.horizon - 1))
         axes.set_title(f"episode {episode + 1}", fontsize=10)
-    panels[0].set_ylabel("position of the cart (m); dotted: the hidden target")
+    panels[0].set_ylabel("position of the cart (m)")
+    figure.suptitle("Dotted: the hidden target", fontsize=9)
     figure.savefig(IMAGES / "distillation_student.png", dpi=150)
 
 
