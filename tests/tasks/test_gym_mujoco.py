@@ -23,6 +23,15 @@ ORIGINALS = {
     HalfCheetahDir: ("HalfCheetah-v5", {"ctrl_cost_weight": 0.05}),
     HalfCheetahVel: ("HalfCheetah-v5", {"ctrl_cost_weight": 0.05}),
     AntDir: ("Ant-v5", {"include_cfrc_ext_in_observation": False}),
+    AntGoal: (
+        "Ant-v5",
+        {
+            "include_cfrc_ext_in_observation": False,
+            "exclude_current_positions_from_observation": False,
+            "terminate_when_unhealthy": False,
+            "ctrl_cost_weight": 0.1,
+        },
+    ),
     HopperParams: ("Hopper-v5", {}),
     Walker2dParams: ("Walker2d-v5", {}),
 }
@@ -50,7 +59,7 @@ def test_they_are_registered_by_name():
 
 def play(family, task, steps=40, seed=3):
     """Observations, rewards and ends of one episode with random actions, until it ends."""
-    actions = np.random.default_rng(0).uniform(-1, 1, (steps, *family.action_space.shape)).astype(np.float32)
+    actions = np.random.default_rng(seed).uniform(-1, 1, (steps, *family.action_space.shape)).astype(np.float32)
     record = [family.reset(task, np.array([seed], np.uint32))[0].copy()]
     for action in actions:
         after = family.step(action[None], np.ones(1, bool))
@@ -71,24 +80,37 @@ NEUTRAL = {
     HalfCheetahDir: {"direction": 1.0},
     HalfCheetahVel: {"velocity": 1.5},
     AntDir: {"direction": 1.0},
+    AntGoal: {"goal": 1.5},
     HopperParams: {"mass": 1.0, "inertia": 1.0, "damping": 1.0, "friction": 1.0},
     Walker2dParams: {"mass": 1.0, "inertia": 1.0, "damping": 1.0, "friction": 1.0},
 }
 
 
+def expected_reward(cls, env, reward, info):
+    """Gymnasium's, or where rewards are the family's own what its ``info`` and the torso's position make of them."""
+    if cls is HalfCheetahVel:
+        return -abs(info["x_velocity"] - 1.5) + info["reward_ctrl"]
+    if cls is AntGoal:
+        away = np.abs(env.unwrapped.data.body("torso").xpos[:2] - 1.5).sum()
+        return -away + info["reward_ctrl"] + info["reward_contact"]
+    return reward
+
+
 @pytest.mark.parametrize("cls", ORIGINALS, ids=lambda cls: cls.name)
 def test_with_a_neutral_task_they_are_gymnasiums_environments(cls, family):
-    ours, actions = play(family(cls), task_of(family(cls), **NEUTRAL[cls]))
+    """Over 1,000 transitions and more."""
     env_id, settings = ORIGINALS[cls]
-    env = gym.make(env_id, **settings)
-    seen, _ = env.reset(seed=3)
-    np.testing.assert_allclose(ours[0], seen, atol=1e-6)
-    for (observation, reward, terminated), action in zip(ours[1:], actions, strict=False):
-        seen, expected, ended, _, info = env.step(action)
-        if cls is HalfCheetahVel:
-            expected = -abs(info["x_velocity"] - 1.5) + info["reward_ctrl"]
-        np.testing.assert_allclose(observation, seen, rtol=1e-5, atol=1e-5)
-        assert reward == pytest.approx(expected, rel=1e-5, abs=1e-5) and terminated == ended
+    env, transitions, seed = gym.make(env_id, **settings), 0, 0
+    while transitions < 1000:
+        ours, actions = play(family(cls), task_of(family(cls), **NEUTRAL[cls]), 200, seed)
+        seen, _ = env.reset(seed=seed)
+        np.testing.assert_allclose(ours[0], seen, atol=1e-6)
+        for (observation, reward, terminated), action in zip(ours[1:], actions, strict=False):
+            seen, theirs, ended, _, info = env.step(action)
+            np.testing.assert_allclose(observation, seen, rtol=1e-5, atol=1e-5)
+            assert reward == pytest.approx(expected_reward(cls, env, theirs, info), rel=1e-5, abs=1e-5)
+            assert terminated == ended
+        transitions, seed = transitions + len(ours) - 1, seed + 1
 
 
 @pytest.mark.parametrize("cls", [HalfCheetahDir, AntDir], ids=lambda cls: cls.name)
