@@ -3,7 +3,7 @@
     family = MetaWorldML1("reach-v3")
 
 Not in ``FAMILIES``, because Meta-World cannot be installed beside the tested set of packages: 3.1 needs exactly MuJoCo
-3.3.0, and 3.0 takes any MuJoCo but fails on 4.0. In an environment of its own, ``pip install metazoo metaworld`` works.
+3.3.0, and 3.0 takes any MuJoCo but fails on 4.0. In an environment of its own it works: ``docs/install.md``.
 """
 
 from typing import Any, Final, final
