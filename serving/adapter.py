@@ -208,8 +208,19 @@ class Adapter:
         """The new version, or a newer one by somebody else, must be live by now."""
         newest = self._manager.status(target)[0]
         if newest.error is not None:
+            assert self._directory is not None
+            if newest.version not in _versions(self._directory / target):  # by another server on the same store
+                self._manager.forget(target)
+                raise ServingError(Code.NOT_FOUND, f"{target} was deleted while it was being adapted")
             text = f"{target} version {newest.version} does not load: {newest.error.message}"
             raise ServingError(Code.INTERNAL, text)
+
+
+def _versions(base: Path) -> Mapping[int, Path]:
+    try:
+        return store.versions(base)
+    except OSError:
+        return {}
 
 
 def _answer(target: str, version: int, lineage: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,3 +173,23 @@ def test_a_disk_error_while_publishing_is_unavailable(server, monkeypatch):
     with pytest.raises(ServingError, match="Nothing was published: .*No space left") as caught:
         server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))
     assert caught.value.http_status == 503
+
+
+def test_a_policy_that_is_deleted_while_it_is_published(models, tmp_path, monkeypatch):
+    """By another server on the same store, just as this one loads it."""
+    with Server(models, tmp_path / "adapted", poll_seconds=0) as server:
+        refresh = server.manager.refresh
+
+        def late(name):
+            version = tmp_path / "adapted" / name / "1"
+            (version / "saved_model.pb").unlink()
+            refresh(name)
+            store.delete_model(version.parent)
+
+        monkeypatch.setattr(server.manager, "refresh", late)
+        _, inputs = recorded()
+        with pytest.raises(ServingError, match="toy-a was deleted while it was being adapted") as caught:
+            server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))
+        assert caught.value.http_status == 404
+        monkeypatch.undo()
+        assert server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))["model"] == "toy-a"
