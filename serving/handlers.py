@@ -17,7 +17,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from serving import codec, examples, inference, json_writer
 from serving.errors import Code, ServingError, invalid
 from serving.manager import Manager, VersionStatus
-from serving.metrics import RUNTIME_LATENCY, Metrics
+from serving.metrics import EXAMPLE_COUNTS, EXAMPLE_TOTAL, RUNTIME_LATENCY, Metrics
 from serving.servable import Servable
 from serving.signature import DEFAULT_SIGNATURE, Outputs, Signature
 
@@ -88,10 +88,38 @@ class DataPlane:
         write = json_writer.row_json if request.format is codec.ROW else json_writer.columnar_json
         return json_writer.to_bytes(write(outputs))
 
+    def classify(self, servable: Servable, signature_name: str, given: Any, timeout_ms: int) -> Any:
+        """Labels and scores for each example of an ``Input``."""
+        started = time.perf_counter()
+        result = inference.classify(servable.signatures, signature_name, given, timeout_ms)
+        self._inferred(servable.name, "Classify", started, len(result.classifications))
+        return result
+
+    def regress(self, servable: Servable, signature_name: str, given: Any, timeout_ms: int) -> Any:
+        """A value for each example of an ``Input``."""
+        started = time.perf_counter()
+        result = inference.regress(servable.signatures, signature_name, given, timeout_ms)
+        self._inferred(servable.name, "Regress", started, len(result.regressions))
+        return result
+
+    def multi_inference(self, servable: Servable, tasks: Any, given: Any, timeout_ms: int) -> Any:
+        """Several of these on the same examples."""
+        started = time.perf_counter()
+        results = inference.multi_inference(servable.signatures, servable.version, tasks, given, timeout_ms)
+        first = results[0]
+        count = len(first.classification_result.classifications) or len(first.regression_result.regressions)
+        self._inferred(servable.name, "MultiInference", started, count)
+        return results
+
+    def _inferred(self, name: str, api: str, started: float, count: int) -> None:
+        self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, name, api, "TF1")
+        self.metrics.observe(EXAMPLE_COUNTS, count, name)
+        self.metrics.count(EXAMPLE_TOTAL, name, by=count)
+
     def classify_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """The answer to a REST classify body."""
         signature_name, given = examples.parse_examples(body)
-        result = inference.classify(self.manager.lookup(name, version, label).signatures, signature_name, given)
+        result = self.classify(self.manager.lookup(name, version, label), signature_name, given, REST_TIMEOUT_MS)
         if not result.classifications:
             raise invalid("Cannot convert empty ClassificationResults to JSON")
         rows = [[(item.label.encode(), item.score) for item in row.classes] for row in result.classifications]
@@ -100,7 +128,7 @@ class DataPlane:
     def regress_json(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
         """The answer to a REST regress body."""
         signature_name, given = examples.parse_examples(body)
-        result = inference.regress(self.manager.lookup(name, version, label).signatures, signature_name, given)
+        result = self.regress(self.manager.lookup(name, version, label), signature_name, given, REST_TIMEOUT_MS)
         values = np.array([item.value for item in result.regressions], np.float32)
         return json_writer.to_bytes(json_writer.regressions_json(values))
 

@@ -7,6 +7,7 @@ signatures ``step`` and ``adapt`` take the memory as an input, one program serve
 import hashlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -50,7 +51,9 @@ class Program:
             for key, definition in self.signature_defs.items()
             if key != saved_model.INIT_SIGNATURE
         }
-        warmup.run(path, self.signatures)
+        started = time.perf_counter()
+        self.warmup_records = warmup.run(path, self.signatures)
+        self.warmup_seconds = time.perf_counter() - started
 
 
 class ProgramCache:

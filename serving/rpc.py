@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference, model_config, ports, reflection, tensors, zoo_rpc
+from serving import model_config, ports, reflection, tensors, zoo_rpc
 from serving.adapter import Adapter
 from serving.door import Door
 from serving.errors import PortInUseError, invalid
@@ -121,7 +121,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
-            result = inference.classify(servable.signatures, signature_name, request.input, timeout_ms)
+            result = self._plane.classify(servable, signature_name, request.input, timeout_ms)
             response = classification_pb2.ClassificationResponse(result=result)
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             return response
@@ -131,7 +131,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             timeout_ms = _timeout_ms(context.time_remaining())
-            result = inference.regress(servable.signatures, signature_name, request.input, timeout_ms)
+            result = self._plane.regress(servable, signature_name, request.input, timeout_ms)
             response = regression_pb2.RegressionResponse(result=result)
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             return response
@@ -144,9 +144,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise invalid("Found ModelSpec with an empty model name.")
             servable = _lookup(self._plane, request.tasks[0].model_spec, True)
             timeout_ms = _timeout_ms(context.time_remaining())
-            results = inference.multi_inference(
-                servable.signatures, servable.version, request.tasks, request.input, timeout_ms
-            )
+            results = self._plane.multi_inference(servable, request.tasks, request.input, timeout_ms)
             return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -43,7 +43,11 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     session = tf.compat.v1.Session(graph=graph, config=_SESSION_CONFIG)
     try:
         with graph.as_default():
-            SavedModelLoader(os.fspath(path)).load(session, [TAG])
+            loader = SavedModelLoader(os.fspath(path))
+            saver, _ = loader.load_graph(graph, [TAG])
+            if Path(path, "variables", "variables.index").exists():  # else C++ loads it all the same, and requests fail
+                loader.restore_variables(session, saver)
+            loader.run_init_ops(session, [TAG])
     except tf.errors.OpError as error:
         session.close()
         raise ServingError(Code(error.error_code), error.message) from error

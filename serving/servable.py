@@ -19,7 +19,7 @@ from metazoo.collect import space_from_metadata
 from serving import saved_model
 from serving.batch_parameters import Limits
 from serving.errors import Code, ServingError
-from serving.metrics import LOAD_COUNT, LOAD_LATENCY, Metrics
+from serving.metrics import LOAD_COUNT, LOAD_LATENCY, WARMUP_LATENCY, WARMUP_RECORDS, Metrics
 from serving.program import Program, ProgramCache
 from serving.signature import DEFAULT_SIGNATURE, Feeds, Immediate, Outputs, Runner, Signature
 
@@ -60,6 +60,10 @@ class Loader:
             raise
         self._metrics.count(LOAD_COUNT, os.fspath(path), "success")
         self._metrics.observe(LOAD_LATENCY, (time.perf_counter() - started) * 1e6, os.fspath(path))
+        program = servable.program
+        if program.warmup_records and program.path == servable.path:  # not a shared one, which was warm
+            self._metrics.count(WARMUP_RECORDS, os.fspath(path), Code.OK.name, by=program.warmup_records)
+            self._metrics.observe(WARMUP_LATENCY, program.warmup_seconds * 1e6, os.fspath(path), Code.OK.name)
         return servable
 
     def _load(self, name: str, version: int, path: Path) -> Servable:

@@ -19,15 +19,18 @@ MAX_RECORDS: Final = 1000
 Signatures = Mapping[str, Signature]
 
 
-def run(path: str | os.PathLike[str], signatures: Signatures) -> None:
-    """Answer every request of the version's warm-up file, if it has one.
+def run(path: str | os.PathLike[str], signatures: Signatures) -> int:
+    """Answer every request of the version's warm-up file, if it has one; returns how many there were.
 
     Raises:
         ServingError: an unreadable file, more than 1000 records, a kind of record that cannot be replayed, or a request
             that fails: a stale warm-up file takes a version down, as it does in TF Serving.
     """
+    count = 0
     for kind, request in _records(Path(path, "assets.extra", "tf_serving_warmup_requests")):
         _REPLAY[kind](signatures, request)
+        count += 1
+    return count
 
 
 def _records(file: Path) -> Iterator[tuple[str, Any]]:

@@ -50,6 +50,13 @@ class Foreign(tf.Module):
                 spec("i", tf.int64, anything), spec("d", tf.float64, anything), spec("t", tf.bool, anything),
             ),
             "small": one(lambda u: {"u": u}, spec("u", tf.uint8)),
+            "unsigned": one(
+                lambda v, w: {"v": v, "w": w},
+                spec("v", tf.uint32, anything), spec("w", tf.uint64, anything),
+            ),
+            "words": one(lambda u: {"u": u}, spec("u", tf.uint16)),
+            "complex": one(lambda x: {"c": tf.complex(x, x)}, spec("x", tf.float32)),
+            "uneven": one(lambda x: {"x": x, "y": tf.concat([x, x], 0)}, spec("x", tf.float32)),
             "half": one(lambda h: {"h": h}, spec("h", tf.float16)),
             "to_half": one(lambda x: {"h": tf.cast(x, tf.float16)}, spec("x", tf.float32)),
             "scalar": one(lambda x: {"total": tf.reduce_sum(x), "x": x}, spec("x", tf.float32)),

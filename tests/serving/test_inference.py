@@ -1,9 +1,11 @@
 """Classify, regress and multi-inference over both transports, on a model that parses tf.Examples."""
 
 import json
+import re
 import shutil
 
 import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -180,6 +182,26 @@ def test_multi_inference_refusals(stub, request_, code, text):
     with pytest.raises(grpc.RpcError) as caught:
         stub.MultiInference(request_, timeout=10)
     assert caught.value.code().name == code and text in caught.value.details()
+
+
+def test_examples_are_counted(server, stub, rest):
+    """REST and gRPC, one kind and several."""
+
+    def read():
+        text = server.plane.metrics.text()
+        names = (
+            'example_count_total{model="m"}',
+            'example_counts_count{model="m"}',
+            'example_counts_bucket{model="m",le="4"}',
+        )
+        names += ('runtime_latency_count{model_name="m",API="MultiInference",runtime="TF1"}',)
+        found = [re.findall(f"{re.escape(name)} (\\d+)", text) for name in names]
+        return np.array([int(one[0]) if one else 0 for one in found])
+
+    before = read()
+    rest("POST", "/v1/models/m:regress", {"signature_name": "regress", "examples": [{"x": 1.0}] * 5})
+    stub.MultiInference(multi(("regress", REGRESS), ("classify", CLASSIFY), values=(1, 3)), timeout=10)
+    assert (read() - before).tolist() == [7, 2, 1, 1]
 
 
 def test_warmup_records_of_every_kind(server, tmp_path):

@@ -1,6 +1,7 @@
 """Which versions are loaded: policies, retries, caches, and what cannot be loaded at all."""
 
 import os
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -133,6 +134,22 @@ def test_no_serve_tag(tmp_path):
         builder.save()
     with pytest.raises(ServingError, match="Could not find meta graph def matching supplied tags: { serve }"):
         saved_model.load(tmp_path / "1")
+
+
+def test_without_variables_it_loads_and_every_request_fails(foreign, exported, tmp_path):
+    """As in TF Serving; where there are checksums, they say so before."""
+    for name, source in (("own", exported), ("foreign", foreign)):
+        shutil.copytree(source, tmp_path / name / "1")
+        shutil.rmtree(tmp_path / name / "1" / "variables")
+    with pytest.raises(ServingError, match="is corrupted: variables/"):
+        Loader()("own", 1, tmp_path / "own" / "1")
+    for file in (signatures.CHECKSUMS_FILE, signatures.WARMUP_FILE, signatures.METADATA_FILE):
+        (tmp_path / "own" / "1" / file).unlink()
+    loaded = Loader()("own", 1, tmp_path / "own" / "1")
+    with pytest.raises(ServingError) as caught:
+        loaded.signatures["act"].run(toy_policy.example_inputs("act"))
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert Loader()("foreign", 1, tmp_path / "foreign" / "1").signatures["small"]  # it has none
 
 
 def save(function, path):

@@ -54,6 +54,9 @@ def test_requests_are_counted(monitored, http_of):
     assert "# TYPE :tensorflow:serving:request_latency histogram" in text
     loads = [value for name, value in got.items() if name.startswith(":tensorflow:cc:saved_model:load_attempt_count")]
     assert loads == [1]
+    (path,) = (name for name in got if name.startswith(":tensorflow:serving:model_warmup_records_read"))
+    assert got[path] == 5 and '/toy/1",status="OK"' in path
+    assert got[path.replace("records_read", "latency_count")] == 1
 
 
 def test_off_unless_asked_for(shared, http_of):

@@ -3,12 +3,14 @@
 import grpc
 import pytest
 from google.protobuf import text_format
-from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving import model_config
 from serving.errors import ServingError
 from serving.server import Server
+from tests import toy_policy
 from tests.serving.conftest import copy_version
+from tests.serving.test_rpc import request_of
 
 BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
 
@@ -111,6 +113,10 @@ def test_labels_and_reload(start, base, http_of):
     assert rest("POST", "/v1/models/toy/labels/stable:predict", BODY)[0] == 200
     reload(server, listed(entry(base, BOTH + STABLE % 2)))
     assert server.manager.lookup("toy", label="stable").version == 2
+    with grpc.insecure_channel(server.grpc_target) as channel:  # the answer names the version, not the label
+        request = request_of("toy", toy_policy.example_inputs("act"), label="stable")
+        spec = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30).model_spec
+        assert (spec.version.value, spec.version_label, spec.signature_name) == (2, "", "serving_default")
     reload(server, listed(entry(base, BOTH + STABLE % 2), entry(base, name="second")))
     assert available(server, "second") == [3]
     reload(server, listed(entry(base, name="second")))  # the list is replaced: toy goes

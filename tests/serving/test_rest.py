@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.errors import Code, ServingError
 from tests import toy_policy
 
 FOREIGN = "/v1/models/foreign:predict"
@@ -60,6 +61,11 @@ def test_every_signature_answers(rest):
             {"outputs": {"i": [9223372036854775807], "d": 0.1, "t": [[True, False]]}},
         ),
         ({"signature_name": "small", "inputs": [300, -1]}, {"outputs": [44, 255]}),
+        (
+            {"signature_name": "unsigned", "inputs": {"v": [2**32 - 1], "w": [2**64 - 1, 0]}},
+            {"outputs": {"v": [2**32 - 1], "w": [2**64 - 1, 0]}},
+        ),
+        ({"signature_name": "uneven", "inputs": [1]}, {"outputs": {"x": [1.0], "y": [1.0, 1.0]}}),
         (
             {"signature_name": "texts", "instances": ["a\u00e9\"", {"b64": "YQ"}, {"b64": "YQ=="}]},
             {"predictions": [
@@ -147,6 +153,17 @@ ROW0 = "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMEN
             'Serving signature name: "none" not found in signature def',
         ),
         ({"signature_name": "scalar", "instances": [1]}, "has no shape information"),
+        ({"signature_name": "uneven", "instances": [1]}, "Tensor name: y has inconsistent batch size: 2 expecting: 1"),
+        (
+            {"signature_name": "unsigned", "inputs": {"v": 2**32, "w": 0}},
+            "JSON Value: 4294967296 Type: Number is not of expected type: uint32",
+        ),
+        (
+            {"signature_name": "unsigned", "inputs": {"v": 0, "w": -1}},
+            "JSON Value: -1 Type: Number is not of expected type: uint64",
+        ),
+        ({"signature_name": "two", "instances": [{"a": 1, "b": 1, "z": 1}]}, "does not have named input: z"),
+        ({"signature_name": "complex", "inputs": [1]}, "Failed to write JSON value for tensor type: complex64"),
         ({"signature_name": "two", "instances": [{"a": [1, 2], "b": [1, 2, 3]}]}, "Incompatible shapes"),
         ({"signature_name": "product", "inputs": [[1.0, 2.0]]}, "Matrix size-incompatible"),
         ({"signature_name": "to_half", "inputs": [1.0]}, "Failed to write JSON value for tensor type: half"),
@@ -161,10 +178,14 @@ def test_bad_bodies_are_400(rest, body, text):
 def test_unsupported_types_are_501_in_columnar_format(rest):
     status, message = rest.error("POST", FOREIGN, {"signature_name": "half", "inputs": [1.0]})
     assert (status, message) == (501, "Conversion of JSON Value: 1.0 to type: half")
+    status, message = rest.error("POST", FOREIGN, {"signature_name": "words", "inputs": [1]})
+    assert (status, message) == (501, "Conversion of JSON Value: 1 to type: uint16")
 
 
 def test_the_model_is_looked_up_before_the_values_are_read(rest):
     assert rest.error("POST", "/v1/models/none:predict", {"instances": "x"})[0] == 404
+    assert rest.error("POST", "/v1/models/none:predict", {})[0] == 404
+    assert rest.error("POST", "/v1/models/none:predict", {"signature_name": 3})[0] == 400
     assert rest.error("POST", "/v1/models/none:predict", b"{")[0] == 400
 
 
@@ -206,6 +227,7 @@ def test_other_paths(rest):
     assert rest("GET", f"/v1/models/foreign/versions/{2**63}") == (400, b"")
     assert rest("POST", "/V1/Models/foreign:predict", {"instances": [1]})[0] == 200
     assert rest("POST", "/v1/models/%66oreign:predict", {"instances": [1]})[0] == 200
+    assert rest("HEAD", "/v1/models/foreign") == (400, b"")
     assert rest("OPTIONS", FOREIGN)[0] == 400
     assert rest("OPTIONS", FOREIGN, headers={"Origin": "http://a.example"})[0] == 200
 
@@ -257,6 +279,15 @@ def test_large_bodies_take_the_thread_pool_and_answer_the_same(rest):
 
 def test_deep_nesting_is_refused(rest):
     assert rest("POST", FOREIGN, b'{"instances": ' + b"[" * 100000)[0] == 400
+
+
+def test_statuses_are_tf_servings():
+    statuses = {code.name: ServingError(code, "").http_status for code in Code}
+    expected = {200: "OK", 400: "INVALID_ARGUMENT FAILED_PRECONDITION OUT_OF_RANGE", 401: "UNAUTHENTICATED"}
+    expected |= {403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS ABORTED", 429: "RESOURCE_EXHAUSTED"}
+    expected |= {499: "CANCELLED", 500: "UNKNOWN INTERNAL DATA_LOSS", 501: "UNIMPLEMENTED", 503: "UNAVAILABLE"}
+    expected |= {504: "DEADLINE_EXCEEDED"}
+    assert statuses == {name: status for status, names in expected.items() for name in names.split()}
 
 
 def test_a_fault_of_the_server_is_a_json_500(server, http_of, monkeypatch):
