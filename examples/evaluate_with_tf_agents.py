@@ -3,7 +3,10 @@
     python examples/evaluate_with_tf_agents.py maml_cartpole --tasks 200 --episodes 10 --steps 1
 
 plays the episodes of ``metazoo evaluate maml_cartpole`` with the same options and ``--deterministic``: the same tasks,
-start states and noise, so the returns are the same.
+start states and noise, so the returns are the same. With ``--family``, the policy is one of TF-Agents, in a directory
+of PolicySaver:
+
+    python examples/evaluate_with_tf_agents.py runs/cartpole_teacher --family cartpole --tasks 200 --episodes 10
 """
 
 import argparse
@@ -16,6 +19,7 @@ from tf_agents.utils import common
 import metazoo
 from metazoo.pretrained import family_of
 from metazoo.rollouts import rollout
+from metazoo.tasks.registry import IN_GRAPH
 from metazoo.tf_agents.environments import FamilyEnvironment, evaluation_keys
 from metazoo.tf_agents.policies import ZooPolicy
 
@@ -53,15 +57,28 @@ def evaluate(name, split="test", tasks=200, episodes=10, steps=1, seed=0, determ
     return found
 
 
+def evaluate_saved(directory, family, split="test", tasks=200, episodes=10, seed=0):
+    """The average return of a policy that PolicySaver wrote, which plays as it was saved: sampled, or greedy."""
+    family = IN_GRAPH[family]()
+    sampled, keys = family.sample(tasks, split, seed), evaluation_keys(tasks, seed)
+    environment = FamilyEnvironment(family, sampled, keys=keys, episodes=episodes)
+    return average_return(environment, tf.saved_model.load(directory), tasks * episodes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="of the zoo, or a directory")
+    parser.add_argument("--family", choices=sorted(IN_GRAPH), help="what a policy of TF-Agents is measured on")
     parser.add_argument("--split", default="test")
     for option, default in {"tasks": 200, "episodes": 10, "steps": 1, "seed": 0}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--sampled", action="store_true", help="sample actions, as evaluate does by default")
     given = parser.parse_args()
-    print(*evaluate(given.name, given.split, given.tasks, given.episodes, given.steps, given.seed, not given.sampled))
+    if given.family:
+        print(evaluate_saved(given.name, given.family, given.split, given.tasks, given.episodes, given.seed))
+    else:
+        protocol = given.tasks, given.episodes, given.steps, given.seed, not given.sampled
+        print(*evaluate(given.name, given.split, *protocol))
 
 
 if __name__ == "__main__":

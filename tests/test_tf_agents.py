@@ -219,15 +219,21 @@ def ours(name, tasks, episodes, steps, seed, deterministic):
         pytest.param("dr_cartpole", (10, 3, 0, 0, True), marks=needs("dr_cartpole")),
         pytest.param("maml_cartpole", (10, 3, 1, 1, True), marks=needs("maml_cartpole")),
         pytest.param("rl2_navigation", (10, 2, 0, 2, True), marks=needs("rl2_navigation")),
-        pytest.param("dr_cartpole", (10, 3, 0, 0, False), marks=needs("dr_cartpole")),
     ],
-    ids=["feed-forward", "adapted", "recurrent", "sampled"],
+    ids=["feed-forward", "adapted", "recurrent"],
 )
 def test_the_average_return_of_tf_agents_is_ours(theirs, name, protocol):
     tasks, episodes, steps, seed, deterministic = protocol
     measured = theirs(name, "test", tasks, episodes, steps, seed, deterministic)
-    assert measured == pytest.approx(ours(name, *protocol), rel=2e-3)
+    rounding = 2e-3 if "cartpole" in name else 1e-4  # a falling pole amplifies that of XLA
+    assert measured == pytest.approx(ours(name, *protocol), rel=rounding)
     assert len(measured) == steps + 1
+
+
+@pytest.mark.tf_agents
+def test_samples_are_those_of_our_evaluation_too(theirs, exported):
+    policy = exported("rl2", "categorical").directory
+    assert theirs(policy, "test", 5, 3, 0, 2, False) == pytest.approx(ours(policy, 5, 3, 0, 2, False), rel=1e-4)
 
 
 @pytest.mark.tf_agents

@@ -5,6 +5,7 @@ python examples/train_with_tf_agents.py --iterations 120 --units 16 --learning-r
 
 import dataclasses
 import runpy
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from metazoo.types import Box, Discrete, MultiDiscrete, StepOutputs
 from metazoo.zoo.presets import PRESETS
 from metazoo.zoo.teachers import load_teacher
 from metazoo.zoo.train import train
+from tests.test_examples import needs, python_blocks
 
 if find_spec("tf_agents"):  # elsewhere the tests that need it are skipped
     from tf_agents.agents.sac import tanh_normal_projection_network
@@ -172,6 +174,17 @@ def test_a_student_is_trained_from_a_directory_of_policy_saver(tmp_path, capsys)
     theirs = load_teacher(TEACHER, CartPole()).parameters(None, seen)["logits"]
     ours = student(observations=tf.reshape(seen, [400, 4]))["actions"]
     assert np.mean(np.argmax(tf.reshape(theirs, [400, 2]), -1) == ours) > 0.7
+
+
+@needs("maml_cartpole")
+def test_the_page_on_tf_agents_runs(tmp_path, monkeypatch, capsys):
+    shutil.copytree(TEACHER, tmp_path / "runs" / "cartpole_teacher")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python_blocks("docs/tf-agents.md"), "tf-agents.md", "exec"), {"__name__": "page"})
+    printed = capsys.readouterr().out
+    assert "cartpole_teacher has 386 weights" in printed
+    before, after = (float(line.split()[-1]) for line in printed.splitlines() if line.startswith("average return"))
+    assert after > before
 
 
 @pytest.mark.slow
