@@ -25,7 +25,7 @@ RL2_PRESETS = (
     _bandit(5, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
     _bandit(10, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
     _bandit(5, 100, 4000, learning_rate=3e-3, config={"tasks": 128}),
-    _bandit(10, 100, 3000, learning_rate=3e-3, config={"tasks": 256, "lambda_": 0.98}),
+    _bandit(10, 100, 4500, learning_rate=3e-3, config={"tasks": 512, "lambda_": 0.98}),
     Preset(
         name="rl2_mdp_n10",
         description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
