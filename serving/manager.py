@@ -203,7 +203,7 @@ class Manager:
             if entry.state is State.LOADING and time.monotonic() >= entry.retry_at:
                 self._load_version(name, model, number, found[number])
         keep = set(aspired)
-        if not all(model.versions[number].servable for number in aspired):
+        if not all(number in model.versions and model.versions[number].servable for number in aspired):
             # a new version is broken, or not ready yet: what was loaded goes on serving
             keep |= {number for number, entry in model.versions.items() if entry.servable}
         self._unload(name, model, keep)
@@ -222,6 +222,8 @@ class Manager:
             entry.state = State.AVAILABLE
             self._publish(name, model)
             event(log, logging.INFO, "version is available", model=name, version=number)
+        elif not path.exists():  # deleted while it was being loaded; if it comes again, it is another one
+            del model.versions[number]
         elif entry.attempts <= self._load_retries:
             entry.retry_at = time.monotonic() + self._retry_seconds
             fields = {"model": name, "version": number, "error": entry.error.message}

@@ -114,6 +114,30 @@ def test_the_old_version_serves_on_even_if_its_files_are_gone(models):
     assert manager.lookup("toy").version == 1
 
 
+def test_a_version_deleted_while_it_is_loaded_may_come_again(models):
+    """Another server on the same store may delete it just then, and publish again under the same number."""
+    deleting = True
+
+    def load(name, version, path):
+        if version > 1 and deleting:
+            (path / "saved_model.pb").unlink()
+            try:
+                return Loader()(name, version, path)
+            finally:
+                store.delete_version(path)
+        return Loader()(name, version, path)
+
+    manager = Manager(lambda: {"toy": ModelConfig(models / "toy")}, load=load)
+    manager.refresh()
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    manager.refresh()
+    assert [line.version for line in manager.status("toy")] == [1] and manager.lookup("toy").version == 1
+    deleting = False
+    copy_version(models / "toy" / "1", models / "toy" / "2")
+    manager.refresh()
+    assert manager.lookup("toy").version == 2
+
+
 # --- what cannot be loaded --------------------------------------------------------------------------------------
 
 
