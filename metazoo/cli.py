@@ -96,7 +96,7 @@ app.command()(cli_zoo.push)
 @app.command()
 def train(
     names: Annotated[list[str] | None, typer.Argument(metavar="PRESET...", help=", ".join(PRESETS))] = None,
-    all_presets: Annotated[bool, typer.Option("--all", help="Every preset.")] = False,
+    all_presets: Annotated[bool, typer.Option("--all", help="Every preset; goes on by itself.")] = False,
     out: Annotated[Path, typer.Option(help="Checkpoints, logs and the export go to OUT/<preset>.")] = Path("runs"),
     export: Annotated[Path | None, typer.Option(help="Export to EXPORT/<preset>/1 instead.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
@@ -104,8 +104,11 @@ def train(
     seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="One run for each, in OUT/seed-N.")] = None,
     updates: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
+    no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
 ) -> None:
-    """Meta-train presets, and export them.
+    """Meta-train presets, export them, and write their model cards.
+
+    --all goes on where it was left: it skips what is finished and writes OUT/summary.md.
 
     \b
     metazoo train maml_cartpole_goal
@@ -118,19 +121,17 @@ def train(
     overrides = cli_support.pairs(settings, "--set")
     if seeds is not None and (seed is not None or export is not None):
         raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
-    runs = [(out, seed)] if seeds is None else [(out / f"seed-{n}", n) for n in cli_support.integers(seeds, "--seeds")]
+    numbers = None if seeds is None else cli_support.integers(seeds, "--seeds")
+    places = [(out, seed)] if numbers is None else [(out / f"seed-{number}", number) for number in numbers]
 
     cli_support.load_tensorflow()
-    from metazoo.zoo.train import train as run
+    from metazoo.zoo.campaign import Options, Run, train_all
 
-    for preset in chosen:
-        for directory, number in runs:
-            result = run(
-                preset, directory, seed=number, updates=updates, overrides=overrides, resume=resume, export_to=export
-            )
-            print(result)
-            if not (result / "saved_model.pb").exists():
-                raise typer.Exit(INTERRUPTED)
+    runs = [Run(preset, directory, number) for preset in chosen for directory, number in places]
+    going_on = resume or (all_presets and any(run.begun for run in runs))
+    options = Options(updates, overrides, export, going_on, card=not no_card, keep_going=all_presets)
+    if not train_all(runs, out, options):
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -143,7 +144,9 @@ def evaluate(
     seed: Seed = 0,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Modes instead of samples.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the adaptation curves into this file.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Film a task before and after adapting into this .gif.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into metadata and model card.")] = False,
+    runs: Annotated[Path | None, typer.Option(help="With --record: trained there with --seeds; on the card.")] = None,
     as_json: Json = False,
 ) -> None:
     """Return before and after adapting, on tasks of the policy's family that it was not trained on.
@@ -151,8 +154,14 @@ def evaluate(
     \b
     metazoo evaluate maml_cartpole_goal
     metazoo evaluate maml_cartpole_goal --steps 5 --plot curve.png
+    metazoo evaluate maml_cartpole_goal --video adapting.gif
+    metazoo evaluate maml_navigation --record --runs runs
     metazoo evaluate runs/maml_navigation/savedmodels/maml_navigation --split ood --json
     """
+    if runs is not None and not record:
+        raise ValueError(f"--runs is {runs}; it needs --record.")
+    if video is not None and len(names) > 1:
+        raise ValueError(f"--video is {video}; it films one policy, and {len(names)} are given.")
     with cli_support.stdout_is_for_json(as_json):
         cli_support.load_tensorflow()
         from metazoo.zoo.report import evaluate_preset
@@ -160,16 +169,23 @@ def evaluate(
         options: dict[str, Any] = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
         if record:
             from metazoo.zoo import report as recorder
+            from metazoo.zoo import seeds
             from metazoo.zoo.hub import find
 
             _only_defaults(**options, deterministic=deterministic)
-            reports = [recorder.record(find(name)) for name in names]
+            found = {name: find(name) for name in names}
+            trained = {name: seeds.exports(runs, at.parent.name) if runs else None for name, at in found.items()}
+            reports = [recorder.record(at, trained[name]) for name, at in found.items()]
         else:
             reports = [evaluate_preset(name, **options, deterministic=deterministic) for name in names]
         if plot is not None:
             from metazoo.zoo.plots import adaptation_curve
 
             adaptation_curve(reports, plot)
+        if video is not None:
+            from metazoo.zoo.video import film
+
+            film(names[0], video, split=split, episodes=episodes, steps=steps, seed=seed)
     if as_json:
         cli_support.print_json(reports[0] if len(reports) == 1 else reports)
         return

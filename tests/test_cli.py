@@ -312,6 +312,14 @@ def test_evaluate_refuses_unknown_policies_and_families(refused, toy):
     assert "family 'toy' is not known" in refused("evaluate", toy / "toy")
 
 
+def test_evaluate_refuses_options_that_do_not_go_together(refused, toy, tmp_path):
+    assert "--runs is runs; it needs --record" in refused("evaluate", toy / "toy", "--runs", "runs")
+    assert "films one policy, and 2 are given" in refused("evaluate", toy / "toy", toy / "toy", "--video", "a.gif")
+    assert "--tasks is 3; --record takes the standard protocol" in refused(
+        "evaluate", toy / "toy", "--record", "--tasks", 3
+    )
+
+
 @pytest.mark.parametrize("option", ["--rest-port", "--grpc-port"])
 def test_serve_on_a_port_in_use(refused, toy, tmp_path, option):
     other = "--grpc-port" if option == "--rest-port" else "--rest-port"

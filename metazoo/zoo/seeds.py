@@ -13,8 +13,8 @@ import numpy as np
 from metazoo import store
 from metazoo.zoo.report import evaluate_preset
 
-SAME = ("family", "family_args", "algorithm", "config", "network", "adapt")
-"""What trainings must have in common with the shipped policy, by keys of their metadata."""
+SAME = ("family", "family_args", "algorithm", "network", "adapt")
+"""What trainings must have in common with the shipped policy, besides settings, by keys of their metadata."""
 
 
 def exports(directory: Path, name: str) -> list[Path]:
@@ -44,28 +44,34 @@ def compare(shipped: Path, runs: list[Path]) -> dict[str, Any]:
         ValueError: an export was not trained as the shipped one was, or two have the same seed.
     """
     ours = store.read_metadata(shipped) or {}
-    rows = []
-    for version in runs:
-        theirs = store.read_metadata(version) or {}
+    metadata = [store.read_metadata(version) or {} for version in runs]
+    for version, theirs in zip(runs, metadata, strict=True):
         _require_same(shipped, ours, version, theirs)
-        report = evaluate_preset(version, baselines=False)
-        measured = {"before": report["curve"][0], "after": report["curve"][-1]}
-        if report["online"]:
-            measured = {"total": report["total"]}
-        figures = {name: {key: one[key] for key in ("mean", "ci95")} for name, one in measured.items()}
-        rows.append({"seed": theirs["provenance"]["seed"], **figures, "seconds": theirs["provenance"]["seconds"]})
-    seeds = [row["seed"] for row in rows]
+    seeds = [theirs["provenance"]["seed"] for theirs in metadata]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"the trainings have the seeds {seeds}; they must differ.")
+    rows = [_measured(version, theirs["provenance"]) for version, theirs in zip(runs, metadata, strict=True)]
     of = "total" if "total" in rows[0] else "after"
     means = np.array([row[of]["mean"] for row in rows])
     spread = {"mean": means.mean(), "sd": means.std(ddof=1), "min": means.min(), "max": means.max()}
     return {"runs": rows, "spread": {"of": of, **{key: float(value) for key, value in spread.items()}}}
 
 
+def _measured(version: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    report = evaluate_preset(version, baselines=False)
+    measured = {"before": report["curve"][0], "after": report["curve"][-1]}
+    if report["online"]:
+        measured = {"total": report["total"]}
+    figures = {name: {key: one[key] for key in ("mean", "ci95")} for name, one in measured.items()}
+    return {"seed": provenance["seed"], **figures, "seconds": provenance["seconds"]}
+
+
 def _require_same(shipped: Path, ours: Mapping[str, Any], version: Path, theirs: Mapping[str, Any]) -> None:
     updates = ours["provenance"]["updates"], theirs["provenance"]["updates"]
     differing = [key for key in SAME if ours.get(key) != theirs.get(key)] + ["updates"] * (updates[0] != updates[1])
+    config = [one.get("config") or {} for one in (ours, theirs)]
+    common = set(config[0]) & set(config[1])  # a setting that one of them did not have yet is not another setting
+    differing += ["config"] * any(config[0][key] != config[1][key] for key in common)
     if differing:
         raise ValueError(f"{version} has another {' and '.join(differing)} than {shipped}; only seeds may differ.")
 

@@ -106,8 +106,8 @@ def train(
         The exported version directory, or the run directory when it was interrupted.
 
     Raises:
-        ValueError: a bad setting, or settings that differ from those of the run to resume.
-        FileExistsError: the directory holds a run and ``resume`` is False, or the export exists.
+        ValueError: a bad setting, nothing to resume, or settings that differ from those of the run to resume.
+        FileExistsError: the directory holds a run or the export exists, and ``resume`` is False.
     """
     preset = override(preset, overrides or {})
     seed = preset.seed if seed is None else seed
@@ -116,9 +116,11 @@ def train(
         raise ValueError(f"updates is {total}; it must be at least 1.")
     run = Path(out) / preset.name
     target = Path(export_to or run / "savedmodels") / preset.name / "1"
-    if target.exists():
+    if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
     _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    if target.exists():
+        return target  # it was finished before
     learner = build(preset, seed)
     if isinstance(learner, Student):
         learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
@@ -188,6 +190,8 @@ def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
     """Writes ``run.json``, or checks that a resumed run has the same settings."""
     path = run / "run.json"
     settings = json.loads(json.dumps(settings))
+    if resume and not path.exists():
+        raise ValueError(f"{run} holds no training to resume; check --out, or leave --resume out.")
     if path.exists():
         if not resume:
             raise FileExistsError(f"{run} holds a training already; go on with --resume or choose another --out.")

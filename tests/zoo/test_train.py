@@ -194,6 +194,19 @@ def test_a_run_is_not_overwritten(uninterrupted, tmp_path):
     assert store.verify(exported)
 
 
+def test_resuming_what_is_finished_changes_nothing(uninterrupted):
+    run, exported, _ = uninterrupted
+    before = log_rows(run)
+    assert train.train(TINY, run.parent, resume=True) == exported
+    assert log_rows(run) == before and store.verify(exported)
+
+
+def test_a_mistyped_directory_is_not_resumed_afresh(tmp_path):
+    with pytest.raises(ValueError, match="mistyped/tiny holds no training to resume; check --out, or leave --resume"):
+        train.train(TINY, tmp_path / "mistyped", resume=True)
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     "changes, named",
     [({"seed": 1}, "seed"), ({"updates": 11}, "updates"), ({"overrides": {"tasks": "3"}}, "preset")],

@@ -64,4 +64,5 @@ def arm(point: str) -> None:
 if __name__ == "__main__":
     shrink()
     arm(sys.argv[2])
-    train.train(TINY, Path(sys.argv[1]), resume=True)
+    out = Path(sys.argv[1])
+    train.train(TINY, out, resume=(out / TINY.name / "run.json").exists())

@@ -1,0 +1,135 @@
+"""Several trainings one after another, each with its card, and a table of what they cost: ``metazoo train --all``.
+
+A campaign goes on where it was left: what is finished is skipped, what was begun is resumed, the rest is begun.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metazoo import store
+from metazoo.zoo.index import summary
+from metazoo.zoo.presets import Preset
+from metazoo.zoo.report import record
+from metazoo.zoo.train import train
+
+TABLE, ROWS = "summary.md", "summary.json"
+
+
+class Run(NamedTuple):
+    """One training: the preset, where its run directory goes, and its seed (None: the preset's own)."""
+
+    preset: Preset
+    out: Path
+    seed: int | None = None
+
+    @property
+    def directory(self) -> Path:
+        return self.out / self.preset.name
+
+    @property
+    def begun(self) -> bool:
+        return (self.directory / "run.json").is_file()
+
+
+class Options(NamedTuple):
+    """What the trainings of a campaign have in common."""
+
+    updates: int | None = None
+    overrides: Mapping[str, str] = {}
+    export_to: Path | None = None
+    resume: bool = False
+    card: bool = True
+    keep_going: bool = False
+    """Whether the others are trained if one fails; its reason stands in the table."""
+
+
+def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str], Any] = print) -> bool:
+    """Trains and exports, and writes a card each; with several runs ``out/summary.md`` and ``summary.json`` too.
+
+    The card's figures are those of ``metazoo evaluate --record``. Returns False if a training was interrupted.
+
+    Raises:
+        ValueError: there is nothing to resume where ``out`` says, or the settings are wrong.
+        FileExistsError: a run exists and is not to be resumed.
+        RuntimeError: with ``keep_going``, after the others: trainings have failed.
+    """
+    if options.resume and not any(run.begun for run in runs):
+        names = ", ".join(dict.fromkeys(run.preset.name for run in runs))
+        raise ValueError(f"{out} holds no training of {names} to resume; check --out, or leave --resume out.")
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        try:
+            version = _train(run, options)
+        except Exception as error:
+            if not options.keep_going:
+                raise
+            print(f"{run.preset.name}: {error}", file=sys.stderr)
+            rows.append({"preset": run.preset.name, "seed": run.seed, "state": f"failed: {error}"})
+            continue
+        if version is None:
+            return False
+        show(str(version))
+        rows.append(_row(version))
+        if len(runs) > 1:
+            _write_summary(rows, out)
+    if len(runs) > 1:
+        _write_summary(rows, out)
+        show(table(rows))
+    if failed := [row["preset"] for row in rows if row["state"] != "done"]:
+        raise RuntimeError(f"{len(failed)} of {len(runs)} trainings failed: {', '.join(failed)}.")
+    return True
+
+
+def _train(run: Run, options: Options) -> Path | None:
+    """The exported version with its figures, or None if it was interrupted."""
+    version = train(
+        run.preset,
+        run.out,
+        seed=run.seed,
+        updates=options.updates,
+        overrides=options.overrides,
+        resume=run.begun and options.resume,
+        export_to=options.export_to,
+    )
+    if not (version / "saved_model.pb").exists():
+        return None
+    if options.card and not (store.read_metadata(version) or {}).get("evaluation"):
+        record(version)
+    return version
+
+
+def _row(version: Path) -> dict[str, Any]:
+    metadata = store.read_metadata(version) or {}
+    made, line = metadata["provenance"], summary(metadata)
+    return {
+        "preset": metadata["name"],
+        "state": "done",
+        **{key: made[key] for key in ("seed", "updates", "env_steps", "seconds", "hardware")},
+        **{key: line[key] for key in ("metric", "before", "after")},
+        "version": str(version),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The trainings in Markdown, with their wall-clocks as logged and the sum of these."""
+    lines = [
+        "| preset | seed | updates | environment steps | wall-clock | before | after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["state"] == "done":
+            figures = ("-" if row[key] is None else f"{row[key]:.2f}" for key in ("before", "after"))
+            cells = [row["seed"], f"{row['updates']:,}", f"{row['env_steps']:,}", f"{row['seconds'] / 60:.1f} min"]
+            lines.append("| " + " | ".join([f"`{row['preset']}`", *map(str, cells), *figures]) + " |")
+        else:
+            lines.append(f"| `{row['preset']}` | | | | {row['state']} | | |")
+    total = sum(row.get("seconds", 0.0) for row in rows)
+    return "\n".join([*lines, f"| sum | | | | {total / 60:.1f} min | | |"])
+
+
+def _write_summary(rows: list[dict[str, Any]], out: Path) -> None:
+    store.write_whole(out / ROWS, (json.dumps(rows, indent=1) + "\n").encode())
+    store.write_whole(out / TABLE, f"# Trainings\n\n{table(rows)}\n".encode())

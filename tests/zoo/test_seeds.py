@@ -1,0 +1,67 @@
+"""The spread over training seeds: measured on the same tasks, refused where trainings differ in more than seeds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from metazoo import store
+from metazoo.algorithms.maml import MAML
+from metazoo.tasks.cartpole import CartPoleGoal
+from metazoo.zoo import seeds
+from metazoo.zoo.export import export
+from tests.algorithms.problems import small_policy
+from tests.exports import METADATA
+from tests.zoo.reports import made_up_metadata
+
+FAMILY = CartPoleGoal(4)
+
+
+def export_seed(directory, seed, **changes):
+    learner = MAML(small_policy(FAMILY, dtype="float32", seed=seed), FAMILY)
+    provenance = {**made_up_metadata()["provenance"], "seed": seed, "seconds": 60.0 * seed}
+    adapt = {"episodes": 2, "steps": 1, "tasks": 4}
+    metadata = {**METADATA, "name": "small", "family_args": {"horizon": 4}, "adapt": adapt, "provenance": provenance}
+    return export(learner, directory / f"seed-{seed}" / "small" / "savedmodels" / "small" / "1", metadata | changes)
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs")
+    for seed in (2, 10):
+        export_seed(directory, seed)
+    return directory
+
+
+def test_trainings_are_found_by_seed(trainings, tmp_path):
+    found = seeds.exports(trainings, "small")
+    assert [path.parents[3].name for path in found] == ["seed-2", "seed-10"]
+    with pytest.raises(ValueError, match="holds 0 finished trainings of small; make several with metazoo train small"):
+        seeds.exports(tmp_path, "small")
+
+
+def test_the_spread_is_that_of_the_means_over_the_same_tasks(trainings):
+    found = seeds.exports(trainings, "small")
+    result = seeds.compare(found[0], found)
+    assert [run["seed"] for run in result["runs"]] == [2, 10]
+    assert [run["seconds"] for run in result["runs"]] == [120.0, 600.0]
+    means = [run["after"]["mean"] for run in result["runs"]]
+    assert len(set(means)) == 2
+    spread = result["spread"]
+    assert spread["of"] == "after" and (spread["min"], spread["max"]) == (min(means), max(means))
+    assert spread["sd"] == pytest.approx(np.std(means, ddof=1)) and spread["mean"] == pytest.approx(np.mean(means))
+    json.dumps(result, allow_nan=False)
+
+
+def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_path):
+    found = seeds.exports(trainings, "small")
+    other = export_seed(tmp_path, 3, adapt={"episodes": 3, "steps": 1, "tasks": 4})
+    with pytest.raises(ValueError, match="has another adapt than .*; only seeds may differ"):
+        seeds.compare(found[0], [*found, other])
+    config = {**store.read_metadata(found[0])["config"], "inner_rate": 0.5}
+    faster = export_seed(tmp_path / "faster", 4, config=config)
+    with pytest.raises(ValueError, match="has another config than"):
+        seeds.compare(found[0], [*found, faster])
+    with pytest.raises(ValueError, match=r"have the seeds \[2, 2\]; they must differ"):
+        seeds.compare(found[0], [found[0], found[0]])
+    assert all(store.verify(path) for path in found)
