@@ -1,6 +1,7 @@
 """HTTP connections that clients must make use of: whoever sends too slowly, or on and on, is hung up on."""
 
 import asyncio
+import re
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,6 +13,18 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 FORGOTTEN_BYTES: Final = 64 * 2**20
 """Of a body whose request was refused already: read and forgotten, because most clients read the answer only when they
 have sent everything. Closing the connection before that would reset it, and they would never see why."""
+
+_UPGRADE: Final = re.compile(rb"(?i)(\r\n)(upgrade *:)")
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """Bytes that begin in headers, with none of these named ``Upgrade``.
+
+    Java's client, and ``curl --http2``, offer HTTP/2 with every request. Servers may ignore it, as TF Serving does, but
+    httptools would take the body for the other protocol.
+    """
+    headers, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(rb"\1x-\2", headers) + end + body
 
 
 def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
@@ -41,6 +54,8 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
 
         def data_received(self, data: bytes) -> None:
             self._received += len(data)
+            if b"pgrade" in data[:MAX_HEADER_BYTES] and (self._in_headers or not self._under_way):
+                data = without_upgrade(data)
             if self._under_way and not self._in_headers and self.cycle.response_complete:
                 self._forgotten += len(data)
             super().data_received(data)

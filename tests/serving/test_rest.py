@@ -271,6 +271,16 @@ def test_keep_alive_gzip_and_chunks(rest):
     assert rest.connection.sock is socket  # one connection served all of this
 
 
+def test_offers_of_http_2_are_ignored(rest):
+    """Java's client makes one with every request."""
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "UPGRADE": "h2c", "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+    for _ in range(3):
+        assert rest("POST", FOREIGN, {"instances": [1]}, headers) == (200, b'{\n    "predictions": [2.5\n    ]\n}')
+    text = "\r\nupgrade: a\r\n\r\nupgrade: b"
+    body = {"signature_name": "texts", "inputs": [text]}
+    assert json.loads(rest("POST", FOREIGN, body, headers)[1])["outputs"]["s"] == [text]
+
+
 def test_large_bodies_take_the_thread_pool_and_answer_the_same(rest):
     values = np.arange(20000, dtype=np.float32)
     rows = predict(rest, {"instances": values.tolist()})["predictions"]
