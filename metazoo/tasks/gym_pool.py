@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 STARTING_SECONDS = 120.0
 """Python, NumPy and Gymnasium are imported, on a busy machine."""
 CLOSING_SECONDS = 2.0
+SPINNING_SECONDS = 0.005
+"""How long processes that have a core each look for a message before they sleep: a policy's step, and more."""
 
 Tasks = Sequence[Mapping[str, Any]]
 
@@ -50,15 +52,16 @@ class Pool:
         self._recipe, self._layout, self._time_limit = recipe, layout, time_limit
         self._memory = _anonymous_file(layout.size)
         self.board = Board.on(mmap.mmap(self._memory, layout.size), layout)
+        self._spin = SPINNING_SECONDS if join and count < _cores() else 0.0
         spec = gym.registry.get(recipe.make) if isinstance(recipe.make, str) else None
-        self._setup = sys.path, cloudpickle.dumps((recipe, layout, spec))
+        self._setup = sys.path, cloudpickle.dumps((recipe, layout, spec, self._spin))
         self._workers: list[_Worker] = []
         self._history: list[tuple[np.ndarray, np.ndarray]] = []
         self._own = Rows(recipe) if join else None
         self._part = self.board.part(0, 0)
         self.close = weakref.finalize(self, _shut_down, self._workers, self._memory, self._own)  # also at Python's end
         for number in range(count):
-            self._workers.append(_Worker(number, self._memory))
+            self._workers.append(_Worker(number, self._memory, self._spin))
         self._attempt([(worker, self._setup, STARTING_SECONDS) for worker in self._workers])
 
     @property
@@ -158,8 +161,8 @@ class Pool:
 class _Worker:
     """One process, the rows it has (``begin``: first, last + 1, their tasks and seeds), and the line to it."""
 
-    def __init__(self, number: int, memory: int):
-        self.number = number
+    def __init__(self, number: int, memory: int, spin: float):
+        self.number, self.spin = number, spin
         self.begin: tuple[int, int, Tasks, list[int]] = (0, 0, (), [])
         self.start(memory)
 
@@ -173,7 +176,7 @@ class _Worker:
                 pass_fds=(theirs.fileno(), memory),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        self.channel = Channel(ours)
+        self.channel = Channel(ours, self.spin)
 
     def end(self, patience: float = 0.0) -> int:
         """Ends the process: politely by closing the line, after ``patience`` seconds by force. Its exit status."""
@@ -193,6 +196,11 @@ def _shut_down(workers: list[_Worker], memory: int, own: Rows | None) -> None:
     os.close(memory)
     if own:
         own.close()
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _anonymous_file(size: int) -> int:

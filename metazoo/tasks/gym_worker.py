@@ -23,10 +23,14 @@ WATCH_SECONDS = 1.0
 
 @final
 class Channel:
-    """Whole Python objects over a stream socket."""
+    """Whole Python objects over a stream socket.
 
-    def __init__(self, connection: socket.socket):
-        self._socket, self._timeout = connection, connection.gettimeout()
+    Whoever waits for one looks for it again and again for ``spin`` seconds before sleeping. To wake a sleeping process
+    takes long, and Linux likes to wake it on the waker's own core, where the two then take turns.
+    """
+
+    def __init__(self, connection: socket.socket, spin: float = 0.0):
+        self._socket, self.spin = connection, spin
 
     def send(self, message: Any) -> None:
         """Raises OSError if the other side is gone."""
@@ -35,16 +39,24 @@ class Channel:
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message. Raises TimeoutError after ``timeout`` seconds, OSError if the other side is gone."""
-        if timeout != self._timeout:  # each change is a system call
-            self._socket.settimeout(timeout)
-            self._timeout = timeout
-        data = self._socket.recv(65536)
+        data = self._look() if self.spin else b""
+        self._socket.settimeout(timeout)
+        data = data or self._socket.recv(65536)
         while len(data) < LENGTH.size or len(data) < LENGTH.size + LENGTH.unpack_from(data)[0]:
             more = self._socket.recv(1 << 20)
             if not more:
                 raise ConnectionResetError("the other side closed the connection")
             data += more
         return pickle.loads(data[LENGTH.size :])
+
+    def _look(self) -> bytes:
+        """What comes within ``spin`` seconds; nothing also if the other side is gone."""
+        self._socket.settimeout(0.0)
+        end = time.perf_counter() + self.spin
+        while time.perf_counter() < end:
+            with contextlib.suppress(BlockingIOError):
+                return self._socket.recv(65536)
+        return b""
 
     def close(self) -> None:
         self._socket.close()
@@ -61,7 +73,7 @@ def work(channel: Channel, board_fd: int) -> None:
     from metazoo.tasks.gym_rows import Rows
 
     try:
-        recipe, layout, spec = pickle.loads(setup)
+        recipe, layout, spec, channel.spin = pickle.loads(setup)
     except Exception as error:
         channel.send(f"a worker cannot load the environment: {type(error).__name__}: {error}")
         return
