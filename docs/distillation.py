@@ -145,7 +145,7 @@ def draw_sizes(found: list[dict[str, Any]]) -> None:
         axes.set(xlabel="weights of the student, as a share of the teacher's")
         axes.set_title(f"{problem.teacher}: {mine[0]['teachers_return']:.1f}", fontsize=10)
     panels[0].set_ylabel("return, % of the teacher's")
-    panels[0].legend(frameon=False, title="loss")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, title="loss")
     figure.savefig(IMAGES / "distillation_sizes.png", dpi=150)
 
 

@@ -12,8 +12,8 @@ action and reward, has to find out. The expected loss is least at the mean of th
 the history leaves possible, so what it learns is to infer the task, by nothing but supervised learning (Humplik et al.
 2019, arXiv 1905.06424).
 
-Differs from the papers: nothing is stored; every update plays new episodes, whoever plays them. DAgger's mixture of
-both players is a setting of its own, one draw an episode, and does not decay.
+Differs from the papers: nothing is stored, every update plays new episodes; and one of the two plays them all, where
+DAgger begins with a mixture of teacher and student.
 """
 
 from abc import ABC, abstractmethod
