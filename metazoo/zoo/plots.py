@@ -13,6 +13,8 @@ LABEL_GAP = 0.055
 """Least distance between the labels of two baselines, in heights of the axes."""
 MARGIN = 0.5
 """How far baselines may stretch the axis beyond the curves, in heights of the curves; farther ones are only named."""
+TICK_GAP = 0.04
+"""Least distance between two ticks, in widths of the axes."""
 DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
 
 
@@ -175,12 +177,21 @@ def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:
     return cost
 
 
+def _apart(ticks: list[int]) -> list[int]:
+    """The ticks whose labels have room: a policy's few episodes may stand beside the many of another."""
+    kept = ticks[:1]
+    for tick in ticks[1:]:
+        if tick - kept[-1] >= TICK_GAP * (ticks[-1] - ticks[0]):
+            kept.append(tick)
+    return kept
+
+
 def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     first, axis = reports[0], _axis(reports)
     cost = _cost(reports) if axis == "steps" else None
     steps = sorted({point[axis] for report in reports for point in report["curve"]})
     stride = next(n * 10**power for power in range(9) for n in (1, 2, 5) if len(steps) <= MAX_TICKS * n * 10**power)
-    steps = steps[::stride]
+    steps = _apart(steps[::stride])
     axes.set_xticks(steps, [f"{step}\n{cost[step]}" if cost else f"{step}" for step in steps])
     below = f"\nfar off: {', '.join(far)}" if far else ""
     name = "adaptation steps" if axis == "steps" else "episodes of the new task played before"
@@ -193,7 +204,7 @@ def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     splits = " and ".join(sorted({report["split"] for report in reports}))
     counts = sorted({report["tasks"] for report in reports})
     tasks = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-    shown = "mean, 95 % interval, and 80 % of the tasks" if _has_spread(reports) else "mean and 95 % interval"
+    shown = "mean, 95 % interval, 80 % of tasks" if _has_spread(reports) else "mean and 95 % interval"
     axes.set_title(f"{name}{tasks} {splits} tasks, {shown}", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)

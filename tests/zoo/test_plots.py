@@ -96,3 +96,25 @@ def test_a_policy_that_learns_at_every_step_is_drawn_over_episodes_and_so_are_it
     words = texts(adaptation_curve([REPORT, online], tmp_path / "two.svg"))
     assert any(word.startswith("episodes of the new task played before") for word in words)
     assert {"0", "5", "10", "15"} < set(words)  # those of REPORT's three steps
+
+
+def test_how_far_tasks_lie_apart_is_shown_for_one_policy(tmp_path):
+    curve = [{**point, "per_task": [point["mean"] + i for i in range(-50, 51)]} for point in REPORT["curve"]]
+    words = texts(adaptation_curve([{**REPORT, "curve": curve}], tmp_path / "curve.svg"))
+    assert "maml_cartpole: 200 test tasks, mean, 95 % interval, 80 % of tasks" in words
+    plain = ElementTree.parse(adaptation_curve([REPORT], tmp_path / "plain.svg")).getroot()
+    bands = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    count = [
+        sum("FillBetweenPolyCollection" in (node.get("id") or "") for node in root.iter()) for root in (plain, bands)
+    ]
+    assert count == [1, 2]
+    several = texts(adaptation_curve([{**REPORT, "curve": curve}, REPORT], tmp_path / "several.svg"))
+    assert "200 test tasks, mean and 95 % interval" in several
+
+
+def test_ticks_do_not_run_into_each_other(tmp_path):
+    trial = [{"steps": 0, "episodes": i, "mean": 50.0, "iqm": 50.0, "ci95": [49.0, 51.0]} for i in range(3)]
+    online = made_up_report("rl2_cartpole", (), online=True, curve=trial)
+    long = made_up_report("maml_cartpole", (10.0, 60.0, 80.0), episodes=40)
+    words = texts(adaptation_curve([online, long], tmp_path / "curve.svg"))
+    assert {"0", "40", "80"} <= set(words) and "1" not in words and "2" not in words
