@@ -16,7 +16,7 @@ from metazoo import signatures, store
 from metazoo.types import Episodes, StepInputs, StepOutputs
 from metazoo.zoo.hub import find
 
-if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds, which loading and acting need not wait for
+if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds that loading need not wait for
     from metazoo.evaluation import Agent
     from metazoo.tasks.host_family import AnyFamily
 
