@@ -18,8 +18,9 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 def cell(point: dict[str, Any]) -> str:
-    low, high = point.get("ci95", (None, None))
-    return f"{point['mean']:.1f}" if low is None else f"{point['mean']:.1f} [{low:.1f}, {high:.1f}]"
+    digits = 1 if abs(point["mean"]) >= 4 else 2
+    mean, *interval = (f"{value:.{digits}f}".replace("-", "−") for value in (point["mean"], *point.get("ci95", ())))
+    return f"{mean} [{', '.join(interval)}]" if interval else mean
 
 
 def line(name: str, points: list[dict[str, Any]], columns: int) -> str:
@@ -45,5 +46,4 @@ if __name__ == "__main__":
     found = [recorded(name) for name in sys.argv[2:]]
     adaptation_curve(found, Path(sys.argv[1]))
     print(table(found))
-    for report in found:
-        print(f"`{report['name']}` out of range:", ", ".join(cell(point) for point in report["ood"]["curve"]))
+    print("\nout of range:\n" + table([{**report, **report["ood"], "baselines": {}} for report in found]))
