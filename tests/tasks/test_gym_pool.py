@@ -230,7 +230,8 @@ exec(sys.argv[1])
 @pytest.mark.parametrize(
     "ending",
     ["pass", "raise RuntimeError('mine')", "sys.exit(3)", "os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)",
-     "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"],
+     # started in the background of a shell, Python would ignore SIGINT
+     "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"],
 )  # fmt: skip
 def test_no_worker_outlives_its_parent_however_that_ends(ending):
     environment = {**os.environ, "PYTHONPATH": ROOT}
