@@ -17,18 +17,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, final
 
-import keras
 import tensorflow as tf
 
 from metazoo import losses, returns
 from metazoo.algorithms import inner_loop
 from metazoo.algorithms.inner_loop import Samples
-from metazoo.algorithms.learner import Config, Learner, Tensors, clip, setting
-from metazoo.policies.acting import act
+from metazoo.algorithms.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.plain import PlainLearner
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.weights import flatten
 from metazoo.rollouts import rollout
-from metazoo.types import Episodes, StepInputs, StepOutputs
+from metazoo.types import Episodes
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,11 @@ class DomainRandomisedConfig(Config):
 
 
 @final
-class DomainRandomised(Learner):
+class DomainRandomised(PlainLearner):
     """One feed-forward policy for every task; its memory is empty and ``adapt`` changes nothing."""
 
     name_in_registry: ClassVar[str] = "domain_randomised"
     config_class: ClassVar[type[Config]] = DomainRandomisedConfig
-    memory_kind: ClassVar[str] = "none"
-    online: ClassVar[bool] = False
     config: DomainRandomisedConfig
 
     def __init__(self, policy, family, config: DomainRandomisedConfig | None = None, seed: int = 0):
@@ -60,34 +57,8 @@ class DomainRandomised(Learner):
         self.built = True
 
     @property
-    def memory_size(self) -> int:
-        return 0
-
-    @property
     def env_steps_per_update(self) -> int:
         return self.config.tasks * self.config.episodes * self.family.horizon
-
-    @property
-    def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables
-
-    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
-        return list(variables)
-
-    def initial_memory(self, weights: Tensors) -> tf.Tensor:
-        return tf.zeros([0], weights[0].dtype)
-
-    def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
-        return self.policy.apply(flatten(list(weights)), observations)
-
-    def step(
-        self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
-    ) -> StepOutputs:
-        return act(self.policy, flatten(list(weights)), inputs.observations, memory, key, deterministic)
-
-    def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        zero = tf.zeros(tf.shape(episodes.mask)[1:2], memory.dtype)
-        return memory, {"loss": zero, "kl": zero}
 
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
         memory = tf.zeros([self.config.tasks, 1, 0], weights[0].dtype)

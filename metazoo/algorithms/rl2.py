@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, final
 
-import keras
 import tensorflow as tf
 
 from metazoo import losses, returns
-from metazoo.algorithms.learner import Config, Learner, Tensors, clip, setting
+from metazoo.algorithms.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.recurrent import RecurrentLearner
 from metazoo.algorithms.sequences import Sequence, as_sequence
-from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.rollouts import trial
-from metazoo.types import Episodes, StepInputs, StepOutputs
+from metazoo.types import Episodes
 
 
 @dataclass(frozen=True)
@@ -68,56 +67,20 @@ class Batch(NamedTuple):
 
 
 @final
-class RL2(Learner):
+class RL2(RecurrentLearner):
     """Memory ``[S]``: the recurrent state, zeros at first. ``adapt`` replays episodes: what playing them did."""
 
     name_in_registry: ClassVar[str] = "rl2"
     config_class: ClassVar[type[Config]] = RL2Config
-    memory_kind: ClassVar[str] = "recurrent"
-    online: ClassVar[bool] = True
     config: RL2Config
-    policy: RecurrentPolicy
 
     def __init__(self, policy, family, config: RL2Config | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
         self.built = True
 
     @property
-    def memory_size(self) -> int:
-        return self.policy.memory_size
-
-    @property
     def env_steps_per_update(self) -> int:
         return self.config.tasks * self.config.episodes * self.family.horizon
-
-    @property
-    def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables[: self.policy.acting]
-
-    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
-        return list(variables)
-
-    def initial_memory(self, weights: Tensors) -> tf.Tensor:
-        return tf.zeros([self.memory_size], weights[0].dtype)
-
-    def step(
-        self, weights: Tensors, inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any
-    ) -> StepOutputs:
-        return self.policy.step(list(weights), inputs, memory, key, deterministic)
-
-    def adapt(self, weights: Tensors, memory: tf.Tensor, episodes: Episodes) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Replays the episodes through the cell. ``loss``: −mean log π of the replayed actions; ``kl``: how far the
-        policy moved, KL(before ‖ after) on the replayed inputs."""
-        weights, before = list(weights), memory[:, 0]
-        sequence = as_sequence(episodes)
-        states = self.policy.states(weights, sequence.inputs, sequence.told, before)
-        after = tf.where(tf.reduce_max(sequence.told, 0)[:, None] > 0, states[-1], before)
-        distribution = self.policy.distribution
-        log_probs = distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
-        old, new = (distribution.of(self._answers(weights, sequence, state)) for state in (before, after))
-        count = tf.maximum(tf.reduce_sum(sequence.played, 0), 1.0)
-        mean = lambda values: tf.reduce_sum(sequence.played * values, 0) / count  # noqa: E731
-        return after[:, None], {"loss": -mean(log_probs), "kl": mean(old.kl_divergence(new))}
 
     def sample_tasks(self, key: tf.Tensor) -> Any:
         tasks = self.family.sample(self.config.tasks // self.config.replicas, "train", key)
@@ -220,13 +183,3 @@ class RL2(Learner):
     def _states(self, weights: list[tf.Tensor], sequence: Sequence) -> tf.Tensor:
         memory = tf.zeros([sequence.told.shape[1], self.memory_size], weights[0].dtype)
         return self.policy.states(weights, sequence.inputs, sequence.told, memory, self.config.truncation)
-
-    def _answers(self, weights: list[tf.Tensor], sequence: Sequence, state: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The policy's distribution on each of a sequence's inputs, always from the one ``state [M, S]``."""
-        steps = tf.shape(sequence.told)[0]
-        rows = StepInputs(
-            *(tf.reshape(field, tf.concat([[1, -1], tf.shape(field)[2:]], 0)) for field in sequence.inputs)
-        )
-        memory = tf.reshape(tf.repeat(state[None], steps, 0), [-1, self.memory_size])
-        states = self.policy.states(weights, rows, tf.ones_like(rows.previous_rewards), memory)
-        return self.policy.parameters(weights, tf.reshape(states, [steps, -1, self.memory_size]))
