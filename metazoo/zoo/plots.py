@@ -15,6 +15,8 @@ MARGIN = 0.5
 """How far baselines may stretch the axis beyond the curves, in heights of the curves; farther ones are only named."""
 TICK_GAP = 0.04
 """Least distance between two ticks, in widths of the axes."""
+LEAST_HEIGHT = 0.05
+"""Of the curves, as a share of their values: a single point with a short interval has almost none."""
 DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
 
 
@@ -117,7 +119,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
     """Lines or curves, labels outside on the right, moved apart where lines are close. Returns those left out because
     they are far from the learners' curves."""
     low, high = axes.dataLim.intervaly
-    reach = MARGIN * (high - low)
+    reach = MARGIN * max(high - low, LEAST_HEIGHT * max(abs(low), abs(high)))
     near = [item for item in baselines if low - reach <= item[1]["mean"] <= high + reach]
     far = [_labelled(*item) for item in baselines if item not in near]
     curves = 0
@@ -130,6 +132,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
             axes.plot(*zip(*points, strict=True), **style)
         else:
             axes.axhline(baseline["mean"], **style)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_ylim(max(axes.get_ylim()[0], low - reach), min(axes.get_ylim()[1], high + reach))
     bottom, top = axes.get_ylim()
     heights = [(baseline["mean"] - bottom) / (top - bottom) for _, baseline in near]
