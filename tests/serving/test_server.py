@@ -154,9 +154,14 @@ def test_a_server_process_ends_on_sigterm(models):
     import subprocess
     import sys
 
-    code = (
-        "import sys; from serving.server import Server\n"
-        "server = Server(sys.argv[1]).start(); print(server.rest_port, flush=True); server.wait()"
+    code = (  # it tells when `wait` is ready for signals
+        "import signal, sys, threading, time; from serving.server import Server\n"
+        "server = Server(sys.argv[1]).start()\n"
+        "def tell():\n"
+        "    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL: time.sleep(0.01)\n"
+        "    print(server.rest_port, flush=True)\n"
+        "threading.Thread(target=tell, daemon=True).start()\n"
+        "server.wait()"
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     command = [sys.executable, "-c", code, str(models)]
