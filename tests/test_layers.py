@@ -49,6 +49,7 @@ SHARED_BY_ALGORITHMS = {
     "bilevel",
     "trust_region",
     "sequences",
+    "side_by_side",
     "plain",
     "recurrent",
     "teachers",

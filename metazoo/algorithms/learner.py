@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.algorithms import side_by_side
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
 from metazoo.tasks.host_family import AnyFamily, HostFamily
@@ -61,6 +62,8 @@ class Learner(keras.Model, ABC):
     """Whether ``step`` changes the memory."""
     config: Any
     """Settings of type ``config_class``; ``tasks`` is one of every learner's."""
+    parts = 1
+    """Into how many an update's batch is cut for outer steps, each with a thread of its own; ``compile`` decides."""
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry)
@@ -153,16 +156,31 @@ class Learner(keras.Model, ABC):
 
     def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
         """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
+        weights = self.current_weights()
+        if self.parts > 1:
+            batch = side_by_side.compiled(lambda *args: self.prepare(args[0], self._rounds(*args)))(weights, update)
+            return self._outer_steps(batch)
+        return self._update(weights, self._rounds(weights, update))
+
+    def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
         key = random.fold(random.key(self.seed), tf.cast(update, tf.int32))
         tasks = self.sample_tasks(random.fold(key, 0))
-        weights = self.current_weights()
-        rounds = self.collect(weights, tasks, random.fold(key, 1))
-        return self._update(weights, rounds)
+        return self.collect(weights, tasks, random.fold(key, 1))
 
     def compile(self, *args: Any, **settings: Any) -> None:
-        """As Keras' ``compile``; over a family on the host, ``train_step`` itself is not compiled."""
-        eagerly = {"jit_compile": False, "run_eagerly": True} if self.on_host else {}
-        super().compile(*args, **{**settings, **eagerly})
+        """As Keras' ``compile``; where ``train_step`` cannot be one program of XLA's, only its pieces are compiled.
+
+        That is so over a family on the host, and where several threads share the outer steps.
+        """
+        changed: dict[str, Any] = {"jit_compile": False, "run_eagerly": True} if self.on_host else {}
+        if settings.get("jit_compile") is True and not self.on_host:
+            self.parts = self.parts_for(side_by_side.threads())
+            changed = {"jit_compile": self.parts == 1}
+        super().compile(*args, **{**settings, **changed})
+
+    def parts_for(self, threads: int) -> int:
+        """``parts`` for so many threads: 1 where a learner does not say otherwise."""
+        return 1
 
     def _compile_pieces(self) -> None:
         """Replaces the methods that an eager ``train_step`` calls by compiled ones; graphs still get the originals."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import tensorflow as tf
 
 from metazoo import losses, returns
+from metazoo.algorithms import side_by_side
 from metazoo.algorithms.learner import Config, Tensors, clip, setting
 from metazoo.algorithms.recurrent import RecurrentLearner
 from metazoo.algorithms.sequences import Sequence, as_sequence
@@ -145,17 +146,35 @@ class RL2(RecurrentLearner):
         return tf.reshape(others, tf.shape(targets))
 
     def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        weights = list(weights)
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            loss, metrics = self.trial_loss(weights, batch)
-        gradients = tape.gradient(loss, weights)
+        gradients, metrics = self._gradient(list(weights), batch)
         gradients, metrics["gradient_norm"] = clip(gradients, self.config.clip_norm)
         metrics["explained_variance"] = batch.explained
         by_episode = tf.reduce_mean(batch.episode_returns, 0)
         metrics["return_first"], metrics["return_last"] = by_episode[0], by_episode[-1]
         metrics["return_total"] = tf.reduce_sum(by_episode)
         return gradients, metrics
+
+    def parts_for(self, threads: int) -> int:
+        return side_by_side.divisor(self.config.tasks, threads)
+
+    def _gradient(self, weights: list[tf.Tensor], batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Of ``trial_loss``, with the metrics that it gives; by parts of the trials if there are ``parts``.
+
+        All of them are means over the steps played, so the whole batch's are the parts', weighted by their steps.
+        """
+
+        def gradient(batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                loss, metrics = self.trial_loss(weights, batch)
+            return tape.gradient(loss, weights), metrics
+
+        if self.parts == 1:
+            return gradient(batch)
+        by_trial = side_by_side.split((batch.sequence, batch.log_probs, batch.advantages), self.parts, axis=1)
+        parts = [batch._replace(sequence=one, log_probs=two, advantages=three) for one, two, three in by_trial]
+        steps = [tf.cast(tf.reduce_sum(part.sequence.played), weights[0].dtype) for part in parts]
+        return side_by_side.mean_of_parts(gradient, parts, [one / tf.add_n(steps) for one in steps])
 
     def trial_loss(self, weights: list[tf.Tensor], batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """PPO's objective (Schulman et al. 2017, equation 9) without the critic's, to be minimised, and its parts."""

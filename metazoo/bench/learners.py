@@ -64,6 +64,7 @@ def measure(name: str) -> list[dict[str, Any]]:
             return []
         stay_on(bench.cores)
         tf.config.threading.set_intra_op_parallelism_threads(bench.cores)
+        tf.config.threading.set_inter_op_parallelism_threads(bench.cores)
     preset = PRESETS[bench.preset]
     config, network = {**preset.config, **bench.config}, {**preset.network, **bench.network}
     learner = build(dataclasses.replace(preset, config=config, network=network))

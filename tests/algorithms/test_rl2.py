@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.algorithms import side_by_side
 from metazoo.algorithms.learner import updates
 from metazoo.algorithms.rl2 import RL2, RL2Config
 from metazoo.algorithms.sequences import as_sequence
@@ -175,6 +176,32 @@ def test_an_update_is_the_same_in_every_mode(run):
     expected.train_step(tf.constant(0))
     for ours, theirs in zip(learner.current_weights(), expected.current_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_the_gradient_of_the_parts_is_that_of_the_whole():
+    whole, cut = small_rl2(dtype="float64", prediction=0.3), small_rl2(dtype="float64", prediction=0.3)
+    cut.parts = 5
+    episodes, _ = played(whole)
+    assert len(set(episodes.mask.numpy().sum((0, 2)))) > 1, "the test needs parts of different lengths"
+    weights = whole.current_weights()
+    batch = whole.prepare(weights, [episodes])
+    moved = [one + 0.01 for one in weights]
+    expected, found = whole.meta_gradient(moved, batch), cut.meta_gradient(moved, batch)
+    for one, other in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-12)
+
+
+def test_with_several_threads_training_ends_with_the_same_weights(monkeypatch):
+    ends = []
+    for threads in (1, 2):
+        monkeypatch.setattr(side_by_side, "threads", lambda count=threads: count)
+        learner = small_rl2(tasks=6, epochs=2)
+        learner.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+        assert learner.parts == threads
+        learner.fit(updates(0, 3), verbose=0, shuffle=False)
+        ends.append(learner.current_weights())
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_it_learns_to_pull_the_better_arm():
