@@ -19,7 +19,7 @@ from metazoo.gym_spaces import CollectionError, env_name, observation_spec, spac
 from metazoo.tasks.family import SPLITS
 from metazoo.tasks.gym_board import Board, Layout
 from metazoo.tasks.gym_pool import Pool, Tasks
-from metazoo.tasks.gym_rows import Recipe, Rows
+from metazoo.tasks.gym_rows import Recipe, rows_for
 from metazoo.tasks.host_family import HostFamily, HostTransition
 from metazoo.types import Box, Discrete, MultiDiscrete, Space
 
@@ -185,7 +185,7 @@ class _Local:
 
     def __init__(self, recipe: Recipe, layout: Layout):
         self.board = Board.on(bytearray(layout.size), layout)
-        self._rows, self._part = Rows(recipe), self.board
+        self._rows, self._part = rows_for(recipe), self.board
 
     def begin(self, tasks: Tasks, seeds: np.ndarray) -> None:
         self._part = self.board.part(0, len(tasks))

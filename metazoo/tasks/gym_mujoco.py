@@ -8,11 +8,14 @@ from typing import Any, final
 
 import numpy as np
 
+from metazoo.tasks.family import Range
 from metazoo.tasks.gym_family import GymFamily, SampleTask
+from metazoo.tasks.gym_pool import cores
 from metazoo.tasks.gym_rows import Imported
 
 LOG_SCALE, LOG_SCALE_OOD = 3.0, (3.0, 4.0)
 """Largest exponent of a body's multipliers in training, and the exponents out of range."""
+VELOCITY = Range((0.0, 2.0), ((2.0, 3.0),))
 BASES = {"mass": 1.5, "inertia": 1.5, "damping": 1.3, "friction": 1.5}
 
 
@@ -23,7 +26,7 @@ def direction(generator: np.random.Generator, split: str) -> dict[str, Any]:
 
 def velocity(generator: np.random.Generator, split: str) -> dict[str, Any]:
     """``velocity`` ~ U[0, 2] m/s; out of range: U[2, 3], as far as ProMP goes."""
-    return {"velocity": generator.uniform(*((2.0, 3.0) if split == "ood" else (0.0, 2.0)))}
+    return {"velocity": generator.uniform(*(VELOCITY.ood[0] if split == "ood" else VELOCITY.train))}
 
 
 def goal(generator: np.random.Generator, split: str) -> dict[str, Any]:
@@ -56,26 +59,46 @@ class MujocoFamily(GymFamily):
     name: str
     env: str
     draw: Any
+    stepped_by = ""
+    """The class of ``gym_mujoco_envs`` that steps many rows, where environments are not stepped one by one."""
 
-    def __init__(self, horizon: int = 200, workers: int = 2, rows: int = 200):
-        make = Imported(
-            "metazoo.tasks.gym_mujoco_envs", self.env, "MuJoCo is not installed: pip install 'metazoo[mujoco]'"
-        )
+    def __init__(self, horizon: int = 200, workers: int | None = None, rows: int = 200):
+        """``workers``: by default 2, or this process alone where it has but one core."""
+        workers = min(2, cores()) if workers is None else workers
+        missing = "MuJoCo is not installed: pip install 'metazoo[mujoco]'"
+        make = Imported("metazoo.tasks.gym_mujoco_envs", self.env, missing, self.stepped_by)
         super().__init__(make, self.draw, horizon, name=self.name, workers=workers, rows=rows)
 
 
+class HalfCheetahFamily(MujocoFamily):
+    """Half-cheetahs, whose rows share one simulation."""
+
+    stepped_by = "CheetahRows"
+
+
 @final
-class HalfCheetahDir(MujocoFamily):
-    """Run forwards or backwards."""
+class HalfCheetahDir(HalfCheetahFamily):
+    """Run forwards or backwards: reward direction · velocity − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_dir", "HalfCheetahDir", staticmethod(direction)
 
 
 @final
-class HalfCheetahVel(MujocoFamily):
-    """Run at an unknown velocity."""
+class HalfCheetahVel(HalfCheetahFamily):
+    """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_vel", "HalfCheetahVel", staticmethod(velocity)
+    VELOCITY = VELOCITY
+
+
+def best_fixed_velocity(velocities: Any, horizon: int = 200) -> tuple[float, float]:
+    """The velocity (m/s) that earns most on average over tasks of ``half_cheetah_vel``, and that mean return.
+
+    Reached at once and at no cost, so it bounds whatever runs at one speed without knowing the task. That is the
+    median: the reward falls linearly on both sides of a task's velocity.
+    """
+    best = float(np.median(velocities))
+    return best, -horizon * float(np.abs(np.asarray(velocities) - best).mean())
 
 
 @final

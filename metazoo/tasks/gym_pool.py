@@ -24,7 +24,7 @@ import numpy as np
 
 from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_board import Board, Layout
-from metazoo.tasks.gym_rows import Recipe, Rows, describe_task
+from metazoo.tasks.gym_rows import Recipe, describe_task, rows_for
 from metazoo.tasks.gym_worker import Channel
 
 _log = logging.getLogger(__name__)
@@ -52,12 +52,12 @@ class Pool:
         self._recipe, self._layout, self._time_limit = recipe, layout, time_limit
         self._memory = _anonymous_file(layout.size)
         self.board = Board.on(mmap.mmap(self._memory, layout.size), layout)
-        self._spin = SPINNING_SECONDS if join and count < _cores() else 0.0
+        self._spin = SPINNING_SECONDS if join and count < cores() else 0.0
         spec = gym.registry.get(recipe.make) if isinstance(recipe.make, str) else None
         self._setup = sys.path, cloudpickle.dumps((recipe, layout, spec, self._spin))
         self._workers: list[_Worker] = []
         self._history: list[tuple[np.ndarray, np.ndarray]] = []
-        self._own = Rows(recipe) if join else None
+        self._own = rows_for(recipe) if join else None
         self._part = self.board.part(0, 0)
         self.close = weakref.finalize(self, _shut_down, self._workers, self._memory, self._own)  # also at Python's end
         for number in range(count):
@@ -188,7 +188,7 @@ class _Worker:
             return self.process.wait()
 
 
-def _shut_down(workers: list[_Worker], memory: int, own: Rows | None) -> None:
+def _shut_down(workers: list[_Worker], memory: int, own: Any) -> None:
     for worker in workers:
         worker.channel.close()
     for number, worker in enumerate(workers):
@@ -198,7 +198,7 @@ def _shut_down(workers: list[_Worker], memory: int, own: Rows | None) -> None:
         own.close()
 
 
-def _cores() -> int:
+def cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -22,17 +22,23 @@ from metazoo.tasks.gym_board import Board
 
 @final
 class Imported:
-    """Makes environments of a module's class, importing the module then; ``missing`` says what to do if it cannot."""
+    """Makes environments of a module's class, importing the module then; ``missing`` says what to do if it cannot.
 
-    def __init__(self, module: str, name: str, missing: str):
-        self.module, self.__name__, self.missing = module, name, missing
+    ``rows`` names a class of the module that steps such environments in place of ``Rows``.
+    """
+
+    def __init__(self, module: str, name: str, missing: str, rows: str = ""):
+        self.module, self.__name__, self.missing, self.rows = module, name, missing, rows
 
     def __call__(self, **arguments: Any) -> gym.Env:
+        return self.find(self.__name__)(**arguments)
+
+    def find(self, name: str) -> Any:
+        """What the module calls so."""
         try:
-            module = importlib.import_module(self.module)
+            return getattr(importlib.import_module(self.module), name)
         except (ImportError, gym.error.DependencyNotInstalled) as error:
             raise CollectionError(self.missing) from error
-        return getattr(module, self.__name__)(**arguments)
 
 
 @final
@@ -125,7 +131,7 @@ class Rows:
             except Exception as error:  # the user's code: whatever it raises is reported as one sentence
                 raise CollectionError(f"{self._who(row)} failed to reset: {_describe(error)}") from error
             self._write(board, row, observation, "at the reset")
-        self._check_finite(board, "at the reset")
+        require_finite(board, self._who, "at the reset")
 
     def step(self, board: Board) -> None:
         """Move the playing rows by their actions.
@@ -154,7 +160,7 @@ class Rows:
                 raise CollectionError(
                     f"{self._who(row)} gave the reward {reward!r} {where}: it must be a number"
                 ) from error
-        self._check_finite(board, where)
+        require_finite(board, self._who, where)
         self._steps += 1
 
     def close(self) -> None:
@@ -200,19 +206,31 @@ class Rows:
         except (CollectionError, TypeError, ValueError, KeyError, IndexError) as error:
             raise CollectionError(f"{self._who(row)} gave a wrong observation {where}: {_describe(error)}") from error
 
-    def _check_finite(self, board: Board, where: str) -> None:
-        """One look at all rows together; whose number it was is found only if there is something to say."""
-        if not np.isfinite(board.rewards).all():
-            row = int(np.flatnonzero(~np.isfinite(board.rewards))[0])
-            raise CollectionError(f"{self._who(row)} gave the reward {board.rewards[row]} {where}: it must be finite")
-        seen = board.observations
-        if seen.dtype.kind == "f" and not np.isfinite(seen).all():
-            row = int(np.flatnonzero(~np.isfinite(seen).reshape(len(seen), -1).all(1))[0])
-            bad = seen[row][~np.isfinite(seen[row])][0]
-            raise CollectionError(f"{self._who(row)} gave an observation with {bad} in it {where}: all must be finite")
-
     def _who(self, row: int) -> str:
         return f"{env_name(self._envs[row])} with {describe_task(self._tasks[row])}"
+
+
+def rows_for(recipe: Recipe) -> Any:
+    """What steps environments of the recipe: ``Rows``, or what they have of their own with its interface."""
+    if isinstance(recipe.make, Imported) and recipe.make.rows:
+        return recipe.make.find(recipe.make.rows)(recipe)
+    return Rows(recipe)
+
+
+def require_finite(board: Board, who: Callable[[int], str], where: str) -> None:
+    """One look at all rows together; whose number it was is found only if there is something to say.
+
+    Raises:
+        CollectionError: a reward or an observation is not finite; ``who`` describes a row.
+    """
+    if not np.isfinite(board.rewards).all():
+        row = int(np.flatnonzero(~np.isfinite(board.rewards))[0])
+        raise CollectionError(f"{who(row)} gave the reward {board.rewards[row]} {where}: it must be finite")
+    seen = board.observations
+    if seen.dtype.kind == "f" and not np.isfinite(seen).all():
+        row = int(np.flatnonzero(~np.isfinite(seen).reshape(len(seen), -1).all(1))[0])
+        bad = seen[row][~np.isfinite(seen[row])][0]
+        raise CollectionError(f"{who(row)} gave an observation with {bad} in it {where}: all must be finite")
 
 
 def describe_task(task: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def work(channel: Channel, board_fd: int) -> None:
 
     from metazoo.gym_spaces import CollectionError
     from metazoo.tasks.gym_board import Board
-    from metazoo.tasks.gym_rows import Rows
+    from metazoo.tasks.gym_rows import rows_for
 
     try:
         recipe, layout, spec, channel.spin = pickle.loads(setup)
@@ -80,7 +80,7 @@ def work(channel: Channel, board_fd: int) -> None:
     if spec is not None:
         gym.registry.setdefault(spec.id, spec)  # an id that the parent's main program registered
     whole = Board.on(mmap.mmap(board_fd, layout.size), layout)
-    rows, board = Rows(recipe), whole
+    rows, board = rows_for(recipe), whole
     channel.send(None)
     while True:
         message = channel.receive()

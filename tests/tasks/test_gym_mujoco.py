@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from metazoo import gym_make
+from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_mujoco import (
     MUJOCO,
     AntDir,
@@ -111,6 +112,38 @@ def test_with_a_neutral_task_they_are_gymnasiums_environments(cls, family):
             assert reward == pytest.approx(expected_reward(cls, env, theirs, info), rel=1e-5, abs=1e-5)
             assert terminated == ended
         transitions, seed = transitions + len(ours) - 1, seed + 1
+
+
+@pytest.mark.parametrize("cls", [HalfCheetahDir, HalfCheetahVel], ids=lambda cls: cls.name)
+def test_half_cheetahs_that_share_a_simulation_move_as_if_each_had_its_own(cls, family):
+    shared, count = family(cls), 3
+    tasks, seeds = shared.sample(count), np.arange(count, dtype=np.uint32)
+    own = [shared.environment({name: field[i] for name, field in tasks._asdict().items()}) for i in range(count)]
+    firsts = [env.reset(seed=i)[0] for i, env in enumerate(own)]
+    np.testing.assert_array_equal(shared.reset(tasks, seeds), np.float32(firsts))
+    playing = np.array([True, True, False])
+    for action in np.random.default_rng(0).normal(size=(100, count, 6)).astype(np.float32):
+        after = shared.step(action, playing)
+        for i, env in enumerate(own[:2]):
+            seen, reward, *_ = env.step(np.clip(action[i], -1, 1))
+            np.testing.assert_array_equal(after.observations[i], np.float32(seen))
+            assert after.rewards[i] == pytest.approx(reward, rel=1e-5, abs=1e-6)
+        np.testing.assert_array_equal(after.observations[2], np.float32(firsts[2]))
+        assert after.rewards[2] == 0.0
+
+
+def test_a_half_cheetahs_reward_that_is_not_finite_is_named(family):
+    cheetah = family(HalfCheetahVel)
+    cheetah.reset(task_of(cheetah, velocity=1.5), np.zeros(1, np.uint32))
+    message = r"HalfCheetahVel with velocity=1.5 gave the reward nan at step 0: it must be finite"
+    with pytest.raises(CollectionError, match=message):
+        cheetah.step(np.full((1, 6), np.nan, np.float32), np.ones(1, bool))
+
+
+@pytest.mark.parametrize(("available", "expected"), [(1, 1), (2, 2), (64, 2)])
+def test_a_process_with_one_core_steps_alone(monkeypatch, available, expected):
+    monkeypatch.setattr("metazoo.tasks.gym_mujoco.cores", lambda: available)
+    assert HalfCheetahDir(rows=1).workers == expected
 
 
 @pytest.mark.parametrize("cls", [HalfCheetahDir, AntDir], ids=lambda cls: cls.name)
