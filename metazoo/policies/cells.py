@@ -72,10 +72,10 @@ def _associative(fed: tf.Tensor, back: tf.Tensor, state: tf.Tensor) -> tf.Tensor
     units = out.shape[-1]
     _, before, table = tf.split(state, [units, units, units * units], -1)
     table = tf.reshape(table, [-1, units, units])
-    before, key = before[..., None], tf.nn.softmax(address)
-    recalled = tf.reduce_sum(table * before, 1)
-    table += before * (tf.sigmoid(rate) * (tf.tanh(factor) * value - recalled))[:, None]
-    out = tf.tanh(out + tf.reduce_sum(table * key[..., None], 1))
+    key = tf.nn.softmax(address)
+    recalled = tf.linalg.matvec(table, before, transpose_a=True)  # as a sum of products it takes twice as long
+    table += before[..., None] * (tf.sigmoid(rate) * (tf.tanh(factor) * value - recalled))[:, None]
+    out = tf.tanh(out + tf.linalg.matvec(table, key, transpose_a=True))
     return tf.concat([out, key, tf.reshape(table, [-1, units * units])], -1)
 
 
