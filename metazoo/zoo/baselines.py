@@ -5,7 +5,8 @@
 - ``fine_tuning``: the domain-randomised policy among them, adapted by plain gradient steps (multi-task pretraining).
 - ``from_scratch``: the same network with its initial weights, adapted alike.
 - The classical algorithms for bandits and tabular MDPs.
-- Closed forms: the best fixed position of ``cartpole_goal``; standing still and the straight way of ``navigation``.
+- Closed forms: the best fixed position of ``cartpole_goal``; standing still and the straight way of ``navigation``; the
+  best fixed velocity of ``half_cheetah_vel`` and standing still in ``half_cheetah_dir``.
 
 Fine-tuning and training from scratch play the episodes that the policy plays, and make a gradient step after each
 round, as it does. Their step sizes are the best of ``RATES`` on validation tasks: ``python -m metazoo.zoo.baselines``.
@@ -30,6 +31,7 @@ from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.tasks.cartpole import CartPoleGoal, best_fixed_position
+from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
 from metazoo.zoo.presets import PRESETS
@@ -178,6 +180,11 @@ def _closed_forms(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
         still = -family.horizon * float(np.linalg.norm(tasks.goal, axis=-1).mean())
         best = float(straight_way(tasks.goal, family.horizon).mean())
         return {"standing_still": {"mean": still, "closed_form": True}, "oracle": {"mean": best, "closed_form": True}}
+    if isinstance(family, HalfCheetahVel):
+        fastest, mean = best_fixed_velocity(tasks.velocity, family.horizon)
+        return {"best_fixed_velocity": {"mean": mean, "velocity": fastest, "closed_form": True}}
+    if isinstance(family, HalfCheetahDir):
+        return {"standing_still": {"mean": 0.0, "closed_form": True}}
     return {}
 
 

@@ -18,6 +18,8 @@ from metazoo.evaluation import agent_of, player
 
 VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
 """Held-out tasks for checkpoints to be chosen on; more where a task is one trial instead of rounds of episodes."""
+ON_HOST = 20, 100
+"""The same where environments are stepped one by one."""
 
 
 def updates_made(learner: Learner) -> int:
@@ -97,7 +99,8 @@ class Validation(keras.callbacks.Callback):
         self.checkpoints, self.epoch, self.total = checkpoints, epoch, total
         learner = checkpoints.learner
         self._learner = learner
-        count = VALIDATION_TRIALS if learner.online else VALIDATION_TASKS
+        rounds, trials = ON_HOST if learner.on_host else (VALIDATION_TASKS, VALIDATION_TRIALS)
+        count = trials if learner.online else rounds
         self._tasks = learner.family.sample(count, "validation")
         self._play = player(agent_of(learner), learner.family, episodes, steps)
         self._begun = (0, 0.0)

@@ -11,6 +11,7 @@ BASELINES = {
     "from_scratch": "untrained weights, after the same steps",
     "standing_still": "closed form: never leaving the start",
     "oracle": "closed form: straight to the goal, which nothing can beat",
+    "best_fixed_velocity": "closed form: the best constant velocity, the bound for a policy that runs at one speed",
     "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
     "greedy": "the arm or model that looks best so far",
     "epsilon_greedy": "greedy, with random actions now and then",

@@ -6,6 +6,7 @@ content for machines. ``python -m metazoo.zoo.cards savedmodels/NAME`` writes a 
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,8 +144,8 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
 def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> str:
     rows = range_rows(family)
     lines = ["## Tasks", (type(family).__doc__ or "").strip().split("\n\n")[0]]
-    page = _repository(base_path) / "docs" / "families" / f"{metadata['family']}.md"
-    if page.is_file():
+    page = _page(_repository(base_path) / "docs" / "families", metadata["family"])
+    if page:
         lines[-1] += f" ([equations, units and bounds]({Path(os.path.relpath(page, base_path)).as_posix()}))"
     table = [
         "| parameter | unit | train, validation, test | out of range (`ood`) | original |",
@@ -157,6 +158,13 @@ def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> s
     if not metadata.get("supervised"):
         lines.append(f"An episode lasts at most {metadata['horizon']} steps.")
     return "\n\n".join(lines)
+
+
+def _page(families: Path, name: str) -> Path | None:
+    """The page that the table in the families' README names for a family: some have one in common."""
+    readme = families / "README.md"
+    found = re.search(rf"\[`{re.escape(name)}`\]\((.*?)\)", readme.read_text("utf-8")) if readme.is_file() else None
+    return families / found[1] if found else None
 
 
 def _repository(base_path: Path) -> Path:

@@ -1,6 +1,7 @@
 """The zoo's policies as plain data: what is trained, on what, with which settings. Imports nothing heavy."""
 
 from metazoo.zoo.distilled_presets import DISTILLED_PRESETS
+from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
 from metazoo.zoo.preset import Preset
 from metazoo.zoo.rl2_presets import RL2_PRESETS
 from metazoo.zoo.sinusoid_presets import SINUSOID_PRESETS
@@ -187,5 +188,5 @@ _ALL = (
 )
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS)
+    preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS)
 }

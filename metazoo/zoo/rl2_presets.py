@@ -26,6 +26,7 @@ RL2_PRESETS = (
     _bandit(10, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
     _bandit(5, 100, 4000, learning_rate=3e-3, config={"tasks": 128}),
     _bandit(10, 100, 4500, learning_rate=3e-3, config={"tasks": 512, "lambda_": 0.98}),
+    _bandit(50, 100, 3000, learning_rate=3e-3, config={"tasks": 256, "lambda_": 0.98}),
     Preset(
         name="rl2_mdp_n10",
         description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
@@ -80,5 +81,16 @@ RL2_PRESETS = (
         episodes=3,
         steps=0,
         baselines=("dr_cartpole_goal", "oracle_cartpole_goal"),
+    ),
+    Preset(
+        name="rl2_pendulum",
+        description="Pendulum of unknown gravity, mass and length",
+        family="pendulum",
+        algorithm="rl2",
+        config={"tasks": 128, "replicas": 2, "episodes": 3, "entropy": 0.0, "prediction": 1.0},
+        updates=1000,
+        learning_rate=2e-3,
+        episodes=3,
+        steps=0,
     ),
 )

@@ -10,6 +10,8 @@ from metazoo.tasks.family import Range
 from metazoo.tasks.host_family import AnyFamily
 
 SAMPLES = 2000
+FEW = 4
+"""Values that are listed one by one if a parameter has no others."""
 UNITS = {
     "pole_mass": "kg",
     "half_length": "m",
@@ -17,6 +19,7 @@ UNITS = {
     "gravity": "m/s²",
     "cart_mass": "kg",
     "target": "m",
+    "velocity": "m/s",
 }
 
 
@@ -38,13 +41,16 @@ def range_rows(family: AnyFamily) -> list[RangeRow]:
     rows = []
     for name in family.Task._fields:
         train, ood = (np.asarray(tasks[split][name]) for split in ("train", "ood"))
+        few = False
         if name in declared:
             sign = "± " if declared[name].train[0] > 0 and train.min() < 0 else ""
             inside, outside = (sign + _intervals(part) for part in ([declared[name].train], declared[name].ood))
+        elif few := max(len(np.unique(values)) for values in (train, ood)) <= FEW:
+            inside, outside = (" or ".join(map(_number, np.unique(values))) for values in (train, ood))
         else:
             inside, outside = (f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood))
         nominal = family.nominal.get(name)
-        unit, sampled = UNITS.get(name, ""), name not in declared
+        unit, sampled = UNITS.get(name, ""), name not in declared and not few
         rows.append(RangeRow(name, unit, inside, outside, "" if nominal is None else f"{nominal:g}", sampled))
     return rows
 

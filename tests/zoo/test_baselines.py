@@ -10,6 +10,7 @@ from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import load
 from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
 from metazoo.tasks.navigation import Navigation
 from metazoo.zoo import baselines
 from metazoo.zoo.baselines import Protocol, at_rate, gradient_learners, straight_way
@@ -117,6 +118,26 @@ def test_closed_forms_are_exact_and_ordered(zoo):
     assert found["standing_still"]["mean"] == pytest.approx(-6 * np.linalg.norm(goals, axis=1).mean(), rel=1e-6)
     assert found["oracle"]["mean"] > max(found[name]["mean"] for name in found if name != "oracle")
     assert found["oracle"]["closed_form"] and "ci95" not in found["oracle"]
+
+
+def test_the_best_fixed_velocity_is_the_best_of_all():
+    velocities = np.array([0.2, 0.5, 1.7, 1.9, 2.0])
+    best, mean = best_fixed_velocity(velocities, horizon=10)
+    earned = {fixed: -10 * np.abs(velocities - fixed).mean() for fixed in np.linspace(0, 2, 201).round(2)}
+    assert best == max(earned, key=earned.get) == 1.7
+    assert mean == pytest.approx(max(earned.values()))
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize(
+    ("cls", "expected"), [(HalfCheetahVel, "best_fixed_velocity"), (HalfCheetahDir, "standing_still")]
+)
+def test_half_cheetahs_have_closed_forms(cls, expected):
+    found = baselines._closed_forms(cls(horizon=7, workers=0, rows=1), PROTOCOL)
+    assert set(found) == {expected} and found[expected]["closed_form"]
+    velocities = HalfCheetahVel(workers=0, rows=1).sample(4, "test", 1).velocity.numpy()
+    mean = best_fixed_velocity(velocities, 7)[1] if cls is HalfCheetahVel else 0.0
+    assert found[expected]["mean"] == pytest.approx(mean)
 
 
 def test_choosing_tries_every_rate_on_validation_tasks(zoo, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import RANGES, CartPole, CartPoleGoal
+from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel
 from metazoo.tasks.navigation import Navigation
 from metazoo.zoo.cards import write_card
 from metazoo.zoo.task_ranges import range_rows
@@ -81,15 +82,14 @@ def test_the_picture_is_shown_where_there_is_one(tmp_path):
     assert "](curve.png)" in card(tmp_path)
 
 
-def test_the_family_page_is_linked_where_it_exists(tmp_path):
-    page = tmp_path / "docs" / "families" / "cartpole.md"
-    base = tmp_path / "savedmodels" / "maml_cartpole"
+def test_the_family_page_is_linked_where_the_table_of_families_names_it(tmp_path):
+    families, base = tmp_path / "docs" / "families", tmp_path / "savedmodels" / "maml_cartpole"
     base.mkdir(parents=True)
     assert "docs/families" not in card(base)
-    page.parent.mkdir(parents=True)
-    page.write_text("")
+    families.mkdir(parents=True)
+    (families / "README.md").write_text("| [`cartpole_goal`](no.md) |\n| [`cartpole`](poles.md) | 2 |\n")
     (link,) = re.findall(r"\((\.\.[^)]*)\)", card(base))
-    assert (base / link).resolve() == page.resolve()
+    assert (base / link).resolve() == families / "poles.md"
 
 
 def test_the_same_input_gives_the_same_card(tmp_path):
@@ -142,6 +142,14 @@ def test_other_families_show_what_they_sample():
     assert goal.name == "goal" and goal.sampled and goal.train == "~ −0.5 to 0.5" and goal.ood == "~ −0.7 to 0.7"
     (means,) = range_rows(Bandit())
     assert means.train == "~ 0 to 1"
+
+
+@pytest.mark.mujoco
+def test_few_values_are_listed_and_velocities_have_their_unit():
+    (direction,) = range_rows(HalfCheetahDir(workers=0, rows=1))
+    assert direction.train == direction.ood == "−1 or 1" and not direction.sampled
+    (velocity,) = range_rows(HalfCheetahVel(workers=0, rows=1))
+    assert velocity[1:4] == ("m/s", "0 to 2", "2 to 3") and not velocity.sampled
 
 
 def test_a_policy_that_learns_while_it_plays_has_a_row_for_each_episode_and_the_whole_trial(tmp_path):
