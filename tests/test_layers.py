@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Low to high. A module imports lower ones and its own unit (a package, or modules split for size), nothing else.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "random", "signatures", "gym_spaces"),
+    ("types", "random", "signatures", "cores", "gym_spaces"),
     ("version_files",),
     ("store", "gym_attributes"),
     ("zoo.index",),

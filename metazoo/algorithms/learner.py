@@ -50,8 +50,9 @@ class Learner(keras.Model, ABC):
     ``train_step`` only composes them. ``initial_memory``, ``step`` and ``adapt`` are what rollouts, evaluation and
     export use. Train with ``compile(optimizer, jit_compile=True)`` and ``fit(updates(...))``.
 
-    Over a family in the graph the whole ``train_step`` is one program. Over one on the host it runs eagerly, and
-    ``step``, ``adapt`` and the update, each compiled on its own, are called from it.
+    Over a family in the graph the whole ``train_step`` is one program, or where several threads share the outer steps
+    a few of them. Over one on the host it runs eagerly, and ``step``, ``adapt`` and the update, each compiled on its
+    own, are called from it.
     """
 
     name_in_registry: ClassVar[str]
@@ -158,8 +159,11 @@ class Learner(keras.Model, ABC):
         """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
         weights = self.current_weights()
         if self.parts > 1:
-            batch = side_by_side.compiled(lambda *args: self.prepare(args[0], self._rounds(*args)))(weights, update)
-            return self._outer_steps(batch)
+
+            def batch(weights: Tensors, update: tf.Tensor) -> Any:
+                return self.prepare(weights, self._rounds(weights, update))
+
+            return self._outer_steps(side_by_side.compiled(batch)(weights, update))
         return self._update(weights, self._rounds(weights, update))
 
     def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
@@ -167,15 +171,17 @@ class Learner(keras.Model, ABC):
         tasks = self.sample_tasks(random.fold(key, 0))
         return self.collect(weights, tasks, random.fold(key, 1))
 
-    def compile(self, *args: Any, **settings: Any) -> None:
+    def compile(self, *args: Any, threads: int | None = None, **settings: Any) -> None:
         """As Keras' ``compile``; where ``train_step`` cannot be one program of XLA's, only its pieces are compiled.
 
-        That is so over a family on the host, and where several threads share the outer steps.
+        That is so over a family on the host, and with ``jit_compile=True`` where several ``threads`` (by default
+        TensorFlow's) share the outer steps.
         """
         changed: dict[str, Any] = {"jit_compile": False, "run_eagerly": True} if self.on_host else {}
-        if settings.get("jit_compile") is True and not self.on_host:
-            self.parts = self.parts_for(side_by_side.threads())
-            changed = {"jit_compile": self.parts == 1}
+        cut = settings.get("jit_compile") is True and not settings.get("run_eagerly") and not self.on_host
+        self.parts = self.parts_for(threads or side_by_side.threads()) if cut else 1
+        if self.parts > 1:
+            changed = {"jit_compile": False}
         super().compile(*args, **{**settings, **changed})
 
     def parts_for(self, threads: int) -> int:

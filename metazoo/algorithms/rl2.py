@@ -163,10 +163,10 @@ class RL2(RecurrentLearner):
         All of them are means over the steps played, so the whole batch's are the parts', weighted by their steps.
         """
 
-        def gradient(batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        def gradient(part: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                loss, metrics = self.trial_loss(weights, batch)
+                loss, metrics = self.trial_loss(weights, part)
             return tape.gradient(loss, weights), metrics
 
         if self.parts == 1:

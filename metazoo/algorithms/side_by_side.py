@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from metazoo.cores import cores
+
 
 def threads() -> int:
     """How many programs TensorFlow runs at the same time, as it was configured."""
@@ -45,6 +47,5 @@ def split(batch: Any, parts: int, axis: int) -> list[Any]:
 
 def _configured(setting: int, variable: str) -> int:
     """A number of threads, by TensorFlow's setting, else by the environment, else all cores of this process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     told = os.environ.get(variable, "")
-    return setting or (int(told) if told.isdigit() else 0) or cores
+    return setting or (int(told) if told.isdigit() else 0) or cores()

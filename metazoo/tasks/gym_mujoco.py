@@ -8,9 +8,9 @@ from typing import Any, final
 
 import numpy as np
 
+from metazoo.cores import cores
 from metazoo.tasks.family import Range
 from metazoo.tasks.gym_family import GymFamily, SampleTask
-from metazoo.tasks.gym_pool import cores
 from metazoo.tasks.gym_rows import Imported
 
 LOG_SCALE, LOG_SCALE_OOD = 3.0, (3.0, 4.0)

@@ -15,6 +15,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
+from metazoo.gym_spaces import CollectionError, env_name
 from metazoo.tasks.gym_board import Board
 from metazoo.tasks.gym_rows import Recipe, describe_task, require_finite
 
@@ -70,8 +71,7 @@ class Cheetah(SharedModel, HalfCheetahEnv):
         mujoco.mj_step(self.model, data, nstep=self.frame_skip)
         position = data.qpos
         paid = self.pay(getattr(self, self.parameter), (position[0] - before) / CHEETAH_SECONDS)
-        reward = float(paid) - CONTROL_COST * float(action @ action)
-        return np.concatenate((position[1:], data.qvel)), reward, False, False, {}
+        return np.concatenate((position[1:], data.qvel)), float(paid - control_cost(action)), False, False, {}
 
 
 @final
@@ -96,13 +96,18 @@ class HalfCheetahVel(Cheetah):
         return -abs(velocity - parameter)
 
 
+def control_cost(actions: np.ndarray) -> Any:
+    """Of actions ``[..., 6]``, in double precision, so that a row costs what it costs alone."""
+    return CONTROL_COST * np.square(actions, dtype=np.float64).sum(-1)
+
+
 @final
 class CheetahRows:
-    """Half-cheetahs of one process as the states of a single simulation, with the interface of ``gym_rows.Rows``.
+    """Half-cheetahs of one process as the states of a single simulation: ``gym_rows.SteppedRows``.
 
     Simulations of many rows push one another out of the processor's cache, and Python would make observations and
-    rewards row by row: this trains half as fast again. States hold what the solver starts from, so rows move as
-    environments of their own do, to the last bit.
+    rewards row by row. States hold what the solver starts from, so rows do what environments of their own do, to the
+    last bit. They never end by themselves.
     """
 
     def __init__(self, recipe: Recipe):
@@ -116,15 +121,10 @@ class CheetahRows:
         """Begin an episode in every row of ``board``."""
         import mujoco
 
-        kept = mujoco.mjtState
-        spec = int(kept.mjSTATE_INTEGRATION)
         env = self._env = self._env or self._recipe.build(tasks[0])
         self._tasks, self._parameters = tasks, np.array([task[env.parameter] for task in tasks])
+        spec = int(mujoco.mjtState.mjSTATE_INTEGRATION)
         self._states, self._steps = np.empty((len(tasks), mujoco.mj_stateSize(env.model, spec))), 0
-        offset = {field: mujoco.mj_stateSize(env.model, spec & (int(field) - 1)) for field in kept.__members__.values()}
-        first, control = offset[kept.mjSTATE_QPOS], offset[kept.mjSTATE_CTRL]
-        self._position, self._seen = first, slice(first + 1, first + env.model.nq + env.model.nv)
-        self._control = slice(control, control + env.model.nu)
         board.rewards.fill(0.0)
         for row, seed in enumerate(seeds):
             board.observations[row], _ = env.reset(seed=int(seed))
@@ -134,25 +134,48 @@ class CheetahRows:
         """Move the playing rows by their actions.
 
         Raises:
-            CollectionError: a reward or an observation is not finite; names the environment, its task and the step.
+            CollectionError: MuJoCo fails, or a reward or an observation is not finite; names the environment, its task
+                and the step.
         """
+        env, states, playing = self._env, self._states, board.playing
+        position, control = self._place("QPOS"), self._place("CTRL")
+        actions = np.clip(board.actions, env.action_space.low, env.action_space.high)
+        states[:, control : control + env.model.nu] = actions
+        before = states[:, position].copy()
+        try:
+            self._advance(board)
+        except Exception as error:
+            who, action = self._who(board.current[0]), actions[board.current[0]]
+            raise CollectionError(
+                f"{who} failed at step {self._steps} on action {action}: {type(error).__name__}: {error}"
+            ) from error
+        paid = env.pay(self._parameters, (states[:, position] - before) / CHEETAH_SECONDS)
+        board.rewards[:] = np.where(playing, paid - control_cost(actions), 0.0)
+        board.observations[:] = states[:, position + 1 : position + env.model.nq + env.model.nv]
+        require_finite(board, self._who, f"at step {self._steps}")
+        self._steps += 1
+
+    def _advance(self, board: Board) -> None:
+        """Puts the playing rows' states into the simulation in turn."""
         import mujoco
 
-        env, states, playing = self._env, self._states, board.playing
-        actions = np.clip(board.actions, env.action_space.low, env.action_space.high)
-        states[:, self._control] = actions
-        before = states[:, self._position].copy()
-        model, data, spec = env.model, env.data, int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        for state in states if playing.all() else [states[row] for row in np.flatnonzero(playing)]:
+        model, data, spec = self._env.model, self._env.data, int(mujoco.mjtState.mjSTATE_INTEGRATION)
+        for row in np.flatnonzero(board.playing).tolist():
+            board.current[0], state = row, self._states[row]
             mujoco.mj_setState(model, data, state, spec)
-            mujoco.mj_step(model, data, nstep=env.frame_skip)
+            mujoco.mj_step(model, data, nstep=self._env.frame_skip)
             mujoco.mj_getState(model, data, state, spec)
-        paid = env.pay(self._parameters, (states[:, self._position] - before) / CHEETAH_SECONDS)
-        board.rewards[:] = np.where(playing, paid - CONTROL_COST * np.square(actions).sum(1), 0.0)
-        board.observations[:] = states[:, self._seen]
-        who = lambda row: f"{type(env).__name__} with {describe_task(self._tasks[row])}"  # noqa: E731
-        require_finite(board, who, f"at step {self._steps}")
-        self._steps += 1
+
+    def _place(self, part: str) -> int:
+        """Where a part of MuJoCo's state begins: parts stand in the order of their bits."""
+        import mujoco
+
+        kept = mujoco.mjtState
+        before = int(getattr(kept, f"mjSTATE_{part}")) - 1
+        return mujoco.mj_stateSize(self._env.model, int(kept.mjSTATE_INTEGRATION) & before)
+
+    def _who(self, row: int) -> str:
+        return f"{env_name(self._env)} with {describe_task(self._tasks[row])}"
 
     def close(self) -> None:
         if self._env is not None:

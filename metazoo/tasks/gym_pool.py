@@ -22,9 +22,10 @@ import cloudpickle
 import gymnasium as gym
 import numpy as np
 
+from metazoo.cores import cores
 from metazoo.gym_spaces import CollectionError
 from metazoo.tasks.gym_board import Board, Layout
-from metazoo.tasks.gym_rows import Recipe, describe_task, rows_for
+from metazoo.tasks.gym_rows import Recipe, SteppedRows, describe_task, rows_for
 from metazoo.tasks.gym_worker import Channel
 
 _log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class Pool:
         busy = [worker for worker in self._workers if worker.begin[0] < worker.begin[1]]
         first = edges[len(self._workers)]
         self._part = self.board.part(first, len(tasks))
-        meanwhile = self._own and partial(self._own.begin, self._part, tasks[first:], seeds[first:].tolist())
+        own = self._own if first < len(tasks) else None
+        meanwhile = own and partial(own.begin, self._part, tasks[first:], seeds[first:].tolist())
         self._attempt([(worker, worker.begin, self._time_limit) for worker in busy], meanwhile)
 
     def step(self) -> None:
@@ -188,7 +190,7 @@ class _Worker:
             return self.process.wait()
 
 
-def _shut_down(workers: list[_Worker], memory: int, own: Any) -> None:
+def _shut_down(workers: list[_Worker], memory: int, own: SteppedRows | None) -> None:
     for worker in workers:
         worker.channel.close()
     for number, worker in enumerate(workers):
@@ -196,11 +198,6 @@ def _shut_down(workers: list[_Worker], memory: int, own: Any) -> None:
     os.close(memory)
     if own:
         own.close()
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _anonymous_file(size: int) -> int:

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import gymnasium as gym
 import numpy as np
@@ -210,7 +210,18 @@ class Rows:
         return f"{env_name(self._envs[row])} with {describe_task(self._tasks[row])}"
 
 
-def rows_for(recipe: Recipe) -> Any:
+class SteppedRows(Protocol):
+    """What steps the environments of one process."""
+
+    def begin(self, board: Board, tasks: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None: ...
+
+    def step(self, board: Board) -> None:
+        """Writes to ``board.current[0]`` which row it is stepping. Raises CollectionError."""
+
+    def close(self) -> None: ...
+
+
+def rows_for(recipe: Recipe) -> SteppedRows:
     """What steps environments of the recipe: ``Rows``, or what they have of their own with its interface."""
     if isinstance(recipe.make, Imported) and recipe.make.rows:
         return recipe.make.find(recipe.make.rows)(recipe)

@@ -74,13 +74,17 @@ def work(channel: Channel, board_fd: int) -> None:
 
     try:
         recipe, layout, spec, channel.spin = pickle.loads(setup)
+        rows = rows_for(recipe)
+    except CollectionError as error:
+        channel.send(str(error))
+        return
     except Exception as error:
         channel.send(f"a worker cannot load the environment: {type(error).__name__}: {error}")
         return
     if spec is not None:
         gym.registry.setdefault(spec.id, spec)  # an id that the parent's main program registered
     whole = Board.on(mmap.mmap(board_fd, layout.size), layout)
-    rows, board = rows_for(recipe), whole
+    board = whole
     channel.send(None)
     while True:
         message = channel.receive()

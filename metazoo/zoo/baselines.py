@@ -181,8 +181,8 @@ def _closed_forms(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
         best = float(straight_way(tasks.goal, family.horizon).mean())
         return {"standing_still": {"mean": still, "closed_form": True}, "oracle": {"mean": best, "closed_form": True}}
     if isinstance(family, HalfCheetahVel):
-        fastest, mean = best_fixed_velocity(tasks.velocity, family.horizon)
-        return {"best_fixed_velocity": {"mean": mean, "velocity": fastest, "closed_form": True}}
+        velocity, mean = best_fixed_velocity(tasks.velocity, family.horizon)
+        return {"best_fixed_velocity": {"mean": mean, "velocity": velocity, "closed_form": True}}
     if isinstance(family, HalfCheetahDir):
         return {"standing_still": {"mean": 0.0, "closed_form": True}}
     return {}

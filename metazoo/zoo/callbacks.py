@@ -19,7 +19,7 @@ from metazoo.evaluation import agent_of, player
 VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
 """Held-out tasks for checkpoints to be chosen on; more where a task is one trial instead of rounds of episodes."""
 ON_HOST = 20, 100
-"""The same where environments are stepped one by one."""
+"""The same over a family on the host, where steps are dear."""
 
 
 def updates_made(learner: Learner) -> int:

@@ -31,6 +31,7 @@ MUJOCO_PRESETS = (
         description="Half-cheetah that must find out how fast to run",
         family="half_cheetah_vel",
         algorithm="promp",
+        # More tasks, with half as many episodes as in use: a step in use is less noisy than those of training.
         config={**_ADAPTED, "tasks": 20, "episodes": 10, "inner_gamma": 0.9},
         network=_NETWORK,
         updates=300,

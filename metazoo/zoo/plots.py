@@ -73,11 +73,18 @@ def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_c
     each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
     label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
     if spread:
-        lowest, highest = zip(*(_middle(point) for point in report["curve"]), strict=True)
-        axes.fill_between(steps, lowest, highest, color=color, alpha=0.08, linewidth=0)
-    axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
+        _draw_band(axes, steps, *zip(*(_middle(point) for point in report["curve"]), strict=True), color, 0.08)
+    _draw_band(axes, steps, low, high, color, 0.25)
     few = len(steps) <= MAX_TICKS
     axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
+
+
+def _draw_band(axes: Any, steps: Any, low: Any, high: Any, color: str, alpha: float) -> None:
+    """The range between two curves; of curves of a single point a bar, since an area has no width there."""
+    if len(steps) > 1:
+        axes.fill_between(steps, low, high, color=color, alpha=alpha, linewidth=0)
+    else:
+        axes.vlines(steps, low, high, color=color, alpha=alpha, linewidth=16)
 
 
 def _has_spread(reports: list[dict[str, Any]]) -> bool:
@@ -146,7 +153,14 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
             va="center",
             fontsize=9,
             color=BASELINE,
-            arrowprops={"arrowstyle": "-", "color": BASELINE, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": BASELINE,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0.0, 0.5),
+            },
         )
     return far
 

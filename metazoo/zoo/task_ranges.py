@@ -35,17 +35,18 @@ class RangeRow(NamedTuple):
 
 
 def range_rows(family: AnyFamily) -> list[RangeRow]:
-    """A row for every parameter of the family's tasks: exact where a ``Range`` is declared, else from samples."""
+    """A row for every parameter of the family's tasks: exact where a ``Range`` is declared, else from samples,
+    all values where there are few."""
     declared = _declared(family)
     tasks = {split: family.sample(SAMPLES, split, seed=0)._asdict() for split in ("train", "ood")}
     rows = []
     for name in family.Task._fields:
         train, ood = (np.asarray(tasks[split][name]) for split in ("train", "ood"))
-        few = False
+        few = name not in declared and max(len(np.unique(values)) for values in (train, ood)) <= FEW
         if name in declared:
             sign = "± " if declared[name].train[0] > 0 and train.min() < 0 else ""
             inside, outside = (sign + _intervals(part) for part in ([declared[name].train], declared[name].ood))
-        elif few := max(len(np.unique(values)) for values in (train, ood)) <= FEW:
+        elif few:
             inside, outside = (" or ".join(map(_number, np.unique(values))) for values in (train, ood))
         else:
             inside, outside = (f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood))

@@ -14,10 +14,12 @@ from typing import Any
 
 import keras
 
+from metazoo.algorithms import side_by_side
 from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.learner import updates as update_indices
 from metazoo.algorithms.registry import LEARNERS
+from metazoo.cores import cores
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
@@ -100,7 +102,8 @@ def train(
 
     The run directory holds ``run.json`` (settings, seed, versions), ``metrics.csv``, TensorBoard logs and checkpoints.
     The exported weights are those with the best return after adaptation on *validation* tasks. Killed at any moment,
-    it goes on with ``resume=True`` and ends with the same weights, bit by bit.
+    it goes on with ``resume=True`` and ends with the same weights, bit by bit: its work is cut for as many threads as
+    it began with, however many there are now.
 
     Returns:
         The exported version directory, or the run directory when it was interrupted.
@@ -118,14 +121,14 @@ def train(
     target = Path(export_to or run / "savedmodels") / preset.name / "1"
     if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
-    _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    threads = _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
     if target.exists():
         return target  # it was finished before
     learner = build(preset, seed)
     if isinstance(learner, Student):
         learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
     schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
-    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True)
+    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True, threads=threads)
     learner.optimizer.build(learner.trainable_variables)
     checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
     start = checkpoints.restore() if resume else 0
@@ -186,8 +189,8 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
     return not interrupt.asked
 
 
-def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Writes ``run.json``, or checks that a resumed run has the same settings."""
+def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> int:
+    """Writes ``run.json``, or checks that a resumed run has the same settings; how many threads it began with."""
     path = run / "run.json"
     settings = json.loads(json.dumps(settings))
     if resume and not path.exists():
@@ -201,11 +204,14 @@ def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
             raise ValueError(
                 f"{run} was trained with another {' and '.join(differing)}; resume with the same settings."
             )
-        return
+        return earlier.get("threads", 1)
     run.mkdir(parents=True, exist_ok=True)
     whole = path.with_suffix(".json.part")  # a kill while writing must not leave half a file to resume from
-    whole.write_text(json.dumps({**settings, "versions": _versions(), "hardware": _hardware()}, indent=2) + "\n")
+    threads = side_by_side.threads()
+    begun = {**settings, "threads": threads, "versions": _versions(), "hardware": _hardware()}
+    whole.write_text(json.dumps(begun, indent=2) + "\n")
     os.replace(whole, path)
+    return threads
 
 
 def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds: float) -> dict[str, Any]:
@@ -233,5 +239,4 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} core(s), {platform.machine()}, no GPU"
+    return f"{cores()} core(s), {platform.machine()}, no GPU"

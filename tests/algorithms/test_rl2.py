@@ -195,13 +195,28 @@ def test_with_several_threads_training_ends_with_the_same_weights(monkeypatch):
     ends = []
     for threads in (1, 2):
         monkeypatch.setattr(side_by_side, "threads", lambda count=threads: count)
-        learner = small_rl2(tasks=6, epochs=2)
+        learner = small_rl2(tasks=6, epochs=2, replicas=3, entropy=0.5, entropy_updates=4, truncation=5)
         learner.compile(keras.optimizers.SGD(0.1), jit_compile=True)
         assert learner.parts == threads
         learner.fit(updates(0, 3), verbose=0, shuffle=False)
         ends.append(learner.current_weights())
     for one, other in zip(*ends, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_parts_are_as_many_as_threads_only_where_xla_compiles_a_family_in_the_graph(monkeypatch):
+    monkeypatch.setattr(side_by_side, "threads", lambda: 2)
+    learner, found = small_rl2(tasks=6), []
+    for settings in ({}, {"jit_compile": True}, {"jit_compile": True, "threads": 3}, {"jit_compile": False}):
+        learner.compile(keras.optimizers.SGD(0.1), **settings)
+        found.append((learner.parts, learner.jit_compile))
+    assert found == [(1, False), (2, False), (3, False), (1, False)]
+    alone = small_rl2(tasks=6)
+    alone.compile(keras.optimizers.SGD(0.1), jit_compile=True, threads=1)
+    assert (alone.parts, alone.jit_compile) == (1, True)
+    alone.on_host = True
+    alone.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+    assert (alone.parts, alone.run_eagerly) == (1, True)
 
 
 def test_it_learns_to_pull_the_better_arm():

@@ -1,5 +1,9 @@
 """MuJoCo families: the contract, and their steps against Gymnasium's own environments."""
 
+import contextlib
+import os
+import signal
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -127,9 +131,44 @@ def test_half_cheetahs_that_share_a_simulation_move_as_if_each_had_its_own(cls, 
         for i, env in enumerate(own[:2]):
             seen, reward, *_ = env.step(np.clip(action[i], -1, 1))
             np.testing.assert_array_equal(after.observations[i], np.float32(seen))
-            assert after.rewards[i] == pytest.approx(reward, rel=1e-5, abs=1e-6)
+            assert after.rewards[i] == np.float32(reward)
         np.testing.assert_array_equal(after.observations[2], np.float32(firsts[2]))
         assert after.rewards[2] == 0.0
+
+
+def velocities(family, tasks, killed_at=None):
+    """Rewards of five steps of so many half-cheetahs; before one of them, a worker is killed."""
+    like, rewards = family.sample(tasks), []
+    family.reset(like, np.arange(tasks, dtype=np.uint32))
+    for t, action in enumerate(np.random.default_rng(0).normal(size=(5, tasks, 6)).astype(np.float32)):
+        if t == killed_at:
+            os.kill(family.processes[0], signal.SIGKILL)
+        rewards.append(family.step(action, np.ones(tasks, bool)).rewards.copy())
+    return np.array(rewards)
+
+
+def test_half_cheetahs_of_several_processes_move_as_those_of_one(family, caplog):
+    alone = {tasks: velocities(family(HalfCheetahVel), tasks) for tasks in (1, 4)}
+    with contextlib.closing(HalfCheetahVel(workers=2, rows=4)) as shared:
+        np.testing.assert_array_equal(velocities(shared, 4), alone[4])
+        np.testing.assert_array_equal(velocities(shared, 4, killed_at=3), alone[4])
+        assert "HalfCheetahVel (at step 3 of 2 episodes" in caplog.text
+    with contextlib.closing(HalfCheetahVel(workers=3, rows=4)) as many:  # more processes than episodes
+        np.testing.assert_array_equal(velocities(many, 1), alone[1])
+
+
+def test_what_mujoco_cannot_do_is_named(family, monkeypatch):
+    import mujoco
+
+    def fail(*args, **kwargs):
+        raise mujoco.FatalError("the stack is full")
+
+    cheetah = family(HalfCheetahVel)
+    cheetah.reset(task_of(cheetah, velocity=1.5), np.zeros(1, np.uint32))
+    monkeypatch.setattr(mujoco, "mj_step", fail)
+    message = r"HalfCheetahVel with velocity=1.5 failed at step 0 on action \[.*\]: FatalError: the stack is full"
+    with pytest.raises(CollectionError, match=message):
+        cheetah.step(np.zeros((1, 6), np.float32), np.ones(1, bool))
 
 
 def test_a_half_cheetahs_reward_that_is_not_finite_is_named(family):

@@ -5,6 +5,7 @@ import pytest
 
 import metazoo
 from metazoo.pretrained import family_of
+from metazoo.tasks.gym_family import GymFamily
 from metazoo.zoo import callbacks, train
 from metazoo.zoo.presets import Preset
 
@@ -25,8 +26,11 @@ CHEETAH = Preset(
 @pytest.mark.mujoco
 def test_training_resumes_to_the_same_bits_and_exports(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "EPOCH", 2)
-    monkeypatch.setattr(callbacks, "VALIDATION_TASKS", 3)
+    monkeypatch.setattr(callbacks, "ON_HOST", (3, 3))
+    asked, sample = [], GymFamily.sample
+    monkeypatch.setattr(GymFamily, "sample", lambda *args: (asked.append(args[1:3]), sample(*args))[1])
     whole = train.train(CHEETAH, tmp_path / "whole")
+    assert asked.count((3, "validation")) == 1
     save = callbacks.Checkpoints.on_epoch_end
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
         patch.setattr(callbacks.Checkpoints, "on_epoch_end", lambda *args: (save(*args), interrupt()))

@@ -112,6 +112,17 @@ def test_how_far_tasks_lie_apart_is_shown_for_one_policy(tmp_path):
     assert "200 test tasks, mean and 95 % interval" in several
 
 
+def test_a_single_point_shows_its_ranges_as_bars(tmp_path):
+    drawn = {}
+    for name, points in (("one", 1), ("two", 2)):
+        report = made_up_report("rl2_bandit", (31.5, 40.0)[:points])
+        for point in report["curve"]:
+            point["middle80"] = [20.0, 60.0]
+        text = adaptation_curve([report], tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+        drawn[name] = text.count("LineCollection"), text.count("FillBetweenPolyCollection")
+    assert drawn == {"one": (2, 0), "two": (0, 2)}
+
+
 def test_ticks_do_not_run_into_each_other(tmp_path):
     trial = [{"steps": 0, "episodes": i, "mean": 50.0, "iqm": 50.0, "ci95": [49.0, 51.0]} for i in range(3)]
     online = made_up_report("rl2_cartpole", (), online=True, curve=trial)

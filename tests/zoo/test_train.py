@@ -13,8 +13,10 @@ import pytest
 import tensorflow as tf
 
 from metazoo import store
+from metazoo.algorithms import side_by_side
 from metazoo.zoo import callbacks, train
 from metazoo.zoo.callbacks import keep_epochs
+from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
 from metazoo.zoo.presets import PRESETS
 from metazoo.zoo.train import build, override
 from tests.zoo import tiny_training
@@ -156,6 +158,29 @@ def test_killed_three_times_it_ends_with_the_same_bits(uninterrupted, tmp_path):
     assert_same_training(run, uninterrupted[0])
 
 
+def test_resumed_on_fewer_threads_it_ends_with_the_same_bits(tmp_path, monkeypatch):
+    remembering = dataclasses.replace(
+        TINY, name="remembering", algorithm="rl2", config={"tasks": 4, "episodes": 2}, network={"units": 3}, steps=0
+    )
+    monkeypatch.setattr(callbacks, "VALIDATION_TRIALS", 3)
+    monkeypatch.setattr(side_by_side, "threads", lambda: 2)
+    whole = train.train(remembering, tmp_path / "whole")
+    save = callbacks.Checkpoints.on_epoch_end
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(callbacks.Checkpoints, "on_epoch_end", lambda *args: (save(*args), interrupt()))
+        train.train(remembering, tmp_path / "parts")
+    monkeypatch.setattr(side_by_side, "threads", lambda: 1)
+    resumed = train.train(remembering, tmp_path / "parts", resume=True)
+    one, two = store.read_checkpoint(whole), store.read_checkpoint(resumed)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, two[name])
+    assert json.loads((tmp_path / "parts" / "remembering" / "run.json").read_text())["threads"] == 2
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_changes_nothing(uninterrupted, tmp_path, monkeypatch, capsys):
     def interrupt(callback, *_):
         if tiny_training.updates_made(callback) == 6:
@@ -254,7 +279,14 @@ def test_the_seed_decides_the_initial_weights():
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+NEED_MUJOCO = {preset.name for preset in MUJOCO_PRESETS}
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [pytest.param(one, marks=pytest.mark.mujoco if name in NEED_MUJOCO else ()) for name, one in PRESETS.items()],
+    ids=PRESETS,
+)
 def test_every_preset_builds_and_its_baselines_exist(preset):
     learner = build(preset)
     assert learner.env_steps_per_update > 0 and preset.updates > 0 and preset.steps >= 0
