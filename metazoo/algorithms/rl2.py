@@ -43,6 +43,7 @@ class RL2Config(Config):
     lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
     entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
     entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
+    critic_degree: int = setting(2, (0, 5), "the critic's weights are polynomials of that degree in the time left")
     prediction: float = setting(0.0, (0.0, 100.0), "weight of predicting each action's reward (Jaderberg et al. 2017)")
     clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
@@ -121,7 +122,7 @@ class RL2(RecurrentLearner):
         ), explained
 
     def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The critic: values ``[L, M]`` by regression on the cell's output and inputs, with weights quadratic in the
+        """The critic: values ``[L, M]`` by regression on the cell's output and inputs, with weights polynomial in the
         time left."""
         gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
         decay = 1.0 - played + gamma * played  # padding takes no time
@@ -131,7 +132,7 @@ class RL2(RecurrentLearner):
         if self.config.replicas > 1:
             parts.append(self._of_siblings(targets)[..., None])
         left = tf.linspace(tf.ones([], states.dtype), 0.0, tf.shape(rewards)[0])[:, None]
-        time = left ** tf.range(3, dtype=states.dtype)
+        time = left ** tf.range(self.config.critic_degree + 1, dtype=states.dtype)
         values = returns.ridge_in_time(tf.concat(parts, -1), time, targets, played)
         centred = targets - losses.masked_mean(targets, played)
         rest = losses.masked_mean((targets - values) ** 2, played)

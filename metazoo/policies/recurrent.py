@@ -94,10 +94,12 @@ class RecurrentPolicy:
         cell: str = "gru",
         units: int = 64,
         initial_scale: float = 1.0,
+        observation_scale: float = 1.0,
         seed: int = 0,
         dtype: str = "float32",
     ):
-        """``initial_scale`` is a Gaussian's first standard deviation in action units.
+        """``initial_scale`` is a Gaussian's first standard deviation in action units. ``observation_scale`` multiplies
+        observations: a cell that is fed large numbers begins with its gates fully open or shut.
 
         Raises:
             ValueError: there is no such cell, or observations are images.
@@ -107,6 +109,7 @@ class RecurrentPolicy:
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; choose one of {', '.join(CELLS)}.")
         self.observation_space, self.action_space = observation_space, action_space
+        self.observation_scale = observation_scale
         self.distribution = distribution_for(action_space)
         outputs, gaussian = outputs_of(action_space), isinstance(action_space, Box)
         features = observation_space.size + outputs + 2
@@ -121,6 +124,8 @@ class RecurrentPolicy:
         """What the cell is fed, ``[..., F]``."""
         lead = tf.shape(inputs.previous_rewards)
         observations = tf.reshape(inputs.observations, tf.concat([lead, [self.observation_space.size]], 0))
+        if self.observation_scale != 1.0:
+            observations = self.observation_scale * tf.cast(observations, dtype)
         actions = self._encoded(inputs.previous_actions, dtype)
         told = (observations, actions, inputs.previous_rewards[..., None], inputs.previous_done[..., None])
         return tf.concat([tf.cast(part, dtype) for part in told], -1)

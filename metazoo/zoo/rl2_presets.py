@@ -37,6 +37,7 @@ RL2_PRESETS = (
             "replicas": 4,
             "episodes": 10,
             "lambda_": 0.8,
+            "critic_degree": 1,
             "entropy": 0.05,
             "entropy_updates": 1500,
             "prediction": 1.0,
