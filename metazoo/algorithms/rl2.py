@@ -43,7 +43,7 @@ class RL2Config(Config):
     lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
     entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
     entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
-    critic_degree: int = setting(2, (0, 5), "the critic's weights are polynomials of that degree in the time left")
+    critic_degree: int = setting(1, (0, 5), "the critic's weights are polynomials of that degree in the time left")
     prediction: float = setting(0.0, (0.0, 100.0), "weight of predicting each action's reward (Jaderberg et al. 2017)")
     clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")

@@ -20,7 +20,7 @@ from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import CartPole
 from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.tabular_mdp import TabularMDP
-from metazoo.types import Box, MultiDiscrete, StepInputs
+from metazoo.types import Box, Discrete, MultiDiscrete, StepInputs
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 EPISODES = 3
@@ -289,6 +289,32 @@ def test_learning_to_predict_rewards_makes_the_state_hold_them():
     learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
     history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
     assert history["surprise"][-1] < 0.8  # 1 is what the mean over all tasks leaves
+
+
+def test_the_degree_of_the_critic_is_that_of_its_weights_in_the_time_left():
+    """Returns that are cubic in the time left, and nothing else to tell them by."""
+    explained = []
+    for degree in (0, 1, 2, 3):
+        learner = small_rl2(critic_degree=degree, gamma=1.0)
+        sequence = as_sequence(played(learner)[0])
+        steps = sequence.told.shape[0]
+        left = np.linspace(1.0, 0.0, steps)
+        targets = left**3 - left  # what follows each step
+        rewards = np.repeat((targets - np.append(targets[1:], 0.0))[:, None], sequence.told.shape[1], 1)
+        blank = tf.nest.map_structure(tf.zeros_like, sequence)._replace(played=tf.ones([steps, sequence.told.shape[1]]))
+        states = tf.zeros([steps, sequence.told.shape[1], learner.memory_size])
+        explained.append(learner._values(blank, states, tf.constant(rewards, tf.float32))[1].numpy())
+    assert explained[0] == pytest.approx(0.0, abs=1e-3) and explained[3] == pytest.approx(1.0, abs=0.02)
+    assert explained[0] < explained[1] < explained[2] < explained[3]
+
+
+def test_observations_are_scaled_for_the_cell():
+    told = StepInputs(
+        tf.constant([[[4.0, -8.0]]]), tf.zeros([1, 1], tf.int32), tf.zeros([1, 1]), tf.zeros([1, 1], bool)
+    )
+    for scale in (1.0, 0.25):
+        policy = RecurrentPolicy(Box((2,)), Discrete(2), units=4, observation_scale=scale)
+        assert policy.features(told, tf.float32).numpy()[0, 0, :2].tolist() == [4 * scale, -8 * scale]
 
 
 def test_actions_of_several_parts_are_told_part_by_part():
