@@ -45,6 +45,7 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
             tell_cost = axis == "steps" and _cost(reports) is None
             _draw_curve(axes, report, color, axis, tell_cost, spread=_has_spread(reports))
         if len(reports) == 1:
+            axes.margins(x=0.08)  # the first number must not lie on the axis
             _write_means(axes, reports[0]["curve"], axis)
         else:
             columns = 2 if _cost(reports) else 1

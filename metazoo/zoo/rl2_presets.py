@@ -26,7 +26,7 @@ RL2_PRESETS = (
     _bandit(10, 10, 2000, learning_rate=5e-3, config={"tasks": 512}),
     _bandit(5, 100, 4000, learning_rate=3e-3, config={"tasks": 128}),
     _bandit(10, 100, 4500, learning_rate=3e-3, config={"tasks": 512, "lambda_": 0.98, "critic_degree": 2}),
-    _bandit(50, 100, 3000, learning_rate=3e-3, config={"tasks": 256, "lambda_": 0.98}),
+    _bandit(50, 100, 1500, learning_rate=3e-3, config={"tasks": 256, "lambda_": 0.98}),
     Preset(
         name="rl2_mdp_n10",
         description="Random tabular MDPs with 10 states and 5 actions, 10 episodes",
@@ -37,6 +37,7 @@ RL2_PRESETS = (
             "replicas": 4,
             "episodes": 10,
             "lambda_": 0.8,
+            "critic_degree": 2,
             "entropy": 0.05,
             "entropy_updates": 1500,
             "prediction": 1.0,
