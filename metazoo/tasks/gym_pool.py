@@ -80,8 +80,8 @@ class Pool:
         busy = [worker for worker in self._workers if worker.begin[0] < worker.begin[1]]
         first = edges[len(self._workers)]
         self._part = self.board.part(first, len(tasks))
-        own = self._own if first < len(tasks) else None
-        meanwhile = own and partial(own.begin, self._part, tasks[first:], seeds[first:].tolist())
+        mine = self._part, tasks[first:], seeds[first:].tolist()
+        meanwhile = partial(self._own.begin, *mine) if self._own and first < len(tasks) else None
         self._attempt([(worker, worker.begin, self._time_limit) for worker in busy], meanwhile)
 
     def step(self) -> None:

@@ -74,7 +74,8 @@ def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_c
     each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
     label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
     if spread:
-        _draw_band(axes, steps, *zip(*(_middle(point) for point in report["curve"]), strict=True), color, 0.08)
+        lowest, highest = zip(*(_middle(point) for point in report["curve"]), strict=True)
+        _draw_band(axes, steps, lowest, highest, color, 0.08)
     _draw_band(axes, steps, low, high, color, 0.25)
     few = len(steps) <= MAX_TICKS
     axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
