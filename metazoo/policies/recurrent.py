@@ -99,7 +99,7 @@ class RecurrentPolicy:
         dtype: str = "float32",
     ):
         """``initial_scale`` is a Gaussian's first standard deviation in action units. ``observation_scale`` multiplies
-        observations: a cell that is fed large numbers begins with its gates fully open or shut.
+        observations: large numbers open or shut a cell's gates from the start.
 
         Raises:
             ValueError: there is no such cell, or observations are images.
