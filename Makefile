@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-# Two single-threaded workers finish sooner than one process on two threads.
+# Two single-threaded workers finish sooner than one process on two threads; of tests as of trainings.
 WORKERS ?= 2
 TEST_ENV := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
@@ -46,7 +46,7 @@ bench: $(INSTALLED) ## speed of the families, the learners and the server
 	$(BIN)/metazoo bench
 
 zoo: $(INSTALLED) ## retrain every pretrained policy, into runs/savedmodels
-	$(BIN)/metazoo train --all --export runs/savedmodels
+	$(BIN)/metazoo train --all --jobs $(WORKERS) --export runs/savedmodels
 
 clean: ## remove .venv and caches
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

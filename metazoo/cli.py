@@ -105,6 +105,7 @@ def train(
     updates: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
     no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
+    jobs: Annotated[int, typer.Option(help="How many trainings at once; the cores are shared out.")] = 1,
 ) -> None:
     """Meta-train presets, export them, and write their model cards.
 
@@ -115,10 +116,12 @@ def train(
     metazoo train maml_cartpole_goal --updates 100 --set inner_steps=2
     metazoo train maml_cartpole_goal --resume
     metazoo train maml_navigation --seeds 0,1,2
-    metazoo train --all --export models
+    metazoo train --all --jobs 2 --export models
     """
     chosen = cli_support.presets(names or [], all_presets)
     overrides = cli_support.pairs(settings, "--set")
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; it must be at least 1.")
     if seeds is not None and (seed is not None or export is not None):
         raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
     numbers = None if seeds is None else cli_support.integers(seeds, "--seeds")
@@ -129,7 +132,7 @@ def train(
 
     runs = [Run(preset, directory, number) for preset in chosen for directory, number in places]
     going_on = resume or (all_presets and any(run.begun for run in runs))
-    options = Options(updates, overrides, export, going_on, card=not no_card, keep_going=all_presets)
+    options = Options(updates, overrides, export, going_on, card=not no_card, keep_going=all_presets, jobs=jobs)
     if not train_all(runs, out, options):
         raise typer.Exit(INTERRUPTED)
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from metazoo.policies.acting import choose
@@ -10,6 +11,9 @@ from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
 from metazoo.policies.distributions import Parameters, distribution_for
 from metazoo.policies.networks import outputs_of
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs
+
+KEY_SCALE = 5.0
+"""Logit of an associative cell's key at first: five sixths of the weight on one of 32."""
 
 
 class Weights(NamedTuple):
@@ -45,10 +49,9 @@ class RecurrentNetwork(keras.layers.Layer):
 
     def build(self, input_shape):
         gates = CELLS[self.cell].gates
-        lecun = keras.initializers.LecunNormal(self.seed)  # by the features alone: most of them are one-hot
         orthogonal = keras.initializers.Orthogonal
         width = gates * self.units
-        self.add_weight((self.features, width), lecun, name="inputs")
+        self.add_weight((self.features, width), self._first_inputs, name="inputs")
         self.add_weight((width,), self._first_bias, name="input_bias")
         self.add_weight((self.units, width), self._orthogonal_gates, name="recurrent")
         self.add_weight((width,), "zeros", name="recurrent_bias")
@@ -61,6 +64,19 @@ class RecurrentNetwork(keras.layers.Layer):
         self.add_weight((codes, self.units), "zeros", name="rewards")
         self.add_weight((codes,), "zeros", name="rewards_bias")
         self.built = True
+
+    def _first_inputs(self, shape, dtype=None):
+        """LeCun's normal by the features alone, as most of them are one-hot. An associative cell's keys are told apart
+        from the start, one for each entry of the observation: from keys that are almost the same, a training finds
+        ones that differ only by luck, and the better they do, the better the policy becomes."""
+        kernel = keras.initializers.LecunNormal(self.seed)(shape, dtype)
+        if self.cell != "associative":
+            return kernel
+        keys = slice(self.units, 2 * self.units)
+        observed = self.features - self.outputs - 2  # before the previous action, reward and done
+        kernel = keras.ops.convert_to_numpy(kernel)
+        kernel[:observed, keys] = KEY_SCALE * np.eye(self.units)[np.arange(observed) % self.units]
+        return keras.ops.convert_to_tensor(kernel)
 
     def _orthogonal_gates(self, shape, dtype=None):
         """An orthogonal matrix for each gate: a state that is not written to keeps its length."""

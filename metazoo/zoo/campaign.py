@@ -1,21 +1,26 @@
-"""Several trainings one after another, each with its card, and a table of what they cost: ``metazoo train --all``.
+"""Several trainings, each with its card, and a table of what they cost: ``metazoo train --all``.
 
 A campaign goes on where it was left: what is finished is skipped, what was begun is resumed, the rest is begun.
 """
 
 import json
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metazoo import store
 from metazoo.zoo.index import summary
+from metazoo.zoo.jobs import Job, side_by_side
 from metazoo.zoo.presets import Preset
 from metazoo.zoo.report import record
-from metazoo.zoo.train import train
+from metazoo.zoo.train import train, version_of
 
 TABLE, ROWS = "summary.md", "summary.json"
+INTERRUPTED = 130
+"""The exit code of ``metazoo train`` after Ctrl-C."""
 
 
 class Run(NamedTuple):
@@ -44,6 +49,12 @@ class Options(NamedTuple):
     card: bool = True
     keep_going: bool = False
     """Whether the others are trained if one fails; its reason stands in the table."""
+    jobs: int = 1
+    """How many trainings at once, in processes of their own if more than one; these know the zoo's presets alone."""
+
+
+Trained = Generator[tuple[Run, Path | None | Exception], None, None]
+"""Each run with its exported version, None if it was interrupted, or why it failed."""
 
 
 def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str], Any] = print) -> bool:
@@ -60,27 +71,68 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
         names = ", ".join(dict.fromkeys(run.preset.name for run in runs))
         raise ValueError(f"{out} holds no training of {names} to resume; check --out, or leave --resume out.")
     rows: list[dict[str, Any]] = []
-    for run in runs:
-        try:
-            version = _train(run, options)
-        except Exception as error:
-            if not options.keep_going:
-                raise
-            print(f"{run.preset.name}: {error}", file=sys.stderr)
-            rows.append({"preset": run.preset.name, "seed": run.seed, "state": f"failed: {error}"})
-            continue
-        if version is None:
-            return False
-        show(str(version))
-        rows.append(_row(version))
-        if len(runs) > 1:
-            _write_summary(rows, out)
+    interrupted = False
+    trained = _side_by_side(runs, options) if options.jobs > 1 else _in_turn(runs, options)
+    with closing(trained):
+        for run, version in trained:
+            if version is None:
+                interrupted = True
+            elif isinstance(version, Exception):
+                if not options.keep_going:
+                    raise version
+                print(f"{run.preset.name}: {version}", file=sys.stderr)
+                rows.append({"preset": run.preset.name, "seed": run.seed, "state": f"failed: {version}"})
+            else:
+                show(str(version))
+                rows.append(_row(version))
+                if len(runs) > 1:
+                    _write_summary(rows, out)
+    if interrupted:
+        return False
     if len(runs) > 1:
         _write_summary(rows, out)
         show(table(rows))
     if failed := [row["preset"] for row in rows if row["state"] != "done"]:
         raise RuntimeError(f"{len(failed)} of {len(runs)} trainings failed: {', '.join(failed)}.")
     return True
+
+
+def _in_turn(runs: list[Run], options: Options) -> Trained:
+    """One after another, until one is interrupted."""
+    for run in runs:
+        try:
+            version = _train(run, options)
+        except Exception as error:
+            yield run, error
+            continue
+        yield run, version
+        if version is None:
+            return
+
+
+def _side_by_side(runs: list[Run], options: Options) -> Trained:
+    """Several at once, in the order in which they end."""
+    with closing(side_by_side([_job(run, options) for run in runs], options.jobs)) as ended:
+        for done in ended:
+            run = runs[done.number]
+            if done.code in (INTERRUPTED, -signal.SIGINT):
+                yield run, None
+            elif done.code:
+                yield run, RuntimeError(done.last.removeprefix("metazoo: ") or f"exit code {done.code}")
+            else:
+                yield run, version_of(run.directory, run.preset.name, options.export_to)
+
+
+def _job(run: Run, options: Options) -> Job:
+    """The run as a call of ``metazoo train`` of its own."""
+    arguments = ["train", run.preset.name, "--out", str(run.out)]
+    for option, value in (("--seed", run.seed), ("--updates", options.updates), ("--export", options.export_to)):
+        arguments += [] if value is None else [option, str(value)]
+    for key, text in options.overrides.items():
+        arguments += ["--set", f"{key}={text}"]
+    arguments += ["--resume"] if run.begun and options.resume else []
+    arguments += [] if options.card else ["--no-card"]
+    return Job(run.preset.name if run.seed is None else f"{run.preset.name}, seed {run.seed}", arguments)
 
 
 def _train(run: Run, options: Options) -> Path | None:

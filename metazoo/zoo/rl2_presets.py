@@ -36,7 +36,7 @@ RL2_PRESETS = (
             "tasks": 256,
             "replicas": 4,
             "episodes": 10,
-            "lambda_": 0.8,
+            "lambda_": 0.9,
             "critic_degree": 2,
             "entropy": 0.05,
             "entropy_updates": 1500,

@@ -118,7 +118,7 @@ def train(
     if total < 1:
         raise ValueError(f"updates is {total}; it must be at least 1.")
     run = Path(out) / preset.name
-    target = Path(export_to or run / "savedmodels") / preset.name / "1"
+    target = version_of(run, preset.name, export_to)
     if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
     threads = _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
@@ -149,6 +149,11 @@ def train(
         **_taught(learner),
     }
     return export(learner, target, metadata)
+
+
+def version_of(run: Path, name: str, export_to: Path | None) -> Path:
+    """Where a run directory's policy is exported to."""
+    return Path(export_to or run / "savedmodels") / name / "1"
 
 
 def _taught(learner: Learner) -> dict[str, Any]:
