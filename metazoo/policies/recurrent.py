@@ -67,8 +67,8 @@ class RecurrentNetwork(keras.layers.Layer):
 
     def _first_inputs(self, shape, dtype=None):
         """LeCun's normal by the features alone, as most of them are one-hot. An associative cell's keys are told apart
-        from the start, one for each entry of the observation: from keys that are almost the same, a training finds
-        ones that differ only by luck, and the better they do, the better the policy becomes."""
+        from the start, one for each entry of a one-hot observation: from keys that are almost the same, a training
+        finds ones that differ only by luck, and the better they do, the better the policy becomes."""
         kernel = keras.initializers.LecunNormal(self.seed)(shape, dtype)
         if self.cell != "associative":
             return kernel

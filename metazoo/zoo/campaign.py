@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from metazoo import store
 from metazoo.zoo.index import summary
-from metazoo.zoo.jobs import Job, side_by_side
+from metazoo.zoo.jobs import INTERRUPTED, Ended, Job, Jobs
 from metazoo.zoo.presets import Preset
 from metazoo.zoo.report import record
 from metazoo.zoo.train import train, version_of
 
 TABLE, ROWS = "summary.md", "summary.json"
-INTERRUPTED = 130
-"""The exit code of ``metazoo train`` after Ctrl-C."""
+WRONG_REQUEST = 2
+"""The exit code of ``metazoo train`` for arguments that cannot be met."""
 
 
 class Run(NamedTuple):
@@ -29,6 +29,10 @@ class Run(NamedTuple):
     preset: Preset
     out: Path
     seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.preset.name if self.seed is None else f"{self.preset.name}, seed {self.seed}"
 
     @property
     def directory(self) -> Path:
@@ -63,38 +67,44 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
     The card's figures are those of ``metazoo evaluate --record``. Returns False if a training was interrupted.
 
     Raises:
-        ValueError: there is nothing to resume where ``out`` says, or the settings are wrong.
+        ValueError: there is nothing to resume where ``out`` says, the settings are wrong, or a run is there twice.
         FileExistsError: a run exists and is not to be resumed.
         RuntimeError: with ``keep_going``, after the others: trainings have failed.
     """
     if options.resume and not any(run.begun for run in runs):
         names = ", ".join(dict.fromkeys(run.preset.name for run in runs))
         raise ValueError(f"{out} holds no training of {names} to resume; check --out, or leave --resume out.")
-    rows: list[dict[str, Any]] = []
+    if twice := next((run for run in runs if runs.count(run) > 1), None):
+        raise ValueError(f"{twice.name} is to be trained twice in {twice.out}; name each run once.")
+    rows: dict[str, dict[str, Any]] = {}
     interrupted = False
-    trained = _side_by_side(runs, options) if options.jobs > 1 else _in_turn(runs, options)
-    with closing(trained):
+    at_once = min(options.jobs, len(runs))
+    with closing(_side_by_side(runs, options) if at_once > 1 else _in_turn(runs, options)) as trained:
         for run, version in trained:
             if version is None:
                 interrupted = True
             elif isinstance(version, Exception):
                 if not options.keep_going:
                     raise version
-                print(f"{run.preset.name}: {version}", file=sys.stderr)
-                rows.append({"preset": run.preset.name, "seed": run.seed, "state": f"failed: {version}"})
+                print(f"{run.name}: {version}", file=sys.stderr)
+                rows[run.name] = {"preset": run.preset.name, "seed": run.seed, "state": f"failed: {version}"}
             else:
                 show(str(version))
-                rows.append(_row(version))
-                if len(runs) > 1:
-                    _write_summary(rows, out)
+                rows[run.name] = _row(version)
+            if len(runs) > 1 and rows:
+                _write_summary(_in_order(rows, runs), out)
     if interrupted:
         return False
+    made = _in_order(rows, runs)
     if len(runs) > 1:
-        _write_summary(rows, out)
-        show(table(rows))
-    if failed := [row["preset"] for row in rows if row["state"] != "done"]:
+        show(table(made))
+    if failed := [row["preset"] for row in made if row["state"] != "done"]:
         raise RuntimeError(f"{len(failed)} of {len(runs)} trainings failed: {', '.join(failed)}.")
     return True
+
+
+def _in_order(rows: dict[str, dict[str, Any]], runs: list[Run]) -> list[dict[str, Any]]:
+    return [rows[run.name] for run in runs if run.name in rows]
 
 
 def _in_turn(runs: list[Run], options: Options) -> Trained:
@@ -112,15 +122,21 @@ def _in_turn(runs: list[Run], options: Options) -> Trained:
 
 def _side_by_side(runs: list[Run], options: Options) -> Trained:
     """Several at once, in the order in which they end."""
-    with closing(side_by_side([_job(run, options) for run in runs], options.jobs)) as ended:
-        for done in ended:
-            run = runs[done.number]
-            if done.code in (INTERRUPTED, -signal.SIGINT):
+    with Jobs([_job(run, options) for run in runs], options.jobs) as jobs:
+        for ended in jobs:
+            run = runs[ended.number]
+            if ended.code in (INTERRUPTED, -signal.SIGINT):
                 yield run, None
-            elif done.code:
-                yield run, RuntimeError(done.last.removeprefix("metazoo: ") or f"exit code {done.code}")
+            elif ended.code:
+                yield run, _failure(ended)
             else:
                 yield run, version_of(run.directory, run.preset.name, options.export_to)
+
+
+def _failure(ended: Ended) -> Exception:
+    how = f"exit code {ended.code}" if ended.code > 0 else f"ended by {signal.Signals(-ended.code).name}"
+    kind = ValueError if ended.code == WRONG_REQUEST else RuntimeError
+    return kind(ended.reason or f"{how}.")
 
 
 def _job(run: Run, options: Options) -> Job:
@@ -132,7 +148,7 @@ def _job(run: Run, options: Options) -> Job:
         arguments += ["--set", f"{key}={text}"]
     arguments += ["--resume"] if run.begun and options.resume else []
     arguments += [] if options.card else ["--no-card"]
-    return Job(run.preset.name if run.seed is None else f"{run.preset.name}, seed {run.seed}", arguments)
+    return Job(run.name, arguments)
 
 
 def _train(run: Run, options: Options) -> Path | None:
