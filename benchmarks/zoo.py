@@ -40,7 +40,8 @@ def measure(preset: Preset) -> dict[str, float | str]:
     learner, start = build(preset), time.perf_counter()
     if isinstance(learner, Student):
         with tempfile.TemporaryDirectory() as directory:
-            learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, Path(directory), 0)
+            where = Path(directory) / "teachers"
+            learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, where, 0)
     teaching = time.perf_counter() - start
     learner.compile(keras.optimizers.Adam(preset.learning_rate), jit_compile=True, threads=1)
     start = time.perf_counter()

@@ -6,6 +6,7 @@ A campaign goes on where it was left: what is finished is skipped, what was begu
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -77,8 +78,13 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
     if twice := next((run for run in runs if runs.count(run) > 1), None):
         raise ValueError(f"{twice.name} is to be trained twice in {twice.out}; name each run once.")
     rows: dict[str, dict[str, Any]] = {}
-    interrupted = False
+    interrupted, began = False, time.monotonic()
     at_once = min(options.jobs, len(runs))
+
+    def note() -> str:
+        taken = (time.monotonic() - began) / 60
+        return f"This call took {taken:.1f} min with its evaluations, {at_once} at once."
+
     with closing(_side_by_side(runs, options) if at_once > 1 else _in_turn(runs, options)) as trained:
         for run, version in trained:
             if version is None:
@@ -92,12 +98,12 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
                 show(str(version))
                 rows[run.name] = _row(version)
             if len(runs) > 1 and rows:
-                _write_summary(_in_order(rows, runs), out)
+                _write_summary(_in_order(rows, runs), note(), out)
     if interrupted:
         return False
     made = _in_order(rows, runs)
     if len(runs) > 1:
-        show(table(made))
+        show(f"{table(made)}\n\n{note()}")
     if failed := [row["preset"] for row in made if row["state"] != "done"]:
         raise RuntimeError(f"{len(failed)} of {len(runs)} trainings failed: {', '.join(failed)}.")
     return True
@@ -198,6 +204,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, f"| sum | | | | {total / 60:.1f} min | | |"])
 
 
-def _write_summary(rows: list[dict[str, Any]], out: Path) -> None:
+def _write_summary(rows: list[dict[str, Any]], note: str, out: Path) -> None:
     store.write_whole(out / ROWS, (json.dumps(rows, indent=1) + "\n").encode())
-    store.write_whole(out / TABLE, f"# Trainings\n\n{table(rows)}\n".encode())
+    store.write_whole(out / TABLE, f"# Trainings\n\n{table(rows)}\n\n{note}\n".encode())
