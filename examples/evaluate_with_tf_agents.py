@@ -11,12 +11,12 @@ of PolicySaver:
 
 import argparse
 
+import metazoo  # isort: skip  before TF-Agents, which needs to be told of Keras 2
 import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 from tf_agents.metrics.tf_metrics import AverageReturnMetric
 from tf_agents.utils import common
 
-import metazoo
 from metazoo.pretrained import family_of
 from metazoo.rollouts import rollout
 from metazoo.tasks.registry import IN_GRAPH

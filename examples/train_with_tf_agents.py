@@ -10,6 +10,7 @@ driver, replay buffer, and the epochs of PPO, all with fixed shapes.
 import argparse
 import time
 
+import metazoo  # noqa: F401  # isort: skip  before TF-Agents, which needs to be told of Keras 2
 import gymnasium as gym
 import tensorflow as tf
 from tf_agents.agents.ppo import ppo_clip_agent

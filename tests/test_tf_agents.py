@@ -1,5 +1,6 @@
 """The bridge to TF-Agents: their drivers, metrics and policies, our tasks, policies and students."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -202,6 +203,17 @@ def test_rows_rest_when_they_have_played_their_episodes_until_they_are_reset():
 def theirs():
     """``examples/evaluate_with_tf_agents.py``, whose ``evaluate`` measures with TF-Agents."""
     return runpy.run_path(str(ROOT / "examples" / "evaluate_with_tf_agents.py"))["evaluate"]
+
+
+@pytest.mark.tf_agents
+@pytest.mark.parametrize("name", ["evaluate_with_tf_agents", "train_with_tf_agents"])
+def test_the_examples_start_in_a_fresh_process(name):
+    """TF-Agents finds no Keras 2 unless metazoo was imported before it."""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "usage:" in done.stdout
 
 
 def ours(name, tasks, episodes, steps, seed, deterministic):

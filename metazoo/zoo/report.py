@@ -11,6 +11,8 @@ from metazoo.pretrained import family_of, load
 from metazoo.zoo.baselines import Protocol
 from metazoo.zoo.baselines import baselines as compare
 
+DEFAULT_TASKS = 200
+"""How many a policy is evaluated on where its metadata does not say."""
 LONG_HORIZON = {"cartpole": 500}
 """Families whose return is also reported at a longer horizon than they adapt with."""
 
@@ -34,7 +36,7 @@ def evaluate_preset(
     policy = load(name_or_dir)
     family = family_of(policy.metadata)
     trained = policy.metadata["adapt"]
-    tasks = trained.get("tasks", 200) if tasks is None else tasks
+    tasks = trained.get("tasks", DEFAULT_TASKS) if tasks is None else tasks
     episodes = trained["episodes"] if episodes is None else episodes
     steps = trained["steps"] if steps is None else steps
     protocol = Protocol(split, tasks, episodes, steps, seed, deterministic)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metazoo import store
-from metazoo.zoo.report import evaluate_preset
+from metazoo.zoo.report import DEFAULT_TASKS, evaluate_preset
 
 SAME = ("family", "family_args", "algorithm", "network", "adapt")
 """What trainings must have in common with the shipped policy, besides settings, by keys of their metadata."""
@@ -68,7 +68,8 @@ def _measured(version: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_same(shipped: Path, ours: Mapping[str, Any], version: Path, theirs: Mapping[str, Any]) -> None:
     updates = ours["provenance"]["updates"], theirs["provenance"]["updates"]
-    differing = [key for key in SAME if ours.get(key) != theirs.get(key)] + ["updates"] * (updates[0] != updates[1])
+    full = [{**one, "adapt": {"tasks": DEFAULT_TASKS, **one["adapt"]}} for one in (ours, theirs)]  # older ones lack it
+    differing = [key for key in SAME if full[0].get(key) != full[1].get(key)] + ["updates"] * (updates[0] != updates[1])
     config = [one.get("config") or {} for one in (ours, theirs)]
     common = set(config[0]) & set(config[1])  # a setting that one of them did not have yet is not another setting
     differing += ["config"] * any(config[0][key] != config[1][key] for key in common)

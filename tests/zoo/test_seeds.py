@@ -58,6 +58,9 @@ def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_pat
     other = export_seed(tmp_path, 3, adapt={"episodes": 3, "steps": 1, "tasks": 4})
     with pytest.raises(ValueError, match="has another adapt than .*; only seeds may differ"):
         seeds.compare(found[0], [*found, other])
+    older = export_seed(tmp_path / "older", 5, adapt={"episodes": 2, "steps": 1})  # from before its number was kept
+    with pytest.raises(ValueError, match="has another adapt than"):  # 4 tasks, not the default
+        seeds.compare(found[0], [*found, older])
     config = {**store.read_metadata(found[0])["config"], "inner_rate": 0.5}
     faster = export_seed(tmp_path / "faster", 4, config=config)
     with pytest.raises(ValueError, match="has another config than"):
@@ -65,3 +68,11 @@ def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_pat
     with pytest.raises(ValueError, match=r"have the seeds \[2, 2\]; they must differ"):
         seeds.compare(found[0], [found[0], found[0]])
     assert all(store.verify(path) for path in found)
+
+
+def test_a_number_of_tasks_that_was_not_kept_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "DEFAULT_TASKS", 4)
+    older = export_seed(tmp_path, 1, adapt={"episodes": 2, "steps": 1})
+    newer = export_seed(tmp_path, 2)
+    for shipped in (older, newer):
+        seeds._require_same(shipped, store.read_metadata(shipped), newer, store.read_metadata(newer))
