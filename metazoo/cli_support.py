@@ -117,9 +117,10 @@ def curl_example(server: Any) -> str:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow without the lines about CPUs and GPUs that its C++ writes whatever the log level is.
+    """Import TensorFlow without its warnings of functions that are traced again, and without the lines about CPUs and
+    GPUs that its C++ writes whatever the log level is.
 
-    They are shown if TF_CPP_MIN_LOG_LEVEL is 0.
+    Both are shown if TF_CPP_MIN_LOG_LEVEL is 0.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0" or "tensorflow" in sys.modules:
         return
@@ -134,6 +135,8 @@ def load_tensorflow() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+    # evaluating several policies compiles the same lines of ours for each, as it must
+    tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 RATES = {"env_steps_per_s": "env steps/s", "requests_per_s": "requests/s"}

@@ -390,3 +390,16 @@ def test_json_output_is_one_document_whatever_the_work_prints(run, monkeypatch):
     code, printed, error = run("bench", "learners", "--json")
     assert (code, json.loads(printed)) == (0, [{"what": "learners"}])
     assert "working" in error
+
+
+def test_tensorflow_does_not_warn_of_functions_that_must_be_traced_again():
+    source = (
+        "from metazoo.cli_support import load_tensorflow\n"
+        "load_tensorflow()\n"
+        "import tensorflow as tf\n"
+        "for number in range(8):\n"
+        "    tf.function(lambda x: x + 1)(number)\n"
+        "tf.get_logger().warning('heard')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and "heard" in done.stderr and "retracing" not in done.stderr
