@@ -246,7 +246,7 @@ def test_of_several_at_once_one_fails_and_one_is_interrupted(log, tmp_path, monk
     assert not train_all(runs, tmp_path, Options(jobs=2, keep_going=True))
     assert "maml_navigation: the disk is full" in capfd.readouterr().err
     assert [row["state"] for row in json.loads((tmp_path / "summary.json").read_text())] == ["failed: the disk is full"]
-    stand_ins["dr_navigation"] = job("good", 60)
+    stand_ins |= {"maml_navigation": job("bad", "begin good", 1), "dr_navigation": job("good", 60)}
     with pytest.raises(RuntimeError, match=r"^the disk is full$"):
         train_all(runs, tmp_path, Options(jobs=2))
     assert "asked1 good" in log.read_text(), "what the others have is saved"
