@@ -1,6 +1,6 @@
 """Any ``gymnasium.Env`` + a ``step`` callable → ``Episodes``: how adaptation data is collected outside training.
 
-Owns what every caller would otherwise get subtly wrong (DESIGN §4): flattening observations, clipping actions for the
+Owns what every caller would otherwise get subtly wrong: flattening observations, clipping actions for the
 environment only, ``previous_*`` at episode boundaries, the closing step, padding, terminated against truncated.
 """
 

@@ -152,8 +152,8 @@ def evaluate(
     deterministic: bool = False,
     long: AnyFamily | None = None,
 ) -> dict[str, Any]:
-    """The report of DESIGN §8: a curve over inner steps, or a trial's episodes, with mean, IQM and 95 % interval, and
-    the whole trial's total.
+    """The report of ``metazoo evaluate``: a curve over inner steps, or a trial's episodes, with mean, IQM and 95 %
+    interval, and the whole trial's total.
 
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
     tasks, not how much training runs differ. ``long`` (the family at a longer horizon) adds ``at_horizon``.

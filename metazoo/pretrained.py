@@ -93,7 +93,7 @@ class Pretrained:
         return actions if lead else actions[0]
 
     def step(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """The signature ``step`` on arrays of ``B`` rows (DESIGN of the contract: ``metazoo.signatures``)."""
+        """The signature ``step`` on arrays of ``B`` rows (the contract: ``metazoo.signatures``)."""
         return self._run(signatures.STEP, **inputs)
 
     def adapt(

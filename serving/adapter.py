@@ -1,4 +1,4 @@
-"""Adaptation as a service: episodes in, a published adapted policy out (DESIGN §5, the ``/zoo/v1/`` endpoints).
+"""Adaptation as a service: episodes in, a published adapted policy out (the ``/zoo/v1/`` endpoints).
 
 The work is done by the exported ``adapt`` signature; publishing is the store's atomic rename. A crash at any moment
 leaves either the old policy or the new one.

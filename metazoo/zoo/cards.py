@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,15 @@ def _repository(base_path: Path) -> Path:
     return Path(base_path).resolve().parent.parent
 
 
+def _exploring(curve: Sequence[Mapping[str, Any]]) -> str:
+    """What playing while learning costs, by the means over the episodes of a trial."""
+    if len(curve) == 1:
+        return "Exploring costs: what it loses in its first steps buys what it gains in the later ones."
+    if curve[-1]["mean"] > curve[0]["ci95"][1]:
+        return "Exploring costs: what it loses in a trial's first episodes buys what it gains in the later ones."
+    return "Its last episode is no better than its first: what it remembers in between brings nothing that shows."
+
+
 def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     adapt, last = metadata["adapt"], report["curve"][-1]
     observation, action = metadata["observation_space"], metadata["action_space"]
@@ -192,7 +201,7 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         limits += [
             f"Trials longer than {count(adapt['episodes'], 'episode')} of at most"
             f" {count(metadata['horizon'], 'step')} are not covered by the table.",
-            "Exploring costs: what it loses in a trial's first episodes buys what it gains in the later ones.",
+            _exploring(report["curve"]),
             "It has no `act`: whoever plays it keeps its memory, and gives it back at every `step`.",
         ]
     else:

@@ -1,4 +1,4 @@
-"""From a trained learner to a SavedModel that stock TF Serving can act with and adapt (DESIGN §4)."""
+"""From a trained learner to a SavedModel that stock TF Serving can act with and adapt (``docs/architecture.md``)."""
 
 import os
 import shutil

@@ -68,8 +68,10 @@ def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
         try:
             value = kind(text)
         except ValueError:
+            low, high = (0.0, 1.0) if key == "learning_rate" else fields[key].metadata["allowed"]
             raise ValueError(
-                f"{key} is {text!r}; it must be {kind.__name__}, such as {preset_value(key, preset)}."
+                f"{key} is {text!r}; it must be {kind.__name__} from {low:,} to {high:,}, such as"
+                f" {preset_value(key, preset)}."
             ) from None
         if key == "learning_rate":
             rate = value
@@ -244,4 +246,13 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> str:
-    return f"{cores()} core(s), {platform.machine()}, no GPU"
+    """Cores that this process may use, and the processor's name where the system tells."""
+    names = [line.partition(":")[2].strip() for line in _processors() if line.startswith("model name")]
+    return f"{cores()} core(s), {', '.join([platform.machine(), *names[:1]])}, no GPU"
+
+
+def _processors() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -14,6 +14,7 @@ from metazoo.algorithms import side_by_side
 from metazoo.algorithms.learner import updates
 from metazoo.algorithms.rl2 import RL2, RL2Config
 from metazoo.algorithms.sequences import as_sequence
+from metazoo.policies.cells import CELLS
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.rollouts import trial
 from metazoo.tasks.bandit import Bandit
@@ -44,7 +45,7 @@ def played(learner: RL2, seed=1):
     return trial(family, tasks, partial(learner.step, weights), memory, random.key(seed), learner.config.episodes)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_replaying_episodes_is_carrying_the_memory_through_them(kind, cell):
     learner = small_rl2(kind, cell, horizon=40)
@@ -99,7 +100,7 @@ def test_old_log_probs_are_those_of_the_policy_that_played():
     assert loss.numpy() == pytest.approx(expected.numpy())
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_gradient_through_a_trial_agrees_with_finite_differences(kind, cell):
     learner = small_rl2(kind, cell, dtype="float64", entropy=0.1, prediction=0.3)
