@@ -8,6 +8,7 @@ from metazoo.tasks.bandit import Bandit
 from metazoo.tasks.cartpole import RANGES, CartPole, CartPoleGoal
 from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel
 from metazoo.tasks.navigation import Navigation
+from metazoo.zoo import cards
 from metazoo.zoo.cards import write_card
 from metazoo.zoo.task_ranges import range_rows
 from tests.zoo.reports import made_up_metadata, made_up_report
@@ -198,3 +199,17 @@ def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
     assert table_row(text, "7 (this policy)")[2:] == ["190.0 [1.00, 2.00]", "1.5 minutes"]
     assert "mean 186.0, from 182.0 to 190.0, standard deviation 4.00 over trainings" in text
     assert "Other trainings" not in card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("means", "sentence"),
+    [
+        ([5.0], "Exploring costs: what it loses in its first steps buys"),
+        ([5.0, 7.0], "Exploring costs: what it loses in a trial's first episodes buys"),
+        ([5.0, 5.9], "Its last episode is no better than its first"),
+        ([5.0, 4.0], "Its last episode is no better than its first"),
+    ],
+)
+def test_what_exploring_buys_is_what_the_figures_show(means, sentence):
+    """The intervals reach 1 to either side."""
+    assert cards._exploring([{"mean": mean, "ci95": [mean - 1, mean + 1]} for mean in means]).startswith(sentence)
