@@ -9,6 +9,11 @@ def masked_mean(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values * mask) / tf.maximum(tf.reduce_sum(mask), 1.0)
 
 
+def _ratio(log_probs: tf.Tensor, old_log_probs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """π(a|s) / ⊥π_old(a|s), and 1 where nothing was played: there it may overflow, and 0 · ∞ would spoil the mean."""
+    return tf.exp(tf.where(mask > 0, log_probs - tf.stop_gradient(old_log_probs), 0.0))
+
+
 def policy_gradient(log_probs: tf.Tensor, advantages: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """−mean(log π(a|s) · A): REINFORCE (Williams 1992; Finn et al. 2017, equation 4)."""
     return -masked_mean(log_probs * tf.stop_gradient(advantages), mask)
@@ -22,7 +27,7 @@ def likelihood_ratio(
     Where π_old is π its gradient is ``policy_gradient``'s; its Hessian also holds E[∇log π ∇log πᵀ A], without which
     the meta-gradient ignores how the inner step depends on the sampling (Rothfuss et al. 2018, equation 10).
     """
-    ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
+    ratio = _ratio(log_probs, old_log_probs, mask)
     return -masked_mean(ratio * tf.stop_gradient(advantages), mask)
 
 
@@ -31,7 +36,7 @@ def clipped_ratio(
 ) -> tf.Tensor:
     """−mean(min(r·A, clip(r, 1−ε, 1+ε)·A)) with r = π(a|s) / π_old(a|s) (Schulman et al. 2017, equation 7)."""
     advantages = tf.stop_gradient(advantages)
-    ratio = tf.exp(log_probs - tf.stop_gradient(old_log_probs))
+    ratio = _ratio(log_probs, old_log_probs, mask)
     clipped = tf.clip_by_value(ratio, 1.0 - clip, 1.0 + clip)
     return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask)
 

@@ -1,5 +1,7 @@
 """Policy losses against hand-worked values and derivatives."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -114,6 +116,17 @@ def test_clipped_ratio_has_no_gradient_beyond_the_clip():
     with tf.GradientTape() as tape:
         loss = losses.clipped_ratio(log_probs, tf.zeros(2), tf.ones(2), tf.ones(2), clip=0.2)
     assert tape.gradient(loss, log_probs).numpy() == pytest.approx([0.0, -1.1 / 2], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["clipped_ratio", "likelihood_ratio"])
+def test_a_ratio_that_overflows_where_nothing_was_played_is_no_matter(kind):
+    """Padding holds actions that nobody took: from one outer step to the next their likelihood may grow e¹⁰⁰-fold."""
+    log_probs, played = tf.Variable([math.log(1.1), 100.0]), [1.0, 0.0]
+    clip = (0.2,) if kind == "clipped_ratio" else ()
+    with tf.GradientTape() as tape:
+        loss = getattr(losses, kind)(log_probs, tf.zeros(2), tf.constant([2.0, -1.0]), tf.constant(played), *clip)
+    assert float(loss) == pytest.approx(-2.2, rel=1e-6)
+    assert tape.gradient(loss, log_probs).numpy() == pytest.approx([-2.2, 0.0], rel=1e-6)
 
 
 def test_likelihood_ratio_to_another_policy_by_hand():

@@ -36,14 +36,15 @@ class Checkpoints(keras.callbacks.Callback):
 
     def __init__(self, learner: Learner, directory: Path, epoch: int):
         super().__init__()
-        self.learner, self.epoch = learner, epoch
+        self.learner, self.directory, self.epoch = learner, directory, epoch
         variables = [*learner.variables, *learner.optimizer.variables]
         unique = list({id(variable): variable.value for variable in variables}.values())
         self._best = [tf.Variable(value) for value in learner.current_weights()]
         self._score = tf.Variable(-np.inf, dtype=tf.float64)
         self._update = tf.Variable(0, dtype=tf.int64)
+        self._best_update = tf.Variable(0, dtype=tf.int64)
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        progress = [self._score, self._update, self._seconds]
+        progress = [self._score, self._update, self._seconds, self._best_update]
         saved = tf.train.Checkpoint(state=unique, best=self._best, progress=progress)
         self._manager = tf.train.CheckpointManager(saved, str(directory), max_to_keep=2)
         self._saved = saved
@@ -53,6 +54,11 @@ class Checkpoints(keras.callbacks.Callback):
     def update(self) -> int:
         """Updates made so far."""
         return int(self._update)
+
+    @property
+    def best_update(self) -> int:
+        """After how many updates the best weights so far were there; 0 without a validation."""
+        return int(self._best_update)
 
     @property
     def seconds(self) -> float:
@@ -70,6 +76,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Keeps the current weights if ``score``, on validation tasks, beats the best so far."""
         if score > float(self._score):
             self._score.assign(score)
+            self._best_update.assign(updates_made(self.learner))
             for best, value in zip(self._best, self.learner.current_weights(), strict=True):
                 best.assign(value)
 
@@ -129,6 +136,30 @@ class Validation(keras.callbacks.Callback):
             f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left",
             file=sys.stderr,
             flush=True,
+        )
+
+
+@final
+class Divergence(keras.callbacks.Callback):
+    """Ends a training whose weights are no longer finite, before anything of them is logged or saved.
+
+    It comes first: the last checkpoint then is that of the epoch before, and holds the best weights so far.
+    """
+
+    def __init__(self, checkpoints: Checkpoints):
+        super().__init__()
+        self._checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        checkpoints = self._checkpoints
+        if all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in checkpoints.learner.current_weights()):
+            return
+        kept = (
+            f"; {checkpoints.directory} holds the best, of update {best}" if (best := checkpoints.best_update) else ""
+        )
+        raise RuntimeError(
+            f"Training diverged: between updates {checkpoints.update} and {updates_made(checkpoints.learner)} weights"
+            f" became nan or infinite; a lower learning_rate or clip_norm would be right{kept}."
         )
 
 

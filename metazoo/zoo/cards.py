@@ -268,8 +268,14 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 | versions | {versions} |
 | date | {provenance["date"]} |
 
-The exported weights are those with the best {best} on *validation* tasks, not on test tasks.
+The exported weights are those with the best {best} on *validation* tasks, not on test tasks{_best_update(provenance)}.
 All of this for programs: `metazoo card {metadata["name"]} --json`."""
+
+
+def _best_update(provenance: Mapping[str, Any]) -> str:
+    """When the exported weights were there; policies trained before this was noted do not say."""
+    update = provenance.get("best_update")
+    return f": they were there after {update:,} updates" if update else ""
 
 
 if __name__ == "__main__":

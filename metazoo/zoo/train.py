@@ -24,7 +24,7 @@ from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.registry import FAMILIES
-from metazoo.zoo.callbacks import Checkpoints, Interrupt, Validation, keep_epochs
+from metazoo.zoo.callbacks import Checkpoints, Divergence, Interrupt, Validation, keep_epochs
 from metazoo.zoo.export import export
 from metazoo.zoo.presets import Preset
 from metazoo.zoo.teachers import teacher_for
@@ -113,6 +113,7 @@ def train(
     Raises:
         ValueError: a bad setting, nothing to resume, or settings that differ from those of the run to resume.
         FileExistsError: the directory holds a run or the export exists, and ``resume`` is False.
+        RuntimeError: the training diverged: its weights are no longer finite.
     """
     preset = override(preset, overrides or {})
     seed = preset.seed if seed is None else seed
@@ -140,7 +141,7 @@ def train(
         )
         return run
     checkpoints.load_best()
-    provenance = _provenance(preset, seed, total, learner, checkpoints.seconds)
+    provenance = _provenance(preset, seed, total, learner, checkpoints)
     metadata = {
         "name": preset.name,
         "family_args": preset.family_args,
@@ -169,6 +170,7 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
     keep_epochs(run / "metrics.csv", start // EPOCH)
     interrupt = Interrupt()
     callbacks = [
+        Divergence(checkpoints),
         Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total),
         keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=True),  # every fit() would begin a new file
         keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
@@ -221,7 +223,7 @@ def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> int:
     return threads
 
 
-def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds: float) -> dict[str, Any]:
+def _provenance(preset: Preset, seed: int, total: int, learner: Learner, done: Checkpoints) -> dict[str, Any]:
     command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
     for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
         command += ["--set", f"{key}={value}"]
@@ -234,7 +236,8 @@ def _provenance(preset: Preset, seed: int, total: int, learner: Learner, seconds
         "seed": seed,
         "updates": total,
         "env_steps": total * learner.env_steps_per_update,
-        "seconds": round(seconds, 1),
+        "best_update": done.best_update,
+        "seconds": round(done.seconds, 1),
         "versions": _versions(),
         "hardware": _hardware(),
         "date": datetime.now(UTC).date().isoformat(),

@@ -99,6 +99,7 @@ def test_the_export_says_how_it_was_made(uninterrupted):
     assert metadata["adapt"] == {"episodes": 2, "steps": 1, "tasks": 200}
     provenance = metadata["provenance"]
     assert (provenance["seed"], provenance["updates"]) == (0, 10)
+    assert provenance["best_update"] == (4, 8, 10)[int(np.argmax(uninterrupted[2].scores))]
     assert provenance["env_steps"] == 10 * 2 * 2 * 2 * 5  # updates × tasks × episodes × rounds × horizon
     assert provenance["seconds"] > 0
     command = provenance["command"].split()
@@ -199,6 +200,23 @@ def test_ctrl_c_saves_says_how_to_go_on_and_changes_nothing(uninterrupted, tmp_p
     assert not (tmp_path / "tiny" / "savedmodels").exists()
     train.train(TINY, tmp_path, resume=True)
     assert_same_training(tmp_path / "tiny", uninterrupted[0])
+
+
+def test_a_training_that_diverges_stops_and_keeps_what_was_good(tmp_path, monkeypatch):
+    def spoil(validation, epoch, logs=None):
+        if epoch == 1:
+            kernel = validation.model.meta_variables[0]
+            kernel.assign(np.full(kernel.shape, np.nan))
+
+    monkeypatch.setattr(callbacks.Validation, "on_epoch_begin", spoil)
+    with pytest.raises(
+        RuntimeError, match="^Training diverged: between updates 4 and 8 .*learning_rate.*of update 4.$"
+    ):
+        train.train(TINY, tmp_path)
+    run = tmp_path / "tiny"
+    assert [row["epoch"] for row in log_rows(run)] == ["0"]
+    assert {path.name for path in (run / "checkpoints").glob("*.index")} == {"ckpt-4.index"}
+    assert not (run / "savedmodels").exists()
 
 
 def test_a_second_ctrl_c_stops_at_once():
