@@ -109,7 +109,8 @@ def train(
 ) -> None:
     """Meta-train presets, export them, and write their model cards.
 
-    --all goes on where it was left: it skips what is finished and writes OUT/summary.md.
+    --all goes on where it was left: it skips what is finished and writes OUT/summary.md. Without the extra mujoco it
+    leaves out the presets that need it.
 
     \b
     metazoo train maml_cartpole_goal

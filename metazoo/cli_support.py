@@ -1,6 +1,7 @@
 """What the commands share: reading arguments, printing JSON documents and reports."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -8,17 +9,29 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
 from metazoo.zoo.presets import PRESETS, Preset
 
 
 def presets(names: list[str], every: bool) -> list[Preset]:
-    """The presets of these names, or every one. Raises ValueError for an unknown name, or if neither is asked for."""
+    """The presets of these names, or every one that can be trained here.
+
+    Raises ValueError for an unknown name, or if neither is asked for.
+    """
     if every == bool(names):
         raise ValueError(f"name the presets to train, or give --all alone; there are {', '.join(PRESETS)}.")
     for name in names:
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}.")
-    return list(PRESETS.values()) if every else [PRESETS[name] for name in names]
+    return _trainable() if every else [PRESETS[name] for name in names]
+
+
+def _trainable() -> list[Preset]:
+    """Every preset; without MuJoCo all but its own, which stderr says."""
+    left_out = [] if importlib.util.find_spec("mujoco") else [one.name for one in MUJOCO_PRESETS if one.name in PRESETS]
+    if left_out:
+        print(f"Left out, as they need pip install 'metazoo[mujoco]': {', '.join(left_out)}.", file=sys.stderr)
+    return [preset for name, preset in PRESETS.items() if name not in left_out]
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, str]:

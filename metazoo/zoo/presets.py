@@ -106,6 +106,7 @@ _ALL = (
             "entropy": 0.05,
         },
         updates=1200,
+        seed=1,  # of three trainings the best on validation tasks; one of them stays 12 below, see its card
         learning_rate=2e-3,
         episodes=10,
         steps=3,

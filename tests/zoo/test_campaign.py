@@ -4,14 +4,17 @@ Training itself is in ``test_train``; here a stand-in leaves what it leaves, wit
 """
 
 import dataclasses
+import importlib.util
 import json
 
 import numpy as np
 import pytest
 
-from metazoo import cli, store
+from metazoo import cli, cli_support, store
 from metazoo.zoo import campaign
 from metazoo.zoo.campaign import Options, Run, train_all
+from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
+from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
 from tests.zoo.reports import made_up_metadata
 from tests.zoo.tiny_training import TINY
@@ -143,3 +146,14 @@ def test_all_needs_no_resume_to_go_on(trainer, tmp_path, monkeypatch, capsys):
             cli.main()
         assert stop.value.code in (None, 0)
     assert [how for _, how in trainer.asked] == ["begun", "begun", "resumed", "resumed"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_all_leaves_out_what_needs_a_missing_extra(installed, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: find("json" if installed else "no_such_module"))
+    chosen = {preset.name for preset in cli_support.presets([], every=True)}
+    said = capsys.readouterr().err
+    missing = set() if installed else {preset.name for preset in MUJOCO_PRESETS}
+    assert chosen == set(PRESETS) - missing
+    assert all(name in said for name in missing) and bool(said) != installed
