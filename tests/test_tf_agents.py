@@ -230,15 +230,15 @@ def ours(name, tasks, episodes, steps, seed, deterministic):
     [
         pytest.param("dr_cartpole", (10, 3, 0, 0, True), marks=needs("dr_cartpole")),
         pytest.param("maml_cartpole", (10, 3, 1, 1, True), marks=needs("maml_cartpole")),
-        pytest.param("rl2_navigation", (10, 2, 0, 2, True), marks=needs("rl2_navigation")),
+        pytest.param("rl2_navigation", (10, 3, 0, 2, False), marks=needs("rl2_navigation")),
     ],
     ids=["feed-forward", "adapted", "recurrent"],
 )
 def test_the_average_return_of_tf_agents_is_ours(theirs, name, protocol):
     tasks, episodes, steps, seed, deterministic = protocol
     measured = theirs(name, "test", tasks, episodes, steps, seed, deterministic)
-    # a falling pole amplifies the rounding of XLA, and so does a point that misses its goal for want of noise
-    assert measured == pytest.approx(ours(name, *protocol), rel=2e-3)
+    rounding = 2e-3 if "cartpole" in name else 1e-4  # a falling pole amplifies that of XLA
+    assert measured == pytest.approx(ours(name, *protocol), rel=rounding)
     assert len(measured) == steps + 1
 
 

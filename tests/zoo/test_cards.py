@@ -213,3 +213,10 @@ def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
 def test_what_exploring_buys_is_what_the_figures_show(means, sentence):
     """The intervals reach 1 to either side."""
     assert cards._exploring([{"mean": mean, "ci95": [mean - 1, mean + 1]} for mean in means]).startswith(sentence)
+
+
+def test_a_card_says_after_which_update_its_weights_were_there(tmp_path):
+    provenance = made_up_metadata()["provenance"]
+    text = card(tmp_path, made_up_metadata(provenance={**provenance, "best_update": 1150}))
+    assert "on *validation* tasks, not on test tasks: they were there after 1,150 updates." in text
+    assert "on *validation* tasks, not on test tasks.\n" in card(tmp_path), "older policies do not say"

@@ -45,6 +45,7 @@ def test_it_was_trained_as_its_preset_says(name):
     preset, metadata = PRESETS[name], store.read_metadata(SHIPPED[name])
     assert metadata["family"] == preset.family and metadata["algorithm"] == preset.algorithm
     assert metadata["family_args"] == preset.family_args and metadata["provenance"]["updates"] == preset.updates
+    assert metadata["provenance"]["seed"] == preset.seed
     settings = {key: metadata["config"][key] for key in preset.config if key in metadata["config"]}
     assert settings == preset.config
     for key, value in preset.config.items():
