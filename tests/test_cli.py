@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from metazoo import bench, cli, store
+from metazoo.cli_support import print_report
 from metazoo.collect import load_episodes, save_episodes
 from metazoo.types import Episodes
 from metazoo.zoo import index
 from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
+from tests.zoo.reports import made_up_report
 
 COMMANDS = ("list", "card", "download", "push", "train", "evaluate", "adapt", "serve", "bench", "demo")
 
@@ -310,6 +312,15 @@ def test_a_corrupted_policy_is_refused(refused, toy, tmp_path):
 def test_evaluate_refuses_unknown_policies_and_families(refused, toy):
     assert "there is no policy 'maml_moon'" in refused("evaluate", "maml_moon")
     assert "family 'toy' is not known" in refused("evaluate", toy / "toy")
+
+
+def test_a_report_is_printed_with_both_means_and_their_intervals(capsys):
+    report = made_up_report("maml_cartpole", (31.5, 190.5))
+    report["baselines"]["oracle"] = {"mean": 199.0, "closed_form": True}
+    print_report(report)
+    _, _, last, *_, oracle = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert last[5:] == ["190.50", "[188.00,", "193.25]", "IQM", "191.75", "[189.00,", "194.00]"]
+    assert oracle == ["oracle", "199.00", "exact"]
 
 
 def test_evaluate_refuses_options_that_do_not_go_together(refused, toy, tmp_path):

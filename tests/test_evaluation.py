@@ -8,7 +8,15 @@ import tensorflow as tf
 from scipy import stats
 
 from metazoo import evaluation, random, returns
-from metazoo.evaluation import agent_of, evaluate, play_split, random_agent, summary
+from metazoo.evaluation import (
+    agent_of,
+    bootstrap_interval,
+    evaluate,
+    interquartile_mean,
+    play_split,
+    random_agent,
+    summary,
+)
 from metazoo.pretrained import Pretrained
 from metazoo.rollouts import rollout
 from metazoo.store import read_metadata
@@ -177,14 +185,29 @@ def test_the_random_agent_is_uniform_over_the_action_space():
     assert len(counts) == space.n and stats.chisquare(counts).pvalue > 1e-3
 
 
-def test_the_interval_covers_the_mean_nineteen_times_in_twenty():
-    rng = np.random.default_rng(0)
-    intervals = np.array([summary(rng.exponential(2.0, 60))["ci95"] for _ in range(200)])
-    covered = np.mean((intervals[:, 0] < 2.0) & (intervals[:, 1] > 2.0))
-    assert 0.88 < covered < 0.99
+def test_the_intervals_cover_what_they_estimate_nineteen_times_in_twenty():
+    """An exponential's middle half lies between ln 4/3 and ln 4; its mean there is 1 + ln 4 - 1.5 ln 3."""
+    rng, middle = np.random.default_rng(0), 1 + np.log(4) - 1.5 * np.log(3)
+    inside = stats.expon.expect(lb=np.log(4 / 3), ub=np.log(4), conditional=True)
+    assert abs(inside - middle) < 1e-6
+    found = [summary(rng.exponential(2.0, 60)) for _ in range(200)]
+    for key, truth in (("ci95", 2.0), ("iqm_ci95", 2.0 * middle)):
+        intervals = np.array([one[key] for one in found])
+        assert 0.88 < np.mean((intervals[:, 0] < truth) & (intervals[:, 1] > truth)) < 0.99
 
 
 def test_summary_of_equal_values_and_of_outliers():
-    assert summary(np.full(8, 5.0)) == {"mean": 5.0, "iqm": 5.0, "ci95": [5.0, 5.0]}
+    assert summary(np.full(8, 5.0)) == {"mean": 5.0, "iqm": 5.0, "ci95": [5.0, 5.0], "iqm_ci95": [5.0, 5.0]}
     found = summary(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1000.0]))
     assert found["iqm"] == 3.5 and found["mean"] == 127.625 and found["ci95"][0] < 10
+    low, high = found["iqm_ci95"]
+    assert 1 <= low < 3.5 < high
+
+
+def test_the_stratified_interval_draws_within_each_stratum():
+    """Eight strata far apart: where each has equal values, nothing varies. Where one has three that differ by ½, it is
+    a quarter of the middle half; all three draws are its least with probability 1/27, which is more than 2.5 %."""
+    apart = [np.full(3, float(level)) for level in range(8)]
+    assert bootstrap_interval(interquartile_mean, *apart) == [3.5, 3.5]
+    one_varies = [*apart[:3], np.array([2.5, 3.0, 3.5]), *apart[4:]]
+    assert bootstrap_interval(interquartile_mean, *one_varies) == pytest.approx([3.5 - 0.5 / 4, 3.5 + 0.5 / 4])

@@ -40,7 +40,7 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         text += f", with {'its most likely actions' if report.get('deterministic') else 'actions sampled from it'}"
     text += (
         ". Brackets: 95 % bootstrap interval over tasks, which says how well *this* policy does on new tasks, not how"
-        " much training runs differ. IQM: mean of the middle half of the tasks."
+        " much training runs differ. IQM: mean of the middle half of the tasks, with its own interval."
     )
     if report.get("online"):
         text += " The episodes of a trial are played one after another; every one is both test and experience."
@@ -51,7 +51,7 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     head = [*_axes(metadata, report), *(f"{split}: mean | {split}: IQM" for split in shown)]
     table = ["| " + " | ".join(head) + " |", "|" + "---|" * (len(head) + len(shown))]
     for points in zip(*shown.values(), strict=True):
-        cells = [*_place(points[0], metadata, report), *(f"{interval(p)} | {number(p['iqm'])}" for p in points)]
+        cells = [*_place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
     if report.get("online") and len(report["curve"]) > 1:
@@ -89,17 +89,18 @@ def seeds(metadata: Mapping[str, Any]) -> list[str]:
     text = (
         f"The preset was trained {len(runs)} times with different training seeds and nothing else changed; all were"
         f" evaluated on the same tasks. {what}: mean {number(spread['mean'])}, from {number(spread['min'])} to"
-        f" {number(spread['max'])}, standard deviation {number(spread['sd'])} over trainings."
+        f" {number(spread['max'])}, standard deviation {number(spread['sd'])} over trainings. Interquartile mean over"
+        f" all trainings and tasks: {interval(spread, 'iqm')}, with a 95 % bootstrap interval stratified by task"
+        " ([Agarwal et al. 2021](https://arxiv.org/abs/2108.13264)), which leaves out what a training does on all tasks"
+        " alike: the standard deviation has that."
     )
     return ["## Other trainings", text, "\n".join(rows)]
 
 
-def interval(point: Mapping[str, Any]) -> str:
-    """The mean with its interval."""
-    if "ci95" not in point:
-        return number(point["mean"])
-    low, high = point["ci95"]
-    return f"{number(point['mean'])} [{number(low)}, {number(high)}]"
+def interval(point: Mapping[str, Any], of: str = "mean") -> str:
+    """The mean, or the interquartile mean, with its interval; a closed form has none."""
+    bounds = point.get("ci95" if of == "mean" else f"{of}_ci95")
+    return number(point[of]) + (f" [{number(bounds[0])}, {number(bounds[1])}]" if bounds else "")
 
 
 def number(value: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 def made_up_report(name: str, means: tuple[float, ...], episodes: int = 5, **changes: Any) -> dict[str, Any]:
     curve = [
         {"steps": i, "episodes": i * episodes, "mean": mean, "iqm": mean + 1.25, "ci95": [mean - 2.5, mean + 2.75]}
+        | {"iqm_ci95": [mean - 1.5, mean + 3.5]}
         for i, mean in enumerate(means)
     ]
     return {

@@ -30,15 +30,16 @@ def table_row(text, first) -> list[str]:
 
 def test_the_results_table_holds_every_step_with_its_interval(tmp_path):
     text = card(tmp_path)
-    assert table_row(text, 0) == ["0", "0", "31.5 [29.0, 34.2]", "32.8"]
-    assert table_row(text, 3) == ["3", "15", "190.5 [188.0, 193.2]", "191.8"]
+    assert table_row(text, 0) == ["0", "0", "31.5 [29.0, 34.2]", "32.8 [30.0, 35.0]"]
+    assert table_row(text, 3) == ["3", "15", "190.5 [188.0, 193.2]", "191.8 [189.0, 194.0]"]
     assert "200 tasks" in text and "95 % bootstrap interval" in text and "task seed 0" in text
 
 
 def test_out_of_range_results_stand_beside_the_others_if_recorded(tmp_path):
     ood = made_up_report("maml_cartpole", (11.0, 12.0, 13.0, 14.0), split="ood")
     text = card(tmp_path, made_up_metadata(evaluation={"ood": ood}))
-    assert table_row(text, 3) == ["3", "15", "190.5 [188.0, 193.2]", "191.8", "14.0 [11.5, 16.8]", "15.2"]
+    assert table_row(text, 3)[2:4] == ["190.5 [188.0, 193.2]", "191.8 [189.0, 194.0]"]
+    assert table_row(text, 3)[4:] == ["14.0 [11.5, 16.8]", "15.2 [12.5, 17.5]"]
     assert "Nothing was measured outside" not in text
     assert "Nothing was measured outside the training ranges" in card(tmp_path)
 
@@ -195,9 +196,11 @@ def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
         for seed, mean in ((7, 190.0), (8, 186.0), (9, 182.0))
     ]  # fmt: skip
     spread = {"of": "after", "mean": 186.0, "sd": 4.0, "min": 182.0, "max": 190.0}
+    spread |= {"iqm": 187.0, "iqm_ci95": [183.5, 189.5]}
     text = card(tmp_path, made_up_metadata(evaluation={"seeds": {"runs": runs, "spread": spread}}))
     assert table_row(text, "7 (this policy)")[2:] == ["190.0 [1.00, 2.00]", "1.5 minutes"]
     assert "mean 186.0, from 182.0 to 190.0, standard deviation 4.00 over trainings" in text
+    assert "over all trainings and tasks: 187.0 [183.5, 189.5], with" in text
     assert "Other trainings" not in card(tmp_path)
 
 

@@ -10,6 +10,7 @@ from metazoo.algorithms.maml import MAML
 from metazoo.tasks.cartpole import CartPoleGoal
 from metazoo.zoo import seeds
 from metazoo.zoo.export import export
+from metazoo.zoo.report import evaluate_preset
 from tests.algorithms.problems import small_policy
 from tests.exports import METADATA
 from tests.zoo.reports import made_up_metadata
@@ -50,6 +51,10 @@ def test_the_spread_is_that_of_the_means_over_the_same_tasks(trainings):
     spread = result["spread"]
     assert spread["of"] == "after" and (spread["min"], spread["max"]) == (min(means), max(means))
     assert spread["sd"] == pytest.approx(np.std(means, ddof=1)) and spread["mean"] == pytest.approx(np.mean(means))
+    every = np.concatenate([evaluate_preset(path, baselines=False)["curve"][-1]["per_task"] for path in found])
+    assert len(every) == 8 and spread["iqm"] == pytest.approx(np.sort(every)[2:6].mean())
+    low, high = spread["iqm_ci95"]
+    assert low < spread["iqm"] < high
     json.dumps(result, allow_nan=False)
 
 
