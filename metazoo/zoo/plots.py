@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from metazoo.zoo.card_tables import number
+
 SUFFIXES = (".png", ".svg")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette: told apart with any kind of colour vision."""
@@ -17,6 +19,8 @@ TICK_GAP = 0.04
 """Least distance between two ticks, in widths of the axes."""
 LEAST_HEIGHT = 0.05
 """Of the curves, as a share of their values: a single point with a short interval has almost none."""
+STEEP = 0.3
+"""From which share of the picture's height on a line between two points may cross the number above the lower one."""
 DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
 
 
@@ -45,7 +49,7 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
             tell_cost = axis == "steps" and _cost(reports) is None
             _draw_curve(axes, report, color, axis, tell_cost, spread=_has_spread(reports))
         if len(reports) == 1:
-            axes.margins(x=0.08)  # the first number must not lie on the axis
+            axes.margins(x=0.1)  # the first number must not lie on the axis
             _write_means(axes, reports[0]["curve"], axis)
         else:
             columns = 2 if _cost(reports) else 1
@@ -103,16 +107,25 @@ def _middle(point: dict[str, Any]) -> tuple[float, float]:
 
 
 def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
-    """The numbers above the points, where there is room for them."""
-    for point in curve if len(curve) <= MAX_TICKS else ():
+    """The numbers above the points, where there is room for them, away from a line that climbs to the next point."""
+    means = [point["mean"] for point in curve]
+    steep = STEEP * axes.dataLim.height
+    for i, point in enumerate(curve if len(curve) <= MAX_TICKS else ()):
         axes.annotate(
-            f"{point['mean']:.1f}",
+            number(point["mean"]),
             xy=(point[axis], point["ci95"][1]),
-            xytext=(0, 5),
+            xytext=(0, 7),
             textcoords="offset points",
-            ha="center",
+            ha=_alignment(means, i, steep),
             fontsize=9,
+            bbox={"boxstyle": "square,pad=0", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )
+
+
+def _alignment(means: list[float], i: int, steep: float) -> str:
+    """Which part of the number above point ``i`` stands over it, by where a line goes up from it."""
+    before, after = (means[j] - means[i] > steep if 0 <= j < len(means) else False for j in (i - 1, i + 1))
+    return "center" if before == after else "left" if before else "right"
 
 
 def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -168,7 +181,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
 
 
 def _labelled(name: str, baseline: dict[str, Any]) -> str:
-    return f"{name}  {baseline['mean']:.1f}"
+    return f"{name}  {number(baseline['mean'])}"
 
 
 def _spread(heights: Iterable[float]) -> list[float]:

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from metazoo.zoo.card_tables import number
 from metazoo.zoo.plots import LABEL_GAP, _spread, adaptation_curve
 from tests.zoo.reports import made_up_report
 
@@ -25,6 +26,31 @@ def test_one_policy_with_its_baselines(tmp_path):
     below = " ".join(words)
     assert "adaptation steps" in below and "episodes of the new task" in below
     assert {"0", "5", "10", "15"} < set(words) and {"1", "2", "3"} < set(words)
+
+
+@pytest.mark.parametrize(
+    "means", [(31.5, 192.25, 196.75, 198.5), (3.15, 0.65, 0.41, 0.28), (-40.0, -19.2, -8.3, -10.8)]
+)
+def test_no_number_lies_on_its_curve(tmp_path, monkeypatch, means):
+    from matplotlib.figure import Figure
+
+    drawn, saved = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *args, **kw: (drawn.append(figure), saved(figure, *args, **kw))
+    )
+    spread = abs(means[0]) / 20
+    curve = [
+        {"steps": i, "episodes": i, "mean": mean, "iqm": mean, "ci95": [mean - spread, mean + spread]}
+        for i, mean in enumerate(means)
+    ]
+    adaptation_curve([made_up_report("maml_cartpole", (), curve=curve, baselines={})], tmp_path / "curve.png")
+    (axes,) = drawn[0].axes
+    (line,) = (line for line in axes.lines if len(line.get_xdata()) == len(means))
+    path = line.get_path().transformed(line.get_transform())
+    numbers = [text for text in axes.texts if text.get_text() in {number(mean) for mean in means}]
+    assert len(numbers) == len(means)
+    for text in numbers:
+        assert not path.intersects_bbox(text.get_window_extent(), filled=False), text.get_text()
 
 
 def test_several_policies_are_named_in_a_legend(tmp_path):
