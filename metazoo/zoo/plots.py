@@ -19,6 +19,10 @@ TICK_GAP = 0.04
 """Least distance between two ticks, in widths of the axes."""
 LEAST_HEIGHT = 0.05
 """Of the curves, as a share of their values: a single point with a short interval has almost none."""
+SIDES = 0.08
+"""Left free on either side of a single curve, in widths of the curve."""
+DIGIT = 0.018
+"""The width of a digit, in widths of the axes where long names beside them make them narrow."""
 STEEP = 0.3
 """From which share of the picture's height on a line between two points may cross the number above the lower one."""
 DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
@@ -49,7 +53,6 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
             tell_cost = axis == "steps" and _cost(reports) is None
             _draw_curve(axes, report, color, axis, tell_cost, spread=_has_spread(reports))
         if len(reports) == 1:
-            axes.margins(x=0.1)  # the first number must not lie on the axis
             _write_means(axes, reports[0]["curve"], axis)
         else:
             columns = 2 if _cost(reports) else 1
@@ -110,6 +113,8 @@ def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
     """The numbers above the points, where there is room for them, away from a line that climbs to the next point."""
     means = [point["mean"] for point in curve]
     steep = STEEP * axes.dataLim.height
+    left = DIGIT * len(number(means[0])) if _alignment(means, 0, steep) == "right" else 0.0
+    axes.margins(x=max(SIDES, left / (1 - 2 * left)))  # the first number must not lie on the axis
     for i, point in enumerate(curve if len(curve) <= MAX_TICKS else ()):
         axes.annotate(
             number(point["mean"]),
@@ -124,7 +129,7 @@ def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
 
 def _alignment(means: list[float], i: int, steep: float) -> str:
     """Which part of the number above point ``i`` stands over it, by where a line goes up from it."""
-    before, after = (means[j] - means[i] > steep if 0 <= j < len(means) else False for j in (i - 1, i + 1))
+    before, after = (0 <= j < len(means) and means[j] - means[i] > steep for j in (i - 1, i + 1))
     return "center" if before == after else "left" if before else "right"
 
 

@@ -29,9 +29,16 @@ def test_one_policy_with_its_baselines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "means", [(31.5, 192.25, 196.75, 198.5), (3.15, 0.65, 0.41, 0.28), (-40.0, -19.2, -8.3, -10.8)]
+    "means",
+    [
+        (31.5, 192.25, 196.75, 198.5),
+        (3.15, 0.65, 0.41, 0.28),
+        (-40.0, -19.2, -8.3, -10.8),
+        (-1400.0, -200.0, -150.0, -140.0),
+    ],
 )
-def test_no_number_lies_on_its_curve(tmp_path, monkeypatch, means):
+def test_no_number_lies_on_its_curve_or_on_an_axis(tmp_path, monkeypatch, means):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     drawn, saved = [], Figure.savefig
@@ -43,14 +50,18 @@ def test_no_number_lies_on_its_curve(tmp_path, monkeypatch, means):
         {"steps": i, "episodes": i, "mean": mean, "iqm": mean, "ci95": [mean - spread, mean + spread]}
         for i, mean in enumerate(means)
     ]
-    adaptation_curve([made_up_report("maml_cartpole", (), curve=curve, baselines={})], tmp_path / "curve.png")
+    beside = {"best_position_of_all": {"mean": means[-1]}}  # its name makes the axes narrow
+    adaptation_curve([made_up_report("maml_cartpole", (), curve=curve, baselines=beside)], tmp_path / "curve.png")
+    FigureCanvasAgg(drawn[0]).draw()  # all boxes at one resolution, not that of the file
     (axes,) = drawn[0].axes
     (line,) = (line for line in axes.lines if len(line.get_xdata()) == len(means))
     path = line.get_path().transformed(line.get_transform())
     numbers = [text for text in axes.texts if text.get_text() in {number(mean) for mean in means}]
     assert len(numbers) == len(means)
     for text in numbers:
-        assert not path.intersects_bbox(text.get_window_extent(), filled=False), text.get_text()
+        box = text.get_window_extent()
+        assert not path.intersects_bbox(box, filled=False), text.get_text()
+        assert axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1, text.get_text()
 
 
 def test_several_policies_are_named_in_a_legend(tmp_path):

@@ -58,6 +58,18 @@ def test_the_spread_is_that_of_the_means_over_the_same_tasks(trainings):
     json.dumps(result, allow_nan=False)
 
 
+def test_a_trial_of_a_training_counts_with_all_its_episodes(monkeypatch):
+    curve = [
+        {"mean": 2.5, "ci95": [2.0, 3.0], "per_task": [2.0, 3.0]},
+        {"mean": 6.0, "ci95": [5.0, 7.0], "per_task": [5.0, 7.0]},
+    ]
+    report = {"online": True, "curve": curve, "total": {"mean": 8.5, "ci95": [7.0, 10.0], "iqm": 8.5}}
+    monkeypatch.setattr(seeds, "evaluate_preset", lambda version, baselines: report)
+    row, per_task = seeds._measured("version", {"seed": 3, "seconds": 60.0})
+    assert row == {"seed": 3, "total": {"mean": 8.5, "ci95": [7.0, 10.0]}, "seconds": 60.0}
+    assert per_task.tolist() == [7.0, 10.0]
+
+
 def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_path):
     found = seeds.exports(trainings, "small")
     other = export_seed(tmp_path, 3, adapt={"episodes": 3, "steps": 1, "tasks": 4})
