@@ -21,18 +21,23 @@ class CollectionError(ValueError):
 def space_to_metadata(space: spaces.Space) -> dict[str, Any]:
     """The JSON form of a space.
 
-    Bounds are one number where all entries agree, else nested lists in the space's shape.
+    Bounds are one number where all entries agree, else nested lists in the space's shape. Integers stay integers: a
+    float does not hold those of 64 bits.
 
     Raises:
         CollectionError: the type of space has no tensor form (``Text``, ``Graph``, ``Sequence`` ...).
     """
     if isinstance(space, spaces.Box):
-        bounds = {"low": _bound_to_json(space.low), "high": _bound_to_json(space.high)}
+        bounds = {
+            "low": _bound_to_json(space.low, space.bounded_below),
+            "high": _bound_to_json(space.high, space.bounded_above),
+        }
         return {"type": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
     if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), **_unusual_dtype(space)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        numbers = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {"type": "MultiDiscrete", **numbers, **_unusual_dtype(space)}
     if isinstance(space, spaces.MultiBinary):
         return {"type": "MultiBinary", "n": int(space.n) if np.ndim(space.n) == 0 else list(space.shape)}
     if isinstance(space, spaces.Dict):
@@ -46,25 +51,31 @@ def space_from_metadata(metadata: Mapping[str, Any]) -> spaces.Space:
     """The Gymnasium space described by ``metadata`` (the inverse of ``space_to_metadata``).
 
     Raises:
-        CollectionError: an unknown ``type`` or a missing key.
+        CollectionError: an unknown ``type``, a missing key, or numbers that make no such space.
     """
     kind = metadata.get("type")
     try:
         if kind == "Box":
             return _box_from_metadata(metadata)
         if kind == "Discrete":
-            return spaces.Discrete(int(metadata["n"]), start=int(metadata.get("start", 0)))
+            start = int(metadata.get("start", 0))
+            return spaces.Discrete(int(metadata["n"]), start=start, dtype=_integer_type(metadata))
         if kind == "MultiDiscrete":
             nvec = np.asarray(metadata["nvec"], np.int64)
-            return spaces.MultiDiscrete(nvec, start=np.broadcast_to(metadata.get("start", 0), nvec.shape).tolist())
+            start = np.broadcast_to(metadata.get("start", 0), nvec.shape).tolist()
+            return spaces.MultiDiscrete(nvec, dtype=_integer_type(metadata), start=start)
         if kind == "MultiBinary":
             return spaces.MultiBinary(metadata["n"])
         if kind == "Dict":
             return spaces.Dict({name: space_from_metadata(part) for name, part in metadata["spaces"].items()})
         if kind == "Tuple":
             return spaces.Tuple([space_from_metadata(part) for part in metadata["spaces"]])
+    except CollectionError:  # of a part
+        raise
     except KeyError as error:
         raise CollectionError(f"the metadata of a {kind} space lacks the key {error}") from error
+    except (TypeError, ValueError, OverflowError, AssertionError) as error:
+        raise CollectionError(f"the metadata of a {kind} space is unusable: {error}") from error
     raise CollectionError(f"space type {kind!r} is unknown: use one of {', '.join(SPACE_TYPES)}")
 
 
@@ -103,10 +114,19 @@ def flatten_observation(space: spaces.Space, observation: Any) -> np.ndarray:
 def to_env_action(space: spaces.Space, action: np.ndarray) -> Any:
     """A raw action as ``env.step`` takes it: Box actions are clipped to the bounds, the stored ones are not."""
     if isinstance(space, spaces.Box):
-        return np.clip(action, space.low, space.high).astype(space.dtype).reshape(space.shape)
+        return clip_to_box(space, action).reshape(space.shape)
     if isinstance(space, spaces.Discrete):
         return int(action)
     return np.asarray(action, space.dtype)
+
+
+def clip_to_box(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
+    """Actions ``[..., *shape]`` within the bounds, in the space's dtype: whole numbers are the nearest ones."""
+    if space.dtype.kind == "f":
+        return np.clip(actions, space.low, space.high).astype(space.dtype)
+    with np.errstate(invalid="ignore"):  # of what lies outside, which the bounds replace: floats hardly hold the last
+        whole = np.rint(actions).astype(space.dtype)
+    return np.where(actions >= space.high, space.high, np.where(actions <= space.low, space.low, whole))
 
 
 def action_filler(space: spaces.Space) -> Any:
@@ -144,6 +164,10 @@ def _fits(needed: spaces.Space, actual: spaces.Space, with_bounds: bool) -> bool
         if not (same and with_bounds):
             return same
         return np.allclose(needed.low, actual.low) and np.allclose(needed.high, actual.high)
+    if isinstance(needed, spaces.Discrete) and isinstance(actual, spaces.Discrete):
+        return (needed.n, needed.start) == (actual.n, actual.start)  # actions are given in the environment's dtype
+    if isinstance(needed, spaces.MultiDiscrete) and isinstance(actual, spaces.MultiDiscrete):
+        return np.array_equal(needed.nvec, actual.nvec) and np.array_equal(needed.start, actual.start)
     if isinstance(needed, spaces.Dict) and isinstance(actual, spaces.Dict):
         same_names = list(needed.spaces) == list(actual.spaces)  # the order decides the flattened layout
         return same_names and all(_fits(part, actual[name], with_bounds) for name, part in needed.spaces.items())
@@ -155,26 +179,40 @@ def _fits(needed: spaces.Space, actual: spaces.Space, with_bounds: bool) -> bool
 
 def _box_from_metadata(metadata: Mapping[str, Any]) -> spaces.Box:
     shape, dtype = tuple(metadata["shape"]), np.dtype(metadata.get("dtype", "float32"))
-    low = _bound_from_json(metadata.get("low"), -np.inf, shape, dtype)
-    high = _bound_from_json(metadata.get("high"), np.inf, shape, dtype)
-    return spaces.Box(low, high, shape, dtype.type)
+    low, below = _bound_from_json(metadata.get("low"), -np.inf, shape, dtype)
+    high, above = _bound_from_json(metadata.get("high"), np.inf, shape, dtype)
+    box = spaces.Box(low, high, shape, dtype.type)
+    # of integers, nothing else tells a missing bound from the dtype's last number
+    box.bounded_below, box.bounded_above = below, above
+    return box
 
 
-def _bound_to_json(bound: np.ndarray) -> Any:
-    flat = [float(value) if np.isfinite(value) else None for value in bound.ravel()]
-    if len(set(flat)) == 1:
-        return flat[0]
-    return _nest(flat, bound.shape)
+def _bound_to_json(bound: np.ndarray, bounded: np.ndarray) -> Any:
+    """One number or nested lists; None for what is not bounded."""
+    values = bound.astype(object) if bound.dtype.kind in "iu" else bound.astype(np.float64).astype(object)
+    values = np.where(bounded & np.isfinite(bound), values, None)
+    entries = set(values.ravel().tolist())
+    return values.tolist() if len(entries) > 1 else entries.pop() if entries else None
 
 
-def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    if len(shape) <= 1:
-        return flat
-    size = len(flat) // shape[0]
-    return [_nest(flat[row * size : (row + 1) * size], shape[1:]) for row in range(shape[0])]
+def _bound_from_json(
+    value: Any, infinity: float, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """A bound of every entry, and which of them are bounds indeed."""
+    values = np.broadcast_to(np.asarray(value, object), shape)
+    bounded = np.not_equal(values, None)
+    if dtype.kind not in "iu":
+        return np.where(bounded, values, infinity).astype(np.float64).astype(dtype), bounded
+    limits = np.iinfo(dtype)
+    last = limits.min if infinity < 0 else limits.max
+    whole = [last if entry is None else min(max(int(entry), limits.min), limits.max) for entry in values.ravel()]
+    return np.array(whole, dtype).reshape(shape), bounded
 
 
-def _bound_from_json(value: Any, infinity: float, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    values = np.asarray(value, object)
-    filled = np.where(np.equal(values, None), infinity, values).astype(np.float64)
-    return np.broadcast_to(filled, shape).astype(dtype)
+def _unusual_dtype(space: spaces.Discrete | spaces.MultiDiscrete) -> dict[str, str]:
+    """The metadata's entry on a dtype that is not Gymnasium's own choice."""
+    return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
+
+
+def _integer_type(metadata: Mapping[str, Any]) -> Any:
+    return np.dtype(metadata.get("dtype", "int64")).type

@@ -19,6 +19,21 @@ SPACES = [
     spaces.MultiDiscrete([2, 3], start=[1, 0]),
     spaces.MultiBinary(5),
     spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Tuple([spaces.Box(0, 1, (2,)), spaces.MultiBinary(2)])}),
+    spaces.Box(-np.inf, np.inf, (2,), np.int64),
+    spaces.Box(0, np.iinfo(np.uint64).max, (2,), np.uint64),
+    spaces.Box(np.array([-np.inf, 0.0]), np.array([2.0**40 + 1, 5.0]), dtype=np.int64),
+    spaces.Box(np.array([-np.inf, 0.0]), np.array([7.0, np.inf]), dtype=np.int32),
+    spaces.Box(-(2**63), 2**63 - 2, (1, 2), np.int64),
+    spaces.Box(-128, 127, (3,), np.int8),
+    spaces.Box(0, 1, (2,), np.bool_),
+    spaces.Box(-1e300, 1e300, (2,), np.float64),
+    spaces.Box(0.0, 1.0, (0, 3), np.float32),
+    spaces.Box(0.0, 1.0, (2, 0), np.int32),
+    spaces.Discrete(3, dtype=np.int32),
+    spaces.MultiDiscrete([2, 3], dtype=np.uint8, start=[1, 0]),
+    spaces.MultiDiscrete(np.array([[2, 3], [4, 5]])),
+    spaces.MultiBinary((2, 3)),
+    spaces.Dict({"counts": spaces.Box(-np.inf, np.inf, (2,), np.int64)}),
 ]
 
 
@@ -62,7 +77,62 @@ class Recorder:
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_space_survives_json(space):
     text = json.dumps(c.space_to_metadata(space), allow_nan=False)
-    assert c.space_from_metadata(json.loads(text)) == space
+    back = c.space_from_metadata(json.loads(text))
+    assert back == space
+    space.seed(0), back.seed(0)
+    assert str(back.sample()) == str(space.sample()), "what is bounded is drawn in another way"
+
+
+def test_integer_bounds_written_as_floats_are_read():
+    """As policies have them that were exported before; 2^63 itself is one too much for the dtype."""
+    written = {"type": "Box", "shape": [2], "dtype": "int64", "low": -(2.0**63), "high": 2.0**63}
+    assert c.space_from_metadata(written) == spaces.Box(-np.inf, np.inf, (2,), np.int64)
+    image = {"type": "Box", "shape": [2, 2, 3], "dtype": "uint8", "low": 0.0, "high": 255.0}
+    assert c.space_from_metadata(image) == spaces.Box(0, 255, (2, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"type": "Box", "shape": [2], "low": [1.0, 2.0, 3.0]},
+        {"type": "Box", "shape": [2], "low": 1.0, "high": 0.0},
+        {"type": "Box", "shape": "two", "low": 0.0},
+        {"type": "Box", "shape": [2], "dtype": "float33"},
+        {"type": "Discrete", "n": 0},
+        {"type": "Discrete", "n": "many"},
+        {"type": "MultiDiscrete", "nvec": [2, 3], "start": [1, 2, 3]},
+        {"type": "MultiBinary", "n": -1},
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_space_are_refused(bad):
+    with pytest.raises(c.CollectionError, match=f"{bad['type']} space is unusable"):
+        c.space_from_metadata(bad)
+
+
+def test_whole_actions_are_the_nearest_and_never_overflow():
+    wild = np.array([-np.float32(3e38), -0.6, 2.4, 2.6, 3e38], np.float32)
+    for dtype in (np.int64, np.int8, np.uint8, np.uint64):
+        low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        space = spaces.Box(low, high, (5,), dtype)
+        below = max(low, -1)
+        assert c.to_env_action(space, wild).tolist() == [low, below, 2, 3, high]
+        assert c.to_env_action(space, wild).dtype == dtype
+    assert c.to_env_action(spaces.Box(0, 1, (5,), np.bool_), wild).tolist() == [False, False, True, True, True]
+
+
+def test_the_dtype_of_discrete_actions_is_the_environments():
+    metadata = {"observation_space": c.space_to_metadata(spaces.Box(-np.inf, np.inf, (2,)))}
+    for mine, others in (
+        (spaces.Discrete(2), spaces.Discrete(2, dtype=np.int32)),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([2, 3], dtype=np.int32)),
+    ):
+        c.check_spaces(CountingEnv(action_space=others), {**metadata, "action_space": c.space_to_metadata(mine)})
+    with pytest.raises(c.CollectionError, match="does not fit"):
+        shifted = spaces.Discrete(2, start=1)
+        c.check_spaces(
+            CountingEnv(action_space=shifted), {**metadata, "action_space": c.space_to_metadata(spaces.Discrete(2))}
+        )
 
 
 def test_infinite_bounds_are_null_and_uniform_ones_a_number():

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from metazoo import gym_attributes
-from metazoo.gym_spaces import CollectionError, env_name, flatten_observation, observation_spec
+from metazoo.gym_spaces import CollectionError, clip_to_box, env_name, flatten_observation, observation_spec
 from metazoo.tasks.gym_board import Board
 
 
@@ -113,7 +113,6 @@ class Rows:
         self._envs: list[gym.Env] = []
         self._tasks: list[Mapping[str, Any]] = []
         self._steps = 0
-        self._low = self._high = np.zeros(())
 
     def begin(self, board: Board, tasks: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
         """Begin an episode in every row of ``board``; rows that are not needed keep their environments.
@@ -187,15 +186,13 @@ class Rows:
         self._observation_space, self._action_space = env.observation_space, env.action_space
         self._shape, _ = observation_spec(env.observation_space)
         self._plain = isinstance(env.observation_space, spaces.Box)
-        if isinstance(env.action_space, spaces.Box):
-            self._low, self._high = env.action_space.low, env.action_space.high
 
     def _clipped(self, actions: np.ndarray) -> Sequence[Any]:
         """All rows' actions as environments take them."""
         if isinstance(self._action_space, spaces.Discrete):
             return actions.tolist()
         if isinstance(self._action_space, spaces.Box):
-            return list(np.clip(actions, self._low, self._high).astype(self._action_space.dtype))
+            return list(clip_to_box(self._action_space, actions))
         return list(actions.astype(self._action_space.dtype))
 
     def _write(self, board: Board, row: int, observation: Any, where: str) -> None:

@@ -15,6 +15,7 @@ from tf_agents.trajectories import time_step as ts
 
 from metazoo import random
 from metazoo.collect import flatten_observation, to_env_action
+from metazoo.gym_spaces import clip_to_box
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.gym_view import to_gym_space
 from metazoo.tf_agents import specs
@@ -185,7 +186,7 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
             return self._alone(*self.env.step(to_env_action(self._done, action))[:4])
         over = self._current_time_step.is_last()
         if hasattr(self._done, "low"):
-            action = np.clip(action, self._done.low, self._done.high)
+            action = clip_to_box(self._done, action)
         observation, reward, terminated, truncated, _ = self.env.step(
             np.asarray(action, self.env.action_space.dtype).reshape(self.env.action_space.shape)
         )
