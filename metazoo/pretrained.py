@@ -3,6 +3,7 @@
 Everything runs through the SavedModel's own signatures, the same ones that TF Serving calls; no learner is rebuilt.
 """
 
+import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,10 +48,14 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
 
 @final
 class Pretrained:
-    """A loaded policy and its memory ``[S]``; adapting returns another one with the same graph."""
+    """A loaded policy and its memory ``[S]``; adapting returns another one with the same graph.
+
+    Copies share the graph. Pickled (to a pool of processes, Ray, joblib), it travels as the name of its directory and
+    its memory; the directory must hold the same network where it is unpickled.
+    """
 
     def __init__(self, directory: Path, metadata: Mapping[str, Any], model: Any, memory: np.ndarray | None = None):
-        self.directory = Path(directory)
+        self.directory = Path(directory).absolute()
         self.metadata = dict(metadata)
         self._model = model
         self.memory = self._run(signatures.INITIAL_MEMORY, rows=[0])["memory"][0] if memory is None else memory
@@ -165,6 +170,15 @@ class Pretrained:
         online = self.metadata["memory"]["online"]
         return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt, online)
 
+    def __copy__(self) -> "Pretrained":
+        return Pretrained(self.directory, self.metadata, self._model, self.memory)
+
+    def __deepcopy__(self, memo: Any) -> "Pretrained":
+        return Pretrained(self.directory, copy.deepcopy(self.metadata, memo), self._model, self.memory.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.directory, _network(self.directory), self.metadata, self.memory)
+
     def _collect(self, env: Any, episodes: int, seed: int, memory: np.ndarray, deterministic: bool) -> Any:
         return collecting.collect(
             env,
@@ -217,6 +231,25 @@ class Pretrained:
             order = [0, 1] if name == "final_observations" else [1, 2, 0]
             fields[name] = tf.transpose(value, [*order, *range(len(order), value.shape.rank)])
         return self._model.signatures[signatures.ADAPT](memory=memory[:, 0], **fields)["memory"][:, None]
+
+
+def _unpickled(directory: Path, network: str, metadata: Mapping[str, Any], memory: np.ndarray) -> Pretrained:
+    """The policy that was pickled. Raises StoreError where its files are not there, or not the same."""
+    if _network(directory) != network:
+        raise store.StoreError(f"{directory} holds another network now than when {metadata['name']} was pickled.")
+    return Pretrained(directory, metadata, tf.saved_model.load(str(directory)), memory)
+
+
+def _network(directory: Path) -> str:
+    """What tells a version's graph and variables from others'; the metadata may change."""
+    try:
+        parts = [directory / "saved_model.pb", *sorted((directory / "variables").iterdir())]
+        return "".join(map(store.sha256, parts))
+    except OSError as error:
+        raise store.StoreError(
+            f"{directory} is missing or incomplete, and a policy is pickled as its directory and its memory: put it "
+            "there, or send the policy's name and load it in the other process."
+        ) from error
 
 
 def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":

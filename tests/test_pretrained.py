@@ -1,7 +1,12 @@
 """What ``metazoo.load`` returns, on small exports: loading, acting, adapting to plain Gymnasium, publishing."""
 
+import concurrent.futures
+import copy
+import multiprocessing
+import pickle
 import shutil
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -258,3 +263,78 @@ def test_in_graph_adapting_is_adapting(policy, learner):
     memory = policy.agent().adapt(tf.constant(inputs["memory"])[:, None], timed)
     expected, _ = learner.adapt(learner.current_weights(), tf.constant(inputs["memory"])[:, None], timed)
     np.testing.assert_allclose(memory, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- copies, here and in other processes -------------------------------------------------------------------------
+
+
+def seen(policy):
+    """Everything there is to a policy, by what it does."""
+    observation = np.linspace(-1.0, 1.0, 4, dtype=np.float32)
+    return policy.act(observation, deterministic=False, seed=3), policy.memory, policy.metadata, policy.directory
+
+
+def through(packer, *protocol):
+    return lambda policy: packer.loads(packer.dumps({"policies": [policy]}, *protocol))["policies"][0]
+
+
+@pytest.mark.parametrize(
+    ("copied", "adapted"),
+    [(copy.copy, False), (copy.deepcopy, True), (through(pickle), True), (through(cloudpickle, 2), False)],
+    ids=["copy", "deepcopy", "pickle", "cloudpickle"],
+)
+def test_a_copy_is_the_same_policy(policy, env, copied, adapted, tmp_path):
+    original = policy.adapt(env, episodes=2, steps=1) if adapted else policy
+    other = copied(original)
+    for one, two in zip(seen(original), seen(other), strict=True):
+        assert np.array_equal(one, two) if isinstance(one, np.ndarray | np.integer) else one == two
+    again = other.adapt(env, episodes=2, steps=1)
+    assert np.array_equal(again.memory, original.adapt(env, episodes=2, steps=1).memory)
+    assert np.array_equal(metazoo.load(other.publish(tmp_path)).memory, original.memory)
+
+
+def test_a_deep_copy_shares_nothing_that_can_be_changed(policy):
+    other = copy.deepcopy(policy)
+    before = policy.memory.copy()
+    other.memory += 1.0
+    other.metadata["adapt"]["episodes"] = 99
+    assert np.array_equal(policy.memory, before)
+    assert policy.metadata["adapt"]["episodes"] == 3
+
+
+def returns_in_a_process(policy, seed):
+    return policy.evaluate(gym.make("CartPole-v1"), episodes=2, seed=seed)
+
+
+def test_other_processes_evaluate_a_policy(policy, env):
+    adapted = policy.adapt(env, episodes=2, steps=1)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        there = pool.submit(returns_in_a_process, adapted, 5).result()
+    assert np.array_equal(there, returns_in_a_process(adapted, 5))
+
+
+def test_a_policy_loaded_by_a_relative_path_is_found_from_elsewhere(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(models)
+    here = metazoo.load("small")
+    packed = pickle.dumps(here)
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(pickle.loads(packed).memory, here.memory)
+    assert metazoo.load(here.publish(tmp_path)).name == "small-adapted"
+
+
+def test_a_pickled_policy_whose_files_are_gone_or_others_says_so(models, tmp_path):
+    shutil.copytree(models / "small", tmp_path / "small")
+    policy = metazoo.load(tmp_path / "small")
+    packed = pickle.dumps(policy)
+    store.replace_metadata(policy.directory, {**policy.metadata, "evaluation": {"recorded": "later"}})
+    pickle.loads(packed)  # the network is the same
+    _, other = export_small(tmp_path / "other", "maml", "categorical", inner_rate=0.5, inner_steps=2)
+    shutil.rmtree(policy.directory)
+    with pytest.raises(store.StoreError, match=r"small/1 is missing or incomplete, .* load it in the other process"):
+        pickle.loads(packed)
+    with pytest.raises(store.StoreError, match="is missing or incomplete"):
+        pickle.dumps(policy)
+    shutil.copytree(other, policy.directory)
+    with pytest.raises(store.StoreError, match="holds another network now than when small was pickled"):
+        pickle.loads(packed)
