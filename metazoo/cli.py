@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, cli_support, cli_zoo, savedmodels_directory
+from metazoo import __version__, cli_options, cli_support, cli_zoo, savedmodels_directory
 from metazoo.cli_serve import serve
 from metazoo.zoo.presets import PRESETS
 
@@ -35,7 +35,8 @@ TEST_SEED: Final = 10_000
 
 Json = cli_zoo.Json
 Models = cli_zoo.Models
-Seed = Annotated[int, typer.Option(help="Decides every random draw.")]
+Episodes = Annotated[int | None, cli_options.whole(1, 10**4, help="A step; as trained by default.")]
+Seed = Annotated[int, cli_options.seed(help="Decides every random draw.")]
 
 
 def main() -> None:
@@ -100,12 +101,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Checkpoints, logs and the export go to OUT/<preset>.")] = Path("runs"),
     export: Annotated[Path | None, typer.Option(help="Export to EXPORT/<preset>/1 instead.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
-    seed: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
+    seed: Annotated[int | None, cli_options.seed(help="The preset's own by default.")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="One run for each, in OUT/seed-N.")] = None,
-    updates: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
+    updates: Annotated[int | None, cli_options.whole(1, 10**7, help="The preset's own by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
     no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
-    jobs: Annotated[int, typer.Option(help="How many trainings at once; the cores are shared out.")] = 1,
+    jobs: Annotated[int, cli_options.whole(1, 1000, help="Trainings at once; the cores are shared out.")] = 1,
 ) -> None:
     """Meta-train presets, export them, and write their model cards.
 
@@ -121,11 +122,9 @@ def train(
     """
     chosen = cli_support.presets(names or [], all_presets)
     overrides = cli_support.pairs(settings, "--set")
-    if jobs < 1:
-        raise ValueError(f"--jobs is {jobs}; it must be at least 1.")
     if seeds is not None and (seed is not None or export is not None):
         raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
-    numbers = None if seeds is None else cli_support.integers(seeds, "--seeds")
+    numbers = None if seeds is None else cli_support.seeds(seeds, "--seeds")
     places = [(out, seed)] if numbers is None else [(out / f"seed-{number}", number) for number in numbers]
 
     cli_support.load_tensorflow()
@@ -142,9 +141,9 @@ def train(
 def evaluate(
     names: Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Policies; evaluated on the same tasks.")],
     split: Annotated[str, typer.Option(help="validation, test or ood.")] = "test",
-    tasks: Annotated[int | None, typer.Option(help="How many tasks; as on its card by default, mostly 200.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Per round; as trained by default.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Rounds of adaptation; as trained by default.")] = None,
+    tasks: Annotated[int | None, cli_options.whole(2, 10**5, help="As on its card by default, mostly 200.")] = None,
+    episodes: Episodes = None,
+    steps: Annotated[int | None, cli_options.whole(0, 100, help="Rounds of adaptation; as trained by default.")] = None,
     seed: Seed = 0,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Modes instead of samples.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the adaptation curves into this file.")] = None,
@@ -212,9 +211,9 @@ def adapt(
     env_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument or attribute.")] = None,
     task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
     episodes_file: Annotated[Path | None, typer.Option(help="Recorded episodes, .npz; allows one step.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Per step; as trained by default.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Each on fresh episodes; as trained by default.")] = None,
-    test_episodes: Annotated[int, typer.Option(help="Episodes to measure the return with.")] = 20,
+    episodes: Episodes = None,
+    steps: Annotated[int | None, cli_options.whole(1, 100, help="Each on fresh ones; as trained by default.")] = None,
+    test_episodes: Annotated[int, cli_options.whole(1, 10**5, help="Episodes to measure the return with.")] = 20,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Publish under OUT.")] = None,
     as_json: Json = False,

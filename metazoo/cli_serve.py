@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metazoo import cli_support, savedmodels_directory
+from metazoo import cli_options, cli_support, savedmodels_directory
 
 
 def serve(
@@ -13,8 +13,8 @@ def serve(
     adapted: Annotated[Path, typer.Option(help="Where adapted policies are published.")] = Path("adapted"),
     model_config_file: Annotated[Path | None, typer.Option(help="TF Serving's list of models, served too.")] = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 for every interface; needs --token-file.")] = "127.0.0.1",
-    rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8501,
-    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8500,
+    rest_port: Annotated[int, cli_options.port()] = 8501,
+    grpc_port: Annotated[int, cli_options.port()] = 8500,
     token_file: Annotated[Path | None, typer.Option(help="Adapting and reloading need the token in it.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Other machines may adapt without a token.")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file; both ports then speak TLS.")] = None,
@@ -22,8 +22,12 @@ def serve(
     enable_batching: Annotated[bool, typer.Option("--enable-batching", help="Batch as TF Serving does.")] = False,
     batching_parameters_file: Annotated[Path | None, typer.Option(help="TF Serving's BatchingParameters.")] = None,
     metrics_path: Annotated[str | None, typer.Option(help="REST path of Prometheus metrics.")] = None,
-    expire_days: Annotated[float | None, typer.Option(help="Delete policies not adapted for so long.")] = None,
-    max_adapted_gb: Annotated[float, typer.Option(help="What adapted policies may take of the disk.")] = 10.0,
+    expire_days: Annotated[
+        float | None, cli_options.real(0.001, 36_500, help="Delete policies not adapted for so long.")
+    ] = None,
+    max_adapted_gb: Annotated[
+        float, cli_options.real(0.001, 1e6, help="What adapted policies may take of the disk.")
+    ] = 10.0,
     models_config_out: Annotated[Path | None, typer.Option(help="Kept as TF Serving's list of these models.")] = None,
     engine: Annotated[str, typer.Option(help="embedded or tensorflow_model_server.")] = "embedded",
     log_format: Annotated[str, typer.Option(help="text or json, on standard error.")] = "text",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metazoo import cli_options
 from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
 from metazoo.zoo.presets import PRESETS, Preset
 
@@ -45,13 +46,14 @@ def pairs(given: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def integers(text: str, option: str) -> list[int]:
-    """Integers with commas between them. Raises ValueError."""
+def seeds(text: str, option: str) -> list[int]:
+    """Seeds with commas between them. Raises ValueError."""
     try:
-        return [int(part) for part in text.split(",")]
+        return [cli_options.number(part, option, int, 0, cli_options.MAX_SEED) for part in text.split(",")]
     except ValueError:
         raise ValueError(
-            f"{option} is {text!r}; it must be integers with commas between them, such as 0,1,2."
+            f"{option} is {text!r}; it must be integers from 0 to {cli_options.MAX_SEED:,} with commas between them,"
+            " such as 0,1,2."
         ) from None
 
 

@@ -8,6 +8,7 @@ A policy whose memory changes while it plays (``online``) plays one trial instea
 runs over its episodes. A supervised family has one support set, which all inner steps use, and fresh points to test on.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
 
 CHUNK, CHUNK_ONLINE = 50, 1000
 """Tasks played side by side: bounds the memory, changes no result. An online memory is small."""
+HELD = 2**28
+"""Numbers of played episodes held in memory at once: where they are long, fewer tasks are played side by side."""
 RESAMPLES, BATCH = 2000, 100
 """Of the bootstrap, and how many of them are held in memory at once."""
 
@@ -126,7 +129,7 @@ def play_split(
     long: AnyFamily | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``player``'s returns ``[points, tasks, episodes]`` and long returns ``[tasks, episodes]`` on a split's tasks."""
-    chunk = CHUNK_ONLINE if agent.online else CHUNK
+    chunk = min(CHUNK_ONLINE if agent.online else CHUNK, _tasks_held(agent, long or family, episodes, steps))
     play = player(agent, family, episodes, steps, deterministic, long)
     sampled = family.sample(tasks, split, seed)
     keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
@@ -138,6 +141,17 @@ def play_split(
         curves.append(curve.numpy()[:, start - first :])
         ends.append(end.numpy()[start - first :])
     return np.concatenate(curves, 1), np.concatenate(ends, 0)
+
+
+def _tasks_held(agent: Agent, family: AnyFamily, episodes: int, steps: int) -> int:
+    """How many tasks' episodes fit into memory side by side. Raises ValueError where those of one do not."""
+    together = episodes * (steps + 1) if agent.online else episodes
+    numbers = math.prod(family.observation_space.shape) + math.prod(family.action_space.shape) + len(Episodes._fields)
+    held = HELD // (together * family.horizon * numbers)
+    if not held:
+        most = HELD // (family.horizon * numbers)
+        raise ValueError(f"episodes is {episodes}; of {family.name} at most {most:,} of a task are played at once.")
+    return held
 
 
 def evaluate(

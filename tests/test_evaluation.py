@@ -171,6 +171,15 @@ def test_wrong_requests_are_refused_with_the_value_and_the_limit(learner):
     refused("steps is -1; it must be at least 0", steps=-1)
 
 
+def test_fewer_tasks_side_by_side_where_their_episodes_would_not_fit(learner, played, long, monkeypatch):
+    monkeypatch.setattr(evaluation, "HELD", 2 * EPISODES * long.horizon * (2 + 2 + 7) + 1)  # two of seven tasks
+    parts = play_split(agent_of(learner), learner.family, "test", TASKS, EPISODES, STEPS, seed=3, long=long)
+    for part, whole in zip(parts, played, strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="episodes is 7; of navigation at most 6 of a task are played at once"):
+        play_split(agent_of(learner), learner.family, "test", TASKS, 7, STEPS, long=long)
+
+
 def test_the_random_agent_is_uniform_over_the_action_space():
     keys = random.key(tf.range(6000))[None]
     inputs = StepInputs(None, None, None, None)

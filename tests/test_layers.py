@@ -28,7 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pretrained",),
     ("tf_agents",),
     ("zoo",),
-    ("bench", "demo", "cli_support"),
+    ("bench", "demo", "cli_options"),
+    ("cli_support",),
     ("cli_serve", "cli_zoo"),
     ("cli",),
 )

@@ -39,8 +39,8 @@ def test_wrong_options_are_refused_in_one_sentence(refused, tmp_path):
         (("--batching-parameters-file", batching), "it needs --enable-batching too"),
         (("--enable-batching", "--batching-parameters-file", batching), "max_batch_size is 0"),
         (("--log-format", "xml"), "log format is 'xml'"),
-        (("--expire-days", "-1"), "expire_seconds is -86400.0: it must be positive"),
-        (("--max-adapted-gb", "0"), "disk_bytes is 0: it must be positive"),
+        (("--expire-days", "-1"), "--expire-days is -1; it must be a number from 0.001"),
+        (("--max-adapted-gb", "0"), "--max-adapted-gb is 0; it must be a number from 0.001"),
     ):
         code, line = refused(*arguments)
         assert code == 2 and line.startswith("metazoo: ") and expected in line, (arguments, line)

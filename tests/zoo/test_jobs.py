@@ -278,4 +278,4 @@ def test_a_number_of_jobs_below_one_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == cli.WRONG_REQUEST
-    assert "--jobs is 0; it must be at least 1." in capsys.readouterr().err
+    assert "--jobs is 0; it must be an integer from 1 to 1,000." in capsys.readouterr().err
