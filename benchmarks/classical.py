@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from metazoo.classical import bandits, bayes_optimal, mdps, settings
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.tabular_mdp import TabularMDP, TabularMDPTask
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.tabular_mdp import TabularMDP, TabularMDPTask
 
 TUNE_BANDITS, TUNE_MDPS = 5_000, 1_000
 PUBLISHED_PRIORS = {

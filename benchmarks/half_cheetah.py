@@ -14,7 +14,7 @@ def main(workers: int) -> None:
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # threads that wait for work would take the workers' cores
     from metazoo.bench import host_families
-    from metazoo.tasks.gym_mujoco import HalfCheetahDir
+    from metazoo.tasks.mujoco.families import HalfCheetahDir
 
     print(json.dumps(host_families.measure("half_cheetah_dir", HalfCheetahDir(workers=workers)), indent=2))
 

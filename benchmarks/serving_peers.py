@@ -133,7 +133,7 @@ def measure(python, peer):
 
     class Echoed(serving_load.GrpcCaller):
         def prepared(self, batch):
-            from serving.tensors import encode
+            from serving.wire.tensors import encode
 
             request = self._request_type()
             encode(batch, request.inputs["observations"])

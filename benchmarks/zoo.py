@@ -16,21 +16,21 @@ from pathlib import Path
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-from metazoo import cli_support  # noqa: E402
+from metazoo.cli import support as cli_support  # noqa: E402
 
 cli_support.load_tensorflow()
 
 import keras  # noqa: E402
 
 from metazoo import random  # noqa: E402
+from metazoo.algorithms.common.learner import updates  # noqa: E402
 from metazoo.algorithms.distillation import Student  # noqa: E402
-from metazoo.algorithms.learner import updates  # noqa: E402
 from metazoo.evaluation import agent_of, player  # noqa: E402
-from metazoo.zoo import callbacks  # noqa: E402
-from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS  # noqa: E402
-from metazoo.zoo.presets import PRESETS, Preset  # noqa: E402
-from metazoo.zoo.teachers import teacher_for  # noqa: E402
-from metazoo.zoo.train import EPOCH, build  # noqa: E402
+from metazoo.presets.mujoco import MUJOCO_PRESETS  # noqa: E402
+from metazoo.presets.registry import PRESETS, Preset  # noqa: E402
+from metazoo.training import callbacks  # noqa: E402
+from metazoo.training.teachers import teacher_for  # noqa: E402
+from metazoo.training.train import EPOCH, build  # noqa: E402
 
 SECONDS = 5.0
 

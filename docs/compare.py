@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metazoo import savedmodels_directory, store
-from metazoo.zoo.plots import adaptation_curve
+from metazoo import savedmodels_directory
+from metazoo.artefact import store
+from metazoo.cards.plots import adaptation_curve
 
 
 def recorded(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metazoo import cli_support
+from metazoo.cli import support as cli_support
 
 cli_support.load_tensorflow()
 
@@ -27,13 +27,13 @@ import tensorflow as tf  # noqa: E402
 
 import metazoo  # noqa: E402
 from metazoo import random  # noqa: E402
-from metazoo.algorithms.learner import updates  # noqa: E402
+from metazoo.algorithms.common.learner import updates  # noqa: E402
 from metazoo.evaluation import agent_of, evaluate  # noqa: E402
+from metazoo.presets.preset import Preset  # noqa: E402
 from metazoo.pretrained import family_of  # noqa: E402
-from metazoo.rollouts import trial  # noqa: E402
-from metazoo.zoo.preset import Preset  # noqa: E402
-from metazoo.zoo.teachers import load_teacher  # noqa: E402
-from metazoo.zoo.train import build  # noqa: E402
+from metazoo.rollouts.graph import trial  # noqa: E402
+from metazoo.training.teachers import load_teacher  # noqa: E402
+from metazoo.training.train import build  # noqa: E402
 
 IMAGES = Path(__file__).parent / "images"
 LOSSES = ("kl", "nll", "mse")

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 import metazoo
-from metazoo import random, returns
+from metazoo import random
 from metazoo.pretrained import family_of
-from metazoo.rollouts import rollout
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import rollout
 from metazoo.types import StepInputs
 
 TASKS, EPISODES = 50, 20

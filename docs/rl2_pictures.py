@@ -7,7 +7,7 @@ memory.png   the probability of each arm over one trial, beside what the pulls h
 import sys
 from pathlib import Path
 
-from metazoo import cli_support
+from metazoo.cli import support as cli_support
 
 cli_support.load_tensorflow()
 
@@ -24,7 +24,7 @@ from metazoo import random  # noqa: E402
 from metazoo.classical.bandits import play_bandit, regret  # noqa: E402
 from metazoo.classical.settings import bandit_algorithms  # noqa: E402
 from metazoo.pretrained import Pretrained, family_of  # noqa: E402
-from metazoo.rollouts import trial  # noqa: E402
+from metazoo.rollouts.graph import trial  # noqa: E402
 
 POLICY, TASKS, SEED = "rl2_bandit_k5_n100", 2000, 0
 SHOWN = {

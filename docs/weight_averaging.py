@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 import metazoo
-from metazoo import random, returns
+from metazoo import random
 from metazoo.evaluation import CHUNK, evaluate, summary
 from metazoo.pretrained import Pretrained, family_of
-from metazoo.rollouts import rollout
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import rollout
 from metazoo.types import Episodes
 
 TASKS, SEED = 200, 0

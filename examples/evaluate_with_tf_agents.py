@@ -18,7 +18,7 @@ from tf_agents.metrics.tf_metrics import AverageReturnMetric
 from tf_agents.utils import common
 
 from metazoo.pretrained import family_of
-from metazoo.rollouts import rollout
+from metazoo.rollouts.graph import rollout
 from metazoo.tasks.registry import IN_GRAPH
 from metazoo.tf_agents.environments import FamilyEnvironment, evaluation_keys
 from metazoo.tf_agents.policies import ZooPolicy

@@ -4,7 +4,7 @@
     adapted = policy.adapt(env, episodes=5)
 
 Importing this package is cheap: TensorFlow is loaded when a policy is. If Gymnasium was imported before, our
-environments are registered with it (otherwise importing ``metazoo.tasks.gym_view`` does that).
+environments are registered with it (otherwise importing ``metazoo.tasks.views.gym_view`` does that).
 
 One thing is done to the whole process: TensorFlow Probability and TF-Agents run on Keras 2, which TensorFlow gives
 them when ``TF_USE_LEGACY_KERAS=1`` is set before ``tf.keras`` is first touched. The variable is set here and nowhere
@@ -38,8 +38,8 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
 
 
 def average(one: "Pretrained", other: "Pretrained", alpha: float, directory: str | os.PathLike[str]) -> "Pretrained":
-    """The policy with weights α·one + (1−α)·other, published in ``directory``: see ``metazoo.zoo.averaging``."""
-    from metazoo.zoo import averaging
+    """The policy with weights α·one + (1−α)·other, published in ``directory``: see ``metazoo.averaging``."""
+    from metazoo import averaging
 
     return averaging.average(one, other, alpha, directory)
 
@@ -73,7 +73,7 @@ def _ask_for_legacy_keras() -> None:
 def _register_environments() -> None:
     """Give Gymnasium our ids (``metazoo/CartPole-v0``), if the program uses Gymnasium at all: it loads no plugins."""
     if "gymnasium" in sys.modules:
-        import metazoo.tasks.gym_view  # noqa: F401  registers when it is imported
+        import metazoo.tasks.views.gym_view  # noqa: F401  registers when it is imported
 
 
 _ask_for_legacy_keras()

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from metazoo.episodes import load_episodes, save_episodes, validate_episodes
-from metazoo.gym_spaces import (
+from metazoo.artefact.episodes import load_episodes, save_episodes, validate_episodes
+from metazoo.artefact.spaces import (
     CollectionError,
     action_filler,
     action_spec,

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from metazoo import random, returns
-from metazoo.algorithms.learner import Learner
-from metazoo.rollouts import Step, rollout, trial
+from metazoo import random
+from metazoo.algorithms.common.learner import Learner
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import Step, rollout, trial
 from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
 

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import collect as collecting
-from metazoo import signatures, store
+from metazoo.artefact import signatures, store
+from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
-from metazoo.zoo.hub import find
 
 if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds that loading need not wait for
     from metazoo.evaluation import Agent
@@ -23,12 +23,12 @@ if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds th
 
 
 def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretrained":
-    """The policy of that name (downloaded if need be: ``metazoo.zoo.hub.find``), or in that directory (a version
+    """The policy of that name (downloaded if need be: ``metazoo.hub.transfer.find``), or in that directory (a version
     directory, or one that holds versions).
 
     Raises:
         ValueError: there is no such policy, or no such version of it.
-        metazoo.zoo.sources.HubError: it cannot be downloaded.
+        metazoo.hub.sources.HubError: it cannot be downloaded.
         store.CorruptedError: a file does not match its checksum.
     """
     directory = find(name)
@@ -98,7 +98,7 @@ class Pretrained:
         return actions if lead else actions[0]
 
     def step(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """The signature ``step`` on arrays of ``B`` rows (the contract: ``metazoo.signatures``)."""
+        """The signature ``step`` on arrays of ``B`` rows (the contract: ``metazoo.artefact.signatures``)."""
         return self._run(signatures.STEP, **inputs)
 
     def adapt(

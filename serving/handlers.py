@@ -14,12 +14,13 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving import codec, examples, inference, json_writer
+from serving.engine import inference
+from serving.engine.servable import Servable
+from serving.engine.signature import DEFAULT_SIGNATURE, Outputs, Signature
 from serving.errors import Code, ServingError, invalid
-from serving.manager import Manager, VersionStatus
 from serving.metrics import EXAMPLE_COUNTS, EXAMPLE_TOTAL, RUNTIME_LATENCY, Metrics
-from serving.servable import Servable
-from serving.signature import DEFAULT_SIGNATURE, Outputs, Signature
+from serving.models.manager import Manager, VersionStatus
+from serving.wire import codec, examples, json_writer
 
 SIGNATURE_DEF: Final = "signature_def"
 REST_TIMEOUT_MS: Final = 30_000

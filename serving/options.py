@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
-from serving.batch_parameters import Limits
+from serving.engine.batch_parameters import Limits
 
 GIGABYTE: Final = 2**30
 DAY_SECONDS: Final = 86_400.0

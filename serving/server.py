@@ -12,20 +12,22 @@ from typing import Final
 
 import uvicorn
 
-from serving import model_config, ports, security, slow_clients
-from serving.adapter import Adapter
+from serving import ports, security
+from serving.adapting.adapter import Adapter
+from serving.engine.servable import Loader
 from serving.handlers import DataPlane
 from serving.logs import event
-from serving.manager import Manager
 from serving.metrics import Metrics
-from serving.model_config import ConfiguredModels
+from serving.models import model_config
+from serving.models.config_files import ConfigFile
+from serving.models.manager import Manager
+from serving.models.model_config import ConfiguredModels
+from serving.models.sources import VersionCache, scan
 from serving.options import Options
 from serving.overload import BoundedExecutor
-from serving.rest import RestApp
-from serving.rpc import GrpcServer
-from serving.servable import Loader
-from serving.sources import VersionCache, scan
-from serving.tf_serving_config import ConfigFile
+from serving.rest import slow_clients
+from serving.rest.app import RestApp
+from serving.rpc.server import GrpcServer
 
 log = logging.getLogger(__name__)
 

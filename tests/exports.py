@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from metazoo import signatures
-from metazoo.algorithms.learner import Learner
+from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.registry import LEARNERS
+from metazoo.artefact import signatures
 from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.training.export import export
 from metazoo.types import Discrete, Episodes
-from metazoo.zoo.export import export
 from tests.algorithms.problems import FAMILIES, made_up_episodes, small_policy
 
 HORIZON = 6

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import metazoo.gym_make
+import metazoo.tasks.views.make
 from metazoo import bench, random
 from metazoo.bench import families, gym_peers, host_families, learners, serving, timing
+from metazoo.presets.registry import PRESETS
 from metazoo.tasks.family import TaskFamily, Transition
-from metazoo.tasks.gym_family import GymFamily
+from metazoo.tasks.gym.family import GymFamily
 from metazoo.tasks.registry import FAMILIES
 from metazoo.types import Box, Discrete
-from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
 
 
@@ -162,7 +162,7 @@ def test_turns_are_taken_often_enough():
 def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path, quick):
     monkeypatch.setattr(timing, "SECONDS", 0.2)
     toy_policy.export_toy(tmp_path / "models" / "toy" / "1")
-    monkeypatch.setattr(metazoo.gym_make, "make_task", lambda metadata, parameters: gym.make("CartPole-v1"))
+    monkeypatch.setattr(metazoo.tasks.views.make, "make_task", lambda metadata, parameters: gym.make("CartPole-v1"))
     rows = serving.measure("serving", str(tmp_path / "models"))
     act = [f"{api}/act-{what}" for api in ("rest", "grpc") for what in ("1", "1x256", "16")]
     assert [row["what"] for row in rows] == [*act, "adapt/rest", "adapt/signature", "adapt/live"]

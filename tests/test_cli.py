@@ -13,12 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from metazoo import bench, cli, store
-from metazoo.cli_support import print_report
+from metazoo import bench
+from metazoo.artefact import store
+from metazoo.cli import main as cli
+from metazoo.cli.support import print_report
 from metazoo.collect import load_episodes, save_episodes
+from metazoo.hub import listing as index
+from metazoo.presets.registry import PRESETS
 from metazoo.types import Episodes
-from metazoo.zoo import index
-from metazoo.zoo.presets import PRESETS
 from tests import toy_policy
 from tests.zoo.reports import made_up_report
 
@@ -134,7 +136,7 @@ def test_list_imports_no_tensorflow(toy):
     source = f"""
 import sys
 sys.argv = ["metazoo", "list", "--models", {str(toy)!r}]
-from metazoo.cli import main
+from metazoo.cli.main import main
 try:
     main()
 finally:
@@ -186,7 +188,7 @@ def test_a_zoo_that_does_not_answer_is_failed_work(run, tmp_path, monkeypatch):
 def test_zoo_commands_import_no_tensorflow(toy, tmp_path):
     source = f"""
 import sys
-from metazoo.zoo import hub
+from metazoo.hub import transfer as hub
 hub.push([{str(toy / "toy")!r}], {str(tmp_path)!r})
 print([name for name in ("tensorflow", "keras", "gymnasium", "huggingface_hub") if name in sys.modules])
 """
@@ -347,7 +349,7 @@ def test_serve_a_missing_directory(refused, tmp_path):
 
 
 def test_serve_prints_addresses_and_ends_on_ctrl_c(toy, tmp_path):
-    command = [sys.executable, "-m", "metazoo.cli", "serve", "--models", toy, "--adapted", tmp_path / "adapted"]
+    command = [sys.executable, "-m", "metazoo.cli.main", "serve", "--models", toy, "--adapted", tmp_path / "adapted"]
     arguments = [*map(str, command), "--rest-port", "0", "--grpc-port", "0"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -405,7 +407,7 @@ def test_json_output_is_one_document_whatever_the_work_prints(run, monkeypatch):
 
 def test_tensorflow_does_not_warn_of_functions_that_must_be_traced_again():
     source = (
-        "from metazoo.cli_support import load_tensorflow\n"
+        "from metazoo.cli.support import load_tensorflow\n"
         "load_tensorflow()\n"
         "import tensorflow as tf\n"
         "for number in range(8):\n"

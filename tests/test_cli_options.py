@@ -19,7 +19,7 @@ RANGE = re.compile(r"^metazoo: (--[a-z-]+) is (.*); it must be an? (integer|numb
 
 def test_every_option_that_takes_a_number_says_its_range():
     plain = [key for key, param in OPTIONS.items() if param.type.name in ("integer", "int", "float", "integer range")]
-    assert plain == [], "declare it with metazoo.cli_options"
+    assert plain == [], "declare it with metazoo.cli.options"
     assert {("evaluate", "--tasks"), ("adapt", "--seed"), ("serve", "--rest-port"), ("train", "--jobs")} <= set(NUMERIC)
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 import metazoo
-from metazoo import cli, demo, gym_demo, store
+from metazoo.artefact import store
+from metazoo.cli import main as cli
 from metazoo.collect import validate_episodes
-from metazoo.tasks.cartpole import RANGES, CartPoleGoal
-from metazoo.tasks.gym_view import FamilyEnv
+from metazoo.demo import main as demo
+from metazoo.demo import tasks as gym_demo
+from metazoo.tasks.families.cartpole import RANGES, CartPoleGoal
+from metazoo.tasks.views.gym_view import FamilyEnv
 from serving.client import Client
 from serving.server import Server
 from tests import toy_policy

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from metazoo import evaluation, random, returns
+from metazoo import evaluation, random
+from metazoo.artefact.store import read_metadata
 from metazoo.evaluation import (
     agent_of,
     bootstrap_interval,
@@ -18,11 +19,11 @@ from metazoo.evaluation import (
     summary,
 )
 from metazoo.pretrained import Pretrained
-from metazoo.rollouts import rollout
-from metazoo.store import read_metadata
-from metazoo.tasks.bandit import Bandit
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import rollout
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS
-from metazoo.tasks.navigation import Navigation
 from metazoo.types import StepInputs
 from tests.exports import HORIZON, export_small
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import metazoo
-from metazoo import store
+from metazoo.artefact import store
 from serving.server import Server
 
 ROOT = Path(__file__).resolve().parent.parent

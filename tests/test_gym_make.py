@@ -2,8 +2,8 @@
 
 import pytest
 
-from metazoo import gym_make
 from metazoo.collect import CollectionError
+from metazoo.tasks.views import make as gym_make
 
 
 def test_an_attribute_is_set_and_those_derived_from_it_follow():

@@ -7,12 +7,12 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from metazoo import random
-from metazoo.rollouts import rollout, trial
-from metazoo.tasks.cartpole import CartPole
+from metazoo.rollouts.graph import rollout, trial
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.gym_family import GymFamily
-from metazoo.tasks.gym_view import to_gym_space
-from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.types import Discrete, MultiDiscrete, StepOutputs
 from tests.host_envs import Bad, Odd, Point
 

@@ -13,12 +13,12 @@ import pytest
 import tensorflow as tf
 
 import metazoo
-from metazoo import store
+from metazoo.artefact import store
+from metazoo.artefact.spaces import space_from_metadata
 from metazoo.collect import CollectionError, collect
-from metazoo.gym_spaces import space_from_metadata
+from metazoo.hub import transfer as hub
 from metazoo.pretrained import Pretrained, family_of
 from metazoo.types import Episodes
-from metazoo.zoo import hub
 from tests.exports import HORIZON, Session, batch_first, example_inputs, export_small
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import returns
+from metazoo.rollouts import returns
 from metazoo.types import Episodes
 
 

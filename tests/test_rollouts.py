@@ -10,11 +10,11 @@ from metazoo import random
 from metazoo.policies.acting import act
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
-from metazoo.rollouts import rollout
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPole
+from metazoo.rollouts.graph import rollout
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.navigation import Navigation
 from metazoo.types import StepInputs
 
 TASKS, EPISODES = 3, 4

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import signatures, store, version_files
+from metazoo.artefact import signatures, store
+from metazoo.artefact import version as version_files
 from tests import toy_policy
 
 
@@ -152,7 +153,7 @@ def test_checksums_find_a_changed_and_a_missing_file(toy, name):
 
 REPLACING = """
 import os, signal, sys
-from metazoo import store, version_files
+from metazoo.artefact import store, version as version_files
 
 toy, moment = sys.argv[1], int(sys.argv[2])
 calls = 0
@@ -280,7 +281,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 import tensorflow  # once, before the forks; it starts no threads until its first operation
-from metazoo import store
+from metazoo.artefact import store
 
 toy, base, moments = sys.argv[1:]
 for moment in map(int, moments.split(",")):
@@ -327,7 +328,7 @@ def test_kill_9_leaves_the_old_state_or_the_new_one(toy, tmp_path):
 
 
 def test_importing_the_store_is_cheap():
-    code = "import sys, metazoo.store; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, metazoo.artefact.store; sys.exit('tensorflow' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 

@@ -15,11 +15,11 @@ import tensorflow as tf
 import metazoo
 from metazoo.evaluation import play_split, random_agent
 from metazoo.pretrained import family_of
-from metazoo.rollouts import rollout, trial
-from metazoo.tasks.cartpole import CartPole
-from metazoo.tasks.gym_view import FamilyVectorEnv
-from metazoo.tasks.navigation import Navigation
+from metazoo.rollouts.graph import rollout, trial
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.registry import IN_GRAPH
+from metazoo.tasks.views.gym_view import FamilyVectorEnv
 from tests.exports import export_small
 from tests.test_examples import needs
 
@@ -68,7 +68,7 @@ import importlib.util, sys
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "tf_agents" else found(name, *rest)
 sys.argv = ["metazoo", *sys.argv[1:]]
-from metazoo.cli import main
+from metazoo.cli.main import main
 main()
 """
 

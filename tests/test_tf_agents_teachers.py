@@ -16,14 +16,16 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from metazoo import random, returns, store
-from metazoo.rollouts import rollout
-from metazoo.tasks.cartpole import CartPole, CartPoleGoal, CartPoleTask
-from metazoo.tasks.navigation import Navigation
+from metazoo import random
+from metazoo.artefact import store
+from metazoo.presets.registry import PRESETS
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import rollout
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal, CartPoleTask
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.training.teachers import load_teacher
+from metazoo.training.train import train
 from metazoo.types import Box, Discrete, MultiDiscrete, StepOutputs
-from metazoo.zoo.presets import PRESETS
-from metazoo.zoo.teachers import load_teacher
-from metazoo.zoo.train import train
 from tests.test_examples import needs, python_blocks
 
 if find_spec("tf_agents"):  # elsewhere the tests that need it are skipped

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.rollouts import rollout, trial
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPole
+from metazoo.rollouts.graph import rollout, trial
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.navigation import Navigation
 from metazoo.types import Discrete, StepInputs, StepOutputs
 
 TASKS, EPISODES = 3, 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metazoo import savedmodels_directory
-from metazoo.zoo import index
+from metazoo.hub import listing as index
 
 pytest.importorskip("build")
 pytest.importorskip("hatchling")
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import metazoo
-from metazoo.zoo import index
+from metazoo.hub import listing as index
 from serving.server import Server
 
 assert str(Path(metazoo.__file__).resolve()).startswith(sys.argv[1]), metazoo.__file__
@@ -83,7 +83,7 @@ def test_it_holds_every_policy_with_its_card_and_no_tests(installed):
 
 
 def test_in_an_empty_directory_it_lists_its_zoo(installed, tmp_path):
-    rows = json.loads(run(installed, tmp_path, "-m", "metazoo.cli", "list", "--json"))
+    rows = json.loads(run(installed, tmp_path, "-m", "metazoo.cli.main", "list", "--json"))
     assert {row["name"] for row in rows} == set(index.policies(savedmodels_directory()))
 
 

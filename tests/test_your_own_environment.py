@@ -12,12 +12,12 @@ import keras
 import pytest
 
 import metazoo
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
-from metazoo.tasks.gym_family import GymFamily
-from metazoo.zoo.export import export
+from metazoo.tasks.gym.family import GymFamily
+from metazoo.training.export import export
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "your-own-environment.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def blocks(info: str) -> str:
 
 def command_line(directory: Path, *arguments: str) -> dict:
     """``metazoo ... --json`` in a directory, as the installed program: the directory is not on Python's path."""
-    code = f"import sys; sys.path[:] = [{str(ROOT)!r}, *sys.path[1:]]; from metazoo.cli import main; main()"
+    code = f"import sys; sys.path[:] = [{str(ROOT)!r}, *sys.path[1:]]; from metazoo.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments, "--json"],
         cwd=directory, env={**os.environ, "PYTHONSAFEPATH": "1"}, capture_output=True, text=True, timeout=200,
@@ -62,7 +62,7 @@ def test_the_page_runs_and_so_does_the_command_on_its_environment(tmp_path, monk
 
 @needs_cartpole
 def test_the_pages_cartpole_command(tmp_path, monkeypatch):
-    from metazoo import gym_make
+    from metazoo.tasks.views import make as gym_make
 
     command = re.search(r"^metazoo adapt maml_cartpole .*$", PAGE, re.MULTILINE).group(0)
     arguments = dict(pair.split("=") for pair in re.findall(r"--env-arg (\S+)", command))

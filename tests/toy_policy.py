@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from metazoo import signatures, store
+from metazoo.artefact import signatures, store
 
 OBSERVATIONS, ACTIONS, GAMMA, STEP_SIZE = 4, 2, 0.99, 0.1
 SIZE = (OBSERVATIONS + 1) * ACTIONS + 1

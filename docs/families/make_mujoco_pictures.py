@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from metazoo.tasks.gym_mujoco import AntGoal, HalfCheetahVel, HopperParams
+from metazoo.tasks.mujoco.families import AntGoal, HalfCheetahVel, HopperParams
 
 plt.rcParams["axes.titlesize"] = 10
 
@@ -35,7 +35,7 @@ def save(figure, name: str) -> None:
 RENDER = """
 import sys
 import numpy as np
-from metazoo.tasks import gym_mujoco_envs
+from metazoo.tasks.mujoco import envs as gym_mujoco_envs
 
 env = getattr(gym_mujoco_envs, sys.argv[1])()
 env.mujoco_renderer.default_cam_config = {**env.mujoco_renderer.default_cam_config, "distance": float(sys.argv[3])}

@@ -15,17 +15,17 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from metazoo.tasks.acrobot import Acrobot
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
+from metazoo.tasks.families.acrobot import Acrobot
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
+from metazoo.tasks.families.gridworld import Gridworld
+from metazoo.tasks.families.gridworld import optimal_returns as gridworld_oracle
+from metazoo.tasks.families.mountain_car import MountainCarContinuous
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.families.pendulum import Pendulum
+from metazoo.tasks.families.sinusoid import Sinusoid, SinusoidState
+from metazoo.tasks.families.tabular_mdp import TabularMDP, optimal_returns
 from metazoo.tasks.family import TaskFamily, per_episode
-from metazoo.tasks.gridworld import Gridworld
-from metazoo.tasks.gridworld import optimal_returns as gridworld_oracle
-from metazoo.tasks.mountain_car import MountainCarContinuous
-from metazoo.tasks.navigation import Navigation
-from metazoo.tasks.pendulum import Pendulum
-from metazoo.tasks.sinusoid import Sinusoid, SinusoidState
-from metazoo.tasks.tabular_mdp import TabularMDP, optimal_returns
 
 HERE = Path(__file__).parent
 SPLIT_COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}

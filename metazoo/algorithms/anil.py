@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from metazoo.algorithms.bilevel import BilevelConfig, BilevelLearner
-from metazoo.algorithms.learner import Config, setting
+from metazoo.algorithms.common.bilevel import BilevelConfig, BilevelLearner
+from metazoo.algorithms.common.learner import Config, setting
 from metazoo.policies.networks import Scale
 
 

@@ -23,17 +23,18 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
 
-from metazoo import losses, random, returns
-from metazoo.algorithms import inner_loop
-from metazoo.algorithms.learner import Config, Learner, Tensors, clip, setting
-from metazoo.algorithms.plain import PlainLearner
-from metazoo.algorithms.recurrent import RecurrentLearner
-from metazoo.algorithms.sequences import Sequence, as_sequence
-from metazoo.algorithms.teachers import Teacher
+from metazoo import losses, random
+from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.learner import Config, Learner, Tensors, clip, setting
+from metazoo.algorithms.common.plain import PlainLearner
+from metazoo.algorithms.common.recurrent import RecurrentLearner
+from metazoo.algorithms.common.sequences import Sequence, as_sequence
+from metazoo.algorithms.common.teachers import Teacher
 from metazoo.policies.acting import choose
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.weights import flatten
-from metazoo.rollouts import Step, rollout, trial
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import Step, rollout, trial
 from metazoo.types import Box, Episodes, MultiDiscrete, StepInputs, StepOutputs
 
 LOSSES = ("kl", "nll", "mse")

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, final
 
 import tensorflow as tf
 
-from metazoo import returns
-from metazoo.algorithms import inner_loop
-from metazoo.algorithms.bilevel import Batch, BilevelConfig, BilevelLearner
-from metazoo.algorithms.inner_loop import Samples
-from metazoo.algorithms.learner import Config, Tensors, setting
-from metazoo.algorithms.trust_region import TrustRegion, step
+from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.bilevel import Batch, BilevelConfig, BilevelLearner
+from metazoo.algorithms.common.inner_loop import Samples
+from metazoo.algorithms.common.learner import Config, Tensors, setting
+from metazoo.algorithms.common.trust_region import TrustRegion, step
+from metazoo.rollouts import returns
 from metazoo.types import Episodes
 
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, final
 import keras
 import tensorflow as tf
 
-from metazoo.algorithms import inner_loop
-from metazoo.algorithms.bilevel import Batch, BilevelConfig, BilevelLearner, Round
-from metazoo.algorithms.learner import Config, Tensors, setting
+from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.bilevel import Batch, BilevelConfig, BilevelLearner, Round
+from metazoo.algorithms.common.learner import Config, Tensors, setting
 
 
 @dataclass(frozen=True)

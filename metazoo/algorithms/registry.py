@@ -1,9 +1,9 @@
 """The learners by name. A new learner is one file and one line here."""
 
 from metazoo.algorithms.anil import ANIL
-from metazoo.algorithms.baselines import DomainRandomised
+from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.distillation import Distillation, RecurrentDistillation
-from metazoo.algorithms.learner import Learner
+from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.algorithms.meta_sgd import MetaSGD
 from metazoo.algorithms.promp import ProMP

@@ -14,10 +14,10 @@ from typing import ClassVar, NamedTuple, final
 
 import tensorflow as tf
 
-from metazoo.algorithms import inner_loop
-from metazoo.algorithms.fast_weights import FastWeightsConfig, FastWeightsLearner
-from metazoo.algorithms.inner_loop import Samples
-from metazoo.algorithms.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.fast_weights import FastWeightsConfig, FastWeightsLearner
+from metazoo.algorithms.common.inner_loop import Samples
+from metazoo.algorithms.common.learner import Config, Tensors, clip, setting
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.weights import unflatten
 from metazoo.types import Episodes

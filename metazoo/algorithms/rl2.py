@@ -21,12 +21,13 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
 
-from metazoo import losses, returns
-from metazoo.algorithms import side_by_side
-from metazoo.algorithms.learner import Config, Tensors, clip, setting
-from metazoo.algorithms.recurrent import RecurrentLearner
-from metazoo.algorithms.sequences import Sequence, as_sequence
-from metazoo.rollouts import trial
+from metazoo import losses
+from metazoo.algorithms.common import side_by_side
+from metazoo.algorithms.common.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.common.recurrent import RecurrentLearner
+from metazoo.algorithms.common.sequences import Sequence, as_sequence
+from metazoo.rollouts import returns
+from metazoo.rollouts.graph import trial
 from metazoo.types import Episodes
 
 

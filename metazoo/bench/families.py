@@ -15,10 +15,10 @@ from metazoo import random
 from metazoo.bench import gym_peers, host_families
 from metazoo.bench.timing import take_turns
 from metazoo.tasks.family import TaskFamily, per_episode
-from metazoo.tasks.gym_mujoco import MujocoFamily
 from metazoo.tasks.host_family import HostFamily
+from metazoo.tasks.mujoco.families import MujocoFamily
 from metazoo.tasks.registry import FAMILIES
-from metazoo.tasks.testing import random_actions
+from metazoo.tasks.testing.graph import random_actions
 
 COPIES: Final = 1024
 MANY_COPIES: Final = 16_384

@@ -9,12 +9,12 @@ from typing import Any, Final
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.algorithms.baselines import DomainRandomised
+from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.bench import gym_peers
 from metazoo.bench.timing import stay_on, take_turns
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
-from metazoo.rollouts import Step, rollout
+from metazoo.rollouts.graph import Step, rollout
 from metazoo.tasks.host_family import HostFamily
 
 COPIES: Final = 40

@@ -54,9 +54,9 @@ def measure(name: str) -> list[dict[str, Any]]:
     import keras
     import tensorflow as tf
 
-    from metazoo.algorithms.learner import updates
-    from metazoo.zoo.presets import PRESETS
-    from metazoo.zoo.train import build
+    from metazoo.algorithms.common.learner import updates
+    from metazoo.presets.registry import PRESETS
+    from metazoo.training.train import build
 
     bench = LEARNERS[name]
     if bench.cores > 1:

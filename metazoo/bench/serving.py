@@ -19,7 +19,7 @@ def measure(name: str, models: str | None = None) -> list[dict[str, Any]]:
     ``models``: the directory to serve; None: the policies that come with metazoo.
     """
     with tempfile.TemporaryDirectory() as adapted:
-        command = [sys.executable, "-m", "metazoo.cli", "serve", "--rest-port", "0", "--grpc-port", "0"]
+        command = [sys.executable, "-m", "metazoo.cli.main", "serve", "--rest-port", "0", "--grpc-port", "0"]
         command += ["--adapted", adapted, *(["--models", models] if models else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
@@ -33,9 +33,9 @@ def measure(name: str, models: str | None = None) -> list[dict[str, Any]]:
 
 
 def _serving_rows(url: str, target: str) -> list[dict[str, Any]]:
-    from metazoo import gym_make
     from metazoo.collect import flatten_observation
-    from serving.client import Client
+    from metazoo.tasks.views import make as gym_make
+    from serving.client.client import Client
 
     client = Client(url)
     served = [one for one in client.policies() if not one["memory"]["online"]]

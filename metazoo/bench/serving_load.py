@@ -127,7 +127,7 @@ class GrpcCaller:
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def prepared(self, batch: np.ndarray) -> Any:
-        from serving.tensors import encode
+        from serving.wire.tensors import encode
 
         request = self._request_type()
         request.model_spec.name, request.model_spec.signature_name = self.policy, "act"

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.classical import bayes_optimal, draws, gittins
-from metazoo.tasks.bandit import Bandit, BanditTask
+from metazoo.tasks.families.bandit import Bandit, BanditTask
 
 
 class Seen(NamedTuple):

@@ -8,9 +8,9 @@ from metazoo.classical import bayes_optimal
 from metazoo.classical.bandits import play_bandit, regret
 from metazoo.classical.mdps import play_mdp
 from metazoo.classical.settings import bandit_algorithms, mdp_algorithms
-from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.tabular_mdp import TabularMDP
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.tasks.tabular_mdp import TabularMDP
 
 FAMILIES = (Bandit.name, TabularMDP.name)
 """Families that have classical algorithms."""

@@ -16,8 +16,8 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.classical import draws
 from metazoo.classical.planning import optimistic_value_iteration, value_iteration
+from metazoo.tasks.families.tabular_mdp import TabularMDP, TabularMDPState, TabularMDPTask
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.tabular_mdp import TabularMDP, TabularMDPState, TabularMDPTask
 
 
 class Prior(NamedTuple):

@@ -2,7 +2,7 @@
 
 Such a family declares what a ``TaskFamily`` does, and tasks are data in the same form. In place of pure functions it
 has rows of environments that play one episode each, side by side: ``reset`` begins them, ``step`` moves them.
-``metazoo.rollouts`` plays both kinds of families alike.
+``metazoo.rollouts.graph`` plays both kinds of families alike.
 """
 
 from abc import ABC, abstractmethod

@@ -4,18 +4,18 @@
 import warnings
 from importlib.metadata import entry_points
 
-from metazoo.tasks.acrobot import Acrobot
-from metazoo.tasks.bandit import Bandit, GaussianBandit
-from metazoo.tasks.cartpole import CartPole, CartPoleGoal
+from metazoo.tasks.families.acrobot import Acrobot
+from metazoo.tasks.families.bandit import Bandit, GaussianBandit
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
+from metazoo.tasks.families.gridworld import Gridworld
+from metazoo.tasks.families.mountain_car import MountainCarContinuous
+from metazoo.tasks.families.navigation import Navigation, NavigationSparse
+from metazoo.tasks.families.pendulum import Pendulum
+from metazoo.tasks.families.sinusoid import Sinusoid
+from metazoo.tasks.families.tabular_mdp import TabularMDP
 from metazoo.tasks.family import TaskFamily
-from metazoo.tasks.gridworld import Gridworld
-from metazoo.tasks.gym_mujoco import MUJOCO
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.tasks.mountain_car import MountainCarContinuous
-from metazoo.tasks.navigation import Navigation, NavigationSparse
-from metazoo.tasks.pendulum import Pendulum
-from metazoo.tasks.sinusoid import Sinusoid
-from metazoo.tasks.tabular_mdp import TabularMDP
+from metazoo.tasks.mujoco.families import MUJOCO
 
 BUILT_IN: tuple[type[TaskFamily], ...] = (
     CartPole,

@@ -14,10 +14,10 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from metazoo import random
+from metazoo.artefact.spaces import clip_to_box
 from metazoo.collect import flatten_observation, to_env_action
-from metazoo.gym_spaces import clip_to_box
 from metazoo.tasks.family import TaskFamily, per_episode
-from metazoo.tasks.gym_view import to_gym_space
+from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.tf_agents import specs
 
 
@@ -35,7 +35,8 @@ def evaluation_keys(tasks: int, seed: int = 0, steps: int = 0, online: bool = Fa
 class FamilyEnvironment(tf_environment.TFEnvironment):
     """A row for each of ``tasks [M, ...]`` of a family, stepped in the graph: ``batch_size`` is M.
 
-    Episode ``n`` of row ``m`` is the one that ``metazoo.rollouts`` plays as episode ``n`` of a task with ``keys[m]``.
+    Episode ``n`` of row ``m`` is the one that ``metazoo.rollouts.graph`` plays as episode ``n`` of a task
+    with ``keys[m]``.
 
     Args:
         family: a family of the graph.

@@ -14,7 +14,8 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
-from metazoo import random, signatures
+from metazoo import random
+from metazoo.artefact import signatures
 from metazoo.collect import space_from_metadata
 from metazoo.pretrained import Pretrained
 from metazoo.tf_agents import specs

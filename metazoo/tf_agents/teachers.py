@@ -15,10 +15,10 @@ from tf_agents.policies import policy_saver, tf_policy
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
-from metazoo.algorithms.teachers import Teacher
+from metazoo.algorithms.common.teachers import Teacher
 from metazoo.policies.distributions import Parameters
-from metazoo.tasks.gym_view import to_gym_space
 from metazoo.tasks.host_family import AnyFamily
+from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.tf_agents import specs
 from metazoo.types import Box, Discrete, Space
 

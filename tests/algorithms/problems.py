@@ -5,18 +5,18 @@ from dataclasses import fields
 import numpy as np
 import tensorflow as tf
 
-from metazoo.algorithms.bilevel import BilevelLearner
+from metazoo.algorithms.common.bilevel import BilevelLearner
+from metazoo.algorithms.common.learner import Learner
+from metazoo.algorithms.common.teachers import Teacher
 from metazoo.algorithms.distillation import Student
-from metazoo.algorithms.learner import Learner
 from metazoo.algorithms.registry import LEARNERS
-from metazoo.algorithms.teachers import Teacher
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
-from metazoo.tasks.cartpole import CartPole
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.families.sinusoid import Sinusoid
 from metazoo.tasks.family import TaskFamily
-from metazoo.tasks.navigation import Navigation
-from metazoo.tasks.sinusoid import Sinusoid
 from metazoo.types import Discrete, Episodes
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}

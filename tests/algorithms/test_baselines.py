@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms import inner_loop
-from metazoo.algorithms.baselines import DomainRandomised, DomainRandomisedConfig
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.learner import updates
+from metazoo.algorithms.domain_randomised import DomainRandomised, DomainRandomisedConfig
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.policies.weights import flatten, unflatten
-from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.families.navigation import Navigation
 from tests.algorithms.problems import FAMILIES, made_up_episodes, small_policy
 from tests.algorithms.test_docs import PAGES, row
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.registry import LEARNERS
 from tests.algorithms.problems import FAMILIES, learner_for
 

@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.algorithms.common.learner import updates
+from metazoo.algorithms.common.sequences import as_sequence
+from metazoo.algorithms.common.teachers import Experts, ExpertsConfig, Teacher, teacher_of
 from metazoo.algorithms.distillation import Distillation, DistillationConfig, RecurrentDistillation, sharpened
-from metazoo.algorithms.learner import updates
-from metazoo.algorithms.sequences import as_sequence
-from metazoo.algorithms.teachers import Experts, ExpertsConfig, Teacher, teacher_of
 from metazoo.policies.recurrent import RecurrentPolicy
-from metazoo.rollouts import trial
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.navigation import Navigation
+from metazoo.rollouts.graph import trial
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.navigation import Navigation
 from tests.algorithms.problems import learner_for, small_policy
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "algorithms" / "distillation.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.registry import LEARNERS
 from tests.algorithms.problems import learner_for
 

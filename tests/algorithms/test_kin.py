@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import random, returns
-from metazoo.algorithms import inner_loop
+from metazoo import random
+from metazoo.algorithms.common import inner_loop
 from metazoo.algorithms.meta_sgd import MetaSGDConfig
+from metazoo.rollouts import returns
 from tests.algorithms.problems import learner_for, meta_gradient, small_problem
 
 

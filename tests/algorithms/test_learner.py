@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms.learner import clip, updates
+from metazoo.algorithms.common.learner import clip, updates
 from metazoo.algorithms.registry import LEARNERS
 
 CONFIGS = {name: learner.config_class for name, learner in LEARNERS.items()}

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.algorithms import inner_loop
-from metazoo.rollouts import rollout
+from metazoo.algorithms.common import inner_loop
+from metazoo.rollouts.graph import rollout
 from tests.algorithms.problems import FAMILIES, meta_gradient, small_maml
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import losses
-from metazoo.algorithms import inner_loop
+from metazoo.algorithms.common import inner_loop
 from metazoo.policies.weights import unflatten
 from tests.algorithms.problems import meta_gradient, small_maml, small_problem
 

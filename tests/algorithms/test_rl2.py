@@ -10,17 +10,17 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.algorithms import side_by_side
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common import side_by_side
+from metazoo.algorithms.common.learner import updates
+from metazoo.algorithms.common.sequences import as_sequence
 from metazoo.algorithms.rl2 import RL2, RL2Config
-from metazoo.algorithms.sequences import as_sequence
 from metazoo.policies.cells import CELLS
 from metazoo.policies.recurrent import RecurrentPolicy
-from metazoo.rollouts import trial
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPole
-from metazoo.tasks.navigation import Navigation
-from metazoo.tasks.tabular_mdp import TabularMDP
+from metazoo.rollouts.graph import trial
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPole
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.families.tabular_mdp import TabularMDP
 from metazoo.types import Box, Discrete, MultiDiscrete, StepInputs
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}

@@ -8,9 +8,9 @@ import pytest
 UPDATE = """
 import dataclasses, resource
 import keras
-from metazoo.algorithms.learner import updates
-from metazoo.zoo.presets import PRESETS
-from metazoo.zoo.train import build
+from metazoo.algorithms.common.learner import updates
+from metazoo.presets.registry import PRESETS
+from metazoo.training.train import build
 
 preset = PRESETS["rl2_bandit_k5_n100"]
 config = {**preset.config, "tasks": 512}

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from metazoo.algorithms.sequences import as_sequence
+from metazoo.algorithms.common.sequences import as_sequence
 from metazoo.types import Episodes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms import side_by_side
+from metazoo.algorithms.common import side_by_side
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from metazoo.algorithms.learner import updates
+from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
-from metazoo.tasks.navigation import Navigation
+from metazoo.tasks.families.navigation import Navigation
 
 UPDATES = 90
 EARLY = 3

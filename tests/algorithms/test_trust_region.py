@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms.trust_region import TrustRegion, conjugate_gradients, step
+from metazoo.algorithms.common.trust_region import TrustRegion, conjugate_gradients, step
 from tests.algorithms.problems import small_problem
 
 

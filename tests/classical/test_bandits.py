@@ -8,7 +8,7 @@ from scipy import stats
 
 from metazoo import random
 from metazoo.classical import bandits, bayes_optimal, draws
-from metazoo.tasks.bandit import Bandit
+from metazoo.tasks.families.bandit import Bandit
 
 ALGORITHMS = {
     "random": bandits.uniformly_random,

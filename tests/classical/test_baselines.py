@@ -5,8 +5,8 @@ import pytest
 
 from metazoo.classical import baselines, settings
 from metazoo.classical.bandits import UCB1
-from metazoo.tasks.bandit import Bandit, GaussianBandit
-from metazoo.tasks.tabular_mdp import TabularMDP
+from metazoo.tasks.families.bandit import Bandit, GaussianBandit
+from metazoo.tasks.families.tabular_mdp import TabularMDP
 
 
 def test_bandits_keep_what_they_know_over_the_episodes_of_a_trial():

@@ -9,7 +9,7 @@ from scipy import optimize
 from metazoo import random
 from metazoo.classical import mdps
 from metazoo.classical.planning import optimistic_value_iteration, value_iteration
-from metazoo.tasks.tabular_mdp import TabularMDP, TabularMDPTask, optimal_returns
+from metazoo.tasks.families.tabular_mdp import TabularMDP, TabularMDPTask, optimal_returns
 
 ALGORITHMS = {
     "random": mdps.uniformly_random,

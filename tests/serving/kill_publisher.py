@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metazoo import store
+from metazoo.artefact import store
 
 WATCHED = ("open", "os.", "shutil.", "tempfile.")
 

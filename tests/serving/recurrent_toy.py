@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from metazoo import signatures, store
+from metazoo.artefact import signatures, store
 from tests import toy_policy
 from tests.toy_policy import OBSERVATIONS, spec, write_warmup
 

@@ -33,7 +33,7 @@ SETTLING = 1 / 6
 @contextmanager
 def served(models: Path, adapted: Path) -> Iterator[tuple[int, str, str]]:
     """The process id, the REST and the gRPC address of a server process."""
-    command = [sys.executable, "-m", "metazoo.cli", "serve", "--rest-port", "0", "--grpc-port", "0"]
+    command = [sys.executable, "-m", "metazoo.cli.main", "serve", "--rest-port", "0", "--grpc-port", "0"]
     command += ["--models", str(models), "--adapted", str(adapted)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -9,12 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from metazoo import store
-from serving.adapt_request import AdaptRequest, from_body
+from metazoo.artefact import store
+from serving.adapting.idempotency import Idempotency
+from serving.adapting.request import AdaptRequest, from_body
+from serving.adapting.retention import Keeper, size_of
 from serving.errors import Code, ServingError
-from serving.idempotency import Idempotency
 from serving.options import Options, Quota, Retention
-from serving.retention import Keeper, size_of
 from serving.server import Server
 from tests import toy_policy
 from tests.serving import recurrent_toy

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import store
-from serving.adapt_request import from_body
+from metazoo.artefact import store
+from serving.adapting.request import from_body
 from serving.errors import ServingError
 from serving.server import Server
 from tests import toy_policy

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from serving import batch_parameters
-from serving.batch_parameters import Limits
-from serving.batching import Batcher
+from serving.engine import batch_parameters
+from serving.engine.batch_parameters import Limits
+from serving.engine.batching import Batcher
 from serving.errors import Code, ServingError
 from tests.serving.test_batching import Caller, Double
 

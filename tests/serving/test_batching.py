@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from serving import merging
-from serving.batch_parameters import Limits
-from serving.batching import QUEUE_FULL, Batcher
+from serving.engine import merging
+from serving.engine.batch_parameters import Limits
+from serving.engine.batching import QUEUE_FULL, Batcher
 from serving.errors import Code, ServingError, invalid
 
 

@@ -4,10 +4,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from metazoo import collect, store
+from metazoo import collect
+from metazoo.artefact import store
 from serving.client import Client
+from serving.client.sampling import sample
 from serving.errors import ServingError
-from serving.sampling import sample
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.test_adapter import directly_adapted, own_memory

@@ -8,16 +8,16 @@ import time
 import numpy as np
 import pytest
 
-from metazoo import store
-from serving import client_messages as messages
-from serving.async_client import AsyncClient
-from serving.client import Client, Store
+from metazoo.artefact import store
+from serving.client import Client, messages
+from serving.client.asynchronous import AsyncClient
+from serving.client.client import Store
+from serving.client.retrying import Pauses
 from serving.errors import Code, ServingError
+from serving.models.config_files import models_config
+from serving.models.sources import scan
 from serving.options import Options
-from serving.retrying import Pauses
 from serving.server import Server
-from serving.sources import scan
-from serving.tf_serving_config import models_config
 from tests import toy_policy
 from tests.serving import recurrent_toy
 from tests.serving.test_adapter import directly_adapted, own_memory

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from metazoo import cli
+from metazoo.cli import main as cli
 from tests.serving.test_security import CERTIFICATE, KEY, TOKEN
 
 
@@ -62,7 +62,7 @@ def test_the_options_arrive(models, tmp_path):
     token, batching = tmp_path / "token", tmp_path / "batching.config"
     token.write_text(TOKEN)
     batching.write_text("max_batch_size { value: 2 }")
-    command = [sys.executable, "-m", "metazoo.cli", "serve", "--models", models, "--adapted", tmp_path / "adapted"]
+    command = [sys.executable, "-m", "metazoo.cli.main", "serve", "--models", models, "--adapted", tmp_path / "adapted"]
     command += ["--host", "0.0.0.0", "--rest-port", 0, "--grpc-port", 0, "--token-file", token]
     command += ["--tls-cert", CERTIFICATE, "--tls-key", KEY, "--metrics-path", "/metrics"]
     command += ["--enable-batching", "--batching-parameters-file", batching]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metazoo import signatures, store
+from metazoo.artefact import signatures, store
 from serving.client import Client
 from serving.errors import ServingError
 from serving.server import Server
@@ -86,8 +86,8 @@ def test_a_server_killed_while_it_loads_comes_back_with_everything(models, tmp_p
 LIMITED = """
 import json, resource, sys
 from pathlib import Path
-from metazoo import store
-from serving.adapt_request import from_body
+from metazoo.artefact import store
+from serving.adapting.request import from_body
 from serving.errors import ServingError
 from serving.server import Server
 

@@ -16,10 +16,12 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from tensorflow_serving.apis import prediction_log_pb2, prediction_service_pb2_grpc
 
-from metazoo import gym_make, savedmodels_directory, signatures, store
-from serving import reflection
+from metazoo import savedmodels_directory
+from metazoo.artefact import signatures, store
+from metazoo.tasks.views import make as gym_make
 from serving.client import Client
 from serving.errors import ServingError
+from serving.rpc import reflection
 from serving.server import Server
 
 SHIPPED = sorted(path.name for path in savedmodels_directory().iterdir() if path.is_dir())

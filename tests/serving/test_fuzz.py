@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metazoo import store
-from serving import codec
-from serving.adapt_request import from_body
+from metazoo.artefact import store
+from serving.adapting.request import from_body
 from serving.errors import ServingError
-from serving.json_values import walk
 from serving.server import Server
+from serving.wire import codec
+from serving.wire.json_values import walk
 from tests import toy_policy
 from tests.serving.test_adapter import POLICIES, as_npz, recorded
 from tests.serving.test_server import BODY

@@ -17,10 +17,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import warmup
+from serving.engine import warmup
 from serving.errors import ServingError
-from serving.examples import parse_examples
 from serving.server import Server
+from serving.wire.examples import parse_examples
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 

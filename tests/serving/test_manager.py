@@ -6,12 +6,12 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from metazoo import signatures, store
-from serving import saved_model
+from metazoo.artefact import signatures, store
+from serving.engine import saved_model
+from serving.engine.servable import Loader
 from serving.errors import Code, ServingError
-from serving.manager import Manager, State
-from serving.servable import Loader
-from serving.sources import ModelConfig, VersionCache, VersionPolicy
+from serving.models.manager import Manager, State
+from serving.models.sources import ModelConfig, VersionCache, VersionPolicy
 from tests import toy_policy
 from tests.serving.conftest import copy_version
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metazoo import savedmodels_directory, store
-from serving.batch_parameters import Limits
-from serving.batching import Batcher
+from metazoo import savedmodels_directory
+from metazoo.artefact import store
 from serving.client import Client
+from serving.engine.batch_parameters import Limits
+from serving.engine.batching import Batcher
+from serving.engine.program import Program
+from serving.engine.servable import Loader
 from serving.handlers import DataPlane
-from serving.manager import Manager
-from serving.program import Program
-from serving.servable import Loader
-from serving.sources import ModelConfig, VersionCache, scan
+from serving.models.manager import Manager
+from serving.models.sources import ModelConfig, VersionCache, scan
 from tests import toy_policy
 
 COUNT = 20

@@ -6,10 +6,11 @@ import grpc
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving import metrics, tensors
+from serving import metrics
 from serving.metrics import Metrics
 from serving.options import Options
 from serving.server import Server
+from serving.wire import tensors
 from tests import toy_policy
 
 PATH = "/monitoring/prometheus/metrics"

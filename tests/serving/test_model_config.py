@@ -5,8 +5,8 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving import model_config
 from serving.errors import ServingError
+from serving.models import model_config
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.conftest import copy_version

@@ -8,7 +8,8 @@ import subprocess
 import jsonschema
 import pytest
 
-from serving import openapi, rest
+from serving.rest import app as rest
+from serving.rest import openapi
 from tests import toy_policy
 from tests.serving.test_adapter import POLICIES, as_json, as_npz, recorded
 from tests.serving.test_server import BODY

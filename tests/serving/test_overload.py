@@ -14,12 +14,12 @@ import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving import logs
-from serving.batch_parameters import Limits
-from serving.batching import QUEUE_FULL
-from serving.door import Door
+from serving.engine.batch_parameters import Limits
+from serving.engine.batching import QUEUE_FULL
 from serving.errors import ServingError
 from serving.options import Options, Quota
 from serving.overload import BoundedExecutor
+from serving.rpc.door import Door
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.test_rpc import request_of
@@ -213,7 +213,7 @@ def test_who_asks_before_sending_too_much_is_told_no(narrow):
 
 
 def test_who_never_stops_sending_is_hung_up_on(narrow, monkeypatch):
-    monkeypatch.setattr("serving.slow_clients.FORGOTTEN_BYTES", 10**6)
+    monkeypatch.setattr("serving.rest.slow_clients.FORGOTTEN_BYTES", 10**6)
     with connect(narrow) as connection:
         connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         with pytest.raises(OSError):

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import tensors
 from serving.errors import ServingError
+from serving.wire import tensors
 from tests import toy_policy
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from metazoo import signatures, store
-from serving.batch_parameters import Limits
+from metazoo.artefact import signatures, store
+from serving.engine.batch_parameters import Limits
+from serving.engine.program import Program
+from serving.engine.servable import Loader, own_signatures
+from serving.engine.signature import Immediate, Signature
 from serving.errors import ServingError
-from serving.program import Program
-from serving.servable import Loader, own_signatures
-from serving.signature import Immediate, Signature
 from tests import toy_policy
 
 

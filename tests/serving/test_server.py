@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from metazoo import store
+from metazoo.artefact import store
 from serving.errors import PortInUseError
 from serving.server import Server
 from tests import toy_policy

@@ -15,16 +15,19 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from metazoo import store
-from serving import batch_parameters, config_protos, model_config
-from serving.client import Client, Store
+from metazoo.artefact import store
+from serving.client import Client
+from serving.client.client import Store
+from serving.engine import batch_parameters
 from serving.errors import ServingError
+from serving.models import model_config
+from serving.models.config_files import ConfigFile, batching_config, models_config, monitoring_config, ssl_config
+from serving.models.sources import ModelConfig, VersionPolicy
 from serving.options import Options
 from serving.server import Server
-from serving.sources import ModelConfig, VersionPolicy
-from serving.supervisor import Supervisor
-from serving.tf_serving import BINARY, TfServing
-from serving.tf_serving_config import ConfigFile, batching_config, models_config, monitoring_config, ssl_config
+from serving.stock.supervisor import Supervisor
+from serving.stock.tf_serving import BINARY, TfServing
+from serving.wire import config_protos
 from tests import toy_policy
 from tests.serving.test_server import wait_until
 
@@ -37,7 +40,7 @@ sys.path.insert(0, {root!r})
 flags = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 with open({log!r}, "a") as log:
     log.write(json.dumps(flags) + "\\n")
-from serving import batch_parameters
+from serving.engine import batch_parameters
 from serving.options import Options
 from serving.server import Server
 options = Options(batching=batch_parameters.read_file(flags["batching_parameters_file"]))
@@ -133,7 +136,7 @@ def test_restarts_come_slower_and_slower(tmp_path):
 
 
 def test_a_stubborn_process_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.supervisor.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("serving.stock.supervisor.GRACE_SECONDS", 0.2)
     ready = tmp_path / "ready"
     supervisor = Supervisor(["sh", "-c", f"trap '' TERM; touch {ready}; while true; do sleep 0.1; done"])
     supervisor.start()
@@ -242,7 +245,7 @@ def commands():
 
 def test_the_containers_are_given_options_that_exist(models, tmp_path):
     help_text = subprocess.run(
-        [sys.executable, "-m", "metazoo.cli", "serve", "--help"], capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "metazoo.cli.main", "serve", "--help"], capture_output=True, text=True, check=True,
         env={**os.environ, "COLUMNS": "200"},
     ).stdout  # fmt: skip
     known = set(re.findall(r"--[a-z-]+", help_text))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
 
-from serving import protos
 from serving.options import Options
+from serving.rpc.adaptation import MESSAGES, AdaptationStub
 from serving.server import Server
-from serving.tensors import encode
-from serving.zoo_rpc import MESSAGES, AdaptationStub
+from serving.wire import protos
+from serving.wire.tensors import encode
 from tests.serving.test_adapter import directly_adapted, own_memory, recorded
 from tests.serving.test_security import TOKEN
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from metazoo import random
-from metazoo.tasks.cartpole import (
+from metazoo.tasks.families.cartpole import (
     ANGLE_LIMIT,
     POSITION_LIMIT,
     RANGES,

@@ -10,10 +10,10 @@ from gymnasium.envs.classic_control.continuous_mountain_car import Continuous_Mo
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 from metazoo import random
-from metazoo.tasks.acrobot import MAX_SPEED_1, MAX_SPEED_2, Acrobot, AcrobotState
+from metazoo.tasks.families.acrobot import MAX_SPEED_1, MAX_SPEED_2, Acrobot, AcrobotState
+from metazoo.tasks.families.mountain_car import MountainCarContinuous, MountainCarState
+from metazoo.tasks.families.pendulum import Pendulum, PendulumState
 from metazoo.tasks.family import SPLITS, per_episode
-from metazoo.tasks.mountain_car import MountainCarContinuous, MountainCarState
-from metazoo.tasks.pendulum import Pendulum, PendulumState
 from metazoo.types import Discrete
 
 ROWS = 400

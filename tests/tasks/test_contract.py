@@ -7,12 +7,13 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks import registry, testing
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPoleGoal
+from metazoo.tasks import registry
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPoleGoal
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
-from metazoo.tasks.navigation import Navigation
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
+from metazoo.tasks.testing import graph as testing
 from metazoo.types import Box, Discrete, MultiDiscrete
 
 VARIANTS = {

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from metazoo.gym_spaces import CollectionError
-from metazoo.tasks.gym_family import GymFamily
+from metazoo.artefact.spaces import CollectionError
+from metazoo.tasks.gym.family import GymFamily
 from metazoo.tasks.testing import check_family
 from metazoo.types import Box, Discrete, MultiDiscrete
 from tests.host_envs import Odd, Point, SetPoint
@@ -188,7 +188,7 @@ def test_more_episodes_than_rows_are_refused():
 def test_attributes_that_are_arrays_keep_their_shape():
     env = gym.make("Pendulum-v1").unwrapped
     env.target = np.zeros(2)
-    from metazoo.gym_attributes import set_attributes
+    from metazoo.tasks.gym.attributes import set_attributes
 
     set_attributes(env, {"target": [1, 2]})
     np.testing.assert_array_equal(env.target, [1.0, 2.0])

@@ -5,9 +5,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from metazoo.gym_spaces import CollectionError
-from metazoo.tasks.gym_metaworld import MetaWorldML1
-from metazoo.tasks.host_testing import CHECKS
+from metazoo.artefact.spaces import CollectionError
+from metazoo.tasks.metaworld.families import MetaWorldML1
+from metazoo.tasks.testing.host import CHECKS
 
 
 @pytest.mark.skipif(find_spec("metaworld") is not None, reason="Meta-World is installed")

@@ -8,9 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from metazoo import gym_make
-from metazoo.gym_spaces import CollectionError
-from metazoo.tasks.gym_mujoco import (
+from metazoo.artefact.spaces import CollectionError
+from metazoo.tasks.mujoco.families import (
     MUJOCO,
     AntDir,
     AntGoal,
@@ -20,7 +19,8 @@ from metazoo.tasks.gym_mujoco import (
     Walker2dParams,
 )
 from metazoo.tasks.registry import FAMILIES
-from metazoo.tasks.testing import host_checks
+from metazoo.tasks.testing.graph import host_checks
+from metazoo.tasks.views import make as gym_make
 
 pytestmark = pytest.mark.mujoco
 
@@ -181,7 +181,7 @@ def test_a_half_cheetahs_reward_that_is_not_finite_is_named(family):
 
 @pytest.mark.parametrize(("available", "expected"), [(1, 1), (2, 2), (64, 2)])
 def test_a_process_with_one_core_steps_alone(monkeypatch, available, expected):
-    monkeypatch.setattr("metazoo.tasks.gym_mujoco.cores", lambda: available)
+    monkeypatch.setattr("metazoo.tasks.mujoco.families.cores", lambda: available)
     assert HalfCheetahDir(rows=1).workers == expected
 
 

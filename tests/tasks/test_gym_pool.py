@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from metazoo.gym_spaces import CollectionError
-from metazoo.tasks.gym_family import GymFamily
+from metazoo.artefact.spaces import CollectionError
+from metazoo.tasks.gym.family import GymFamily
 from tests.host_envs import Bad, Point, UnloadableElsewhere
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -209,9 +209,9 @@ def test_what_cannot_be_made_in_the_worker_is_refused_there():
 
 SCRIPT = """
 import gymnasium as gym, numpy as np, sys, os, signal, time
-from metazoo.tasks.gym_board import Layout
-from metazoo.tasks.gym_pool import Pool
-from metazoo.tasks.gym_rows import Recipe
+from metazoo.tasks.gym.board import Layout
+from metazoo.tasks.gym.pool import Pool
+from metazoo.tasks.gym.rows import Recipe
 from tests.host_envs import Point
 
 class Mine(Point):  # of the main program: workers get it by value

@@ -13,11 +13,11 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from metazoo import random
-from metazoo.tasks import gym_render, gym_view
-from metazoo.tasks.cartpole import CartPole, CartPoleGoal, CartPoleTask
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal, CartPoleTask
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.gym_view import GYM_IDS, FamilyEnv, FamilyVectorEnv, to_gym_space
 from metazoo.tasks.registry import BUILT_IN
+from metazoo.tasks.views import gym_render, gym_view
+from metazoo.tasks.views.gym_view import GYM_IDS, FamilyEnv, FamilyVectorEnv, to_gym_space
 from metazoo.types import Box, Discrete
 
 if gym_render.MODES:
@@ -43,7 +43,7 @@ def test_gymnasiums_checker_has_nothing_to_say(gym_id):
 
 
 def test_registering_does_not_load_tensorflow():
-    code = "import sys, metazoo.tasks.gym_view, gymnasium; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, metazoo.tasks.views.gym_view, gymnasium; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
@@ -213,7 +213,7 @@ def test_vectorised_rows_equal_single_environments_until_they_restart():
 
 
 def type_of_state(columns):
-    from metazoo.tasks.cartpole import CartPoleState
+    from metazoo.tasks.families.cartpole import CartPoleState
 
     return CartPoleState(*(tf.constant(column) for column in columns))
 

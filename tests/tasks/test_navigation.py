@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metazoo.tasks.families.navigation import Navigation, NavigationSparse, NavigationState, NavigationTask
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.navigation import Navigation, NavigationSparse, NavigationState, NavigationTask
 
 FAMILY = Navigation()
 

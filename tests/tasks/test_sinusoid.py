@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks.families.sinusoid import Sinusoid, SinusoidState, SinusoidTask
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.sinusoid import Sinusoid, SinusoidState, SinusoidTask
 
 FAMILY = Sinusoid()
 

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks import gridworld
-from metazoo.tasks.bandit import Bandit, BanditState, BanditTask, GaussianBandit
+from metazoo.tasks.families import gridworld
+from metazoo.tasks.families.bandit import Bandit, BanditState, BanditTask, GaussianBandit
+from metazoo.tasks.families.gridworld import Gridworld, GridworldState, GridworldTask
+from metazoo.tasks.families.tabular_mdp import TabularMDP, TabularMDPState, TabularMDPTask, optimal_returns
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.gridworld import Gridworld, GridworldState, GridworldTask
-from metazoo.tasks.tabular_mdp import TabularMDP, TabularMDPState, TabularMDPTask, optimal_returns
 
 
 def keys(*shape):

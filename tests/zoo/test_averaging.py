@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import metazoo
-from metazoo import store
+from metazoo.artefact import store
+from metazoo.artefact.signatures import MEMORY_CHECKPOINT_KEY
+from metazoo.averaging import average
 from metazoo.pretrained import load
-from metazoo.signatures import MEMORY_CHECKPOINT_KEY
-from metazoo.zoo.averaging import average
 from tests.exports import export_small
 
 RATES = "parameters/0/.ATTRIBUTES/VARIABLE_VALUE"

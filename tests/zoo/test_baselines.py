@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms.baselines import DomainRandomised
+from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
+from metazoo.cards import baselines
+from metazoo.cards.baselines import Protocol, at_rate, gradient_learners, straight_way
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.pretrained import load
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
-from metazoo.tasks.navigation import Navigation
-from metazoo.zoo import baselines
-from metazoo.zoo.baselines import Protocol, at_rate, gradient_learners, straight_way
-from metazoo.zoo.export import export
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.mujoco.families import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
+from metazoo.training.export import export
 from tests.algorithms.problems import made_up_episodes
 from tests.exports import METADATA
 from tests.zoo.reports import made_up_metadata

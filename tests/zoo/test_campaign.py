@@ -10,11 +10,13 @@ import json
 import numpy as np
 import pytest
 
-from metazoo import cli, cli_support, store
-from metazoo.zoo import campaign
-from metazoo.zoo.campaign import Options, Run, train_all
-from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
-from metazoo.zoo.presets import PRESETS
+from metazoo.artefact import store
+from metazoo.cli import main as cli
+from metazoo.cli import support as cli_support
+from metazoo.presets.mujoco import MUJOCO_PRESETS
+from metazoo.presets.registry import PRESETS
+from metazoo.training import campaign
+from metazoo.training.campaign import Options, Run, train_all
 from tests import toy_policy
 from tests.zoo.reports import made_up_metadata
 from tests.zoo.tiny_training import TINY
@@ -128,7 +130,7 @@ def test_one_training_has_no_table_and_a_card_only_if_wanted(trainer, recorded, 
 
 
 def test_the_command_trains_seeds_in_directories_of_their_own(trainer, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("metazoo.cli_support.PRESETS", {"tiny": TINY})
+    monkeypatch.setattr("metazoo.cli.support.PRESETS", {"tiny": TINY})
     monkeypatch.setattr("sys.argv", ["metazoo", "train", "tiny", "--seeds", "1,2", "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -139,7 +141,7 @@ def test_the_command_trains_seeds_in_directories_of_their_own(trainer, tmp_path,
 
 
 def test_all_needs_no_resume_to_go_on(trainer, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("metazoo.cli_support.PRESETS", {"tiny": TINY, "other": OTHER})
+    monkeypatch.setattr("metazoo.cli.support.PRESETS", {"tiny": TINY, "other": OTHER})
     for _ in range(2):
         monkeypatch.setattr("sys.argv", ["metazoo", "train", "--all", "--out", str(tmp_path)])
         with pytest.raises(SystemExit) as stop:

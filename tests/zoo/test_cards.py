@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import RANGES, CartPole, CartPoleGoal
-from metazoo.tasks.gym_mujoco import HalfCheetahDir, HalfCheetahVel
-from metazoo.tasks.navigation import Navigation
-from metazoo.zoo import cards
-from metazoo.zoo.cards import write_card
-from metazoo.zoo.task_ranges import range_rows
+from metazoo.cards import card as cards
+from metazoo.cards.card import write_card
+from metazoo.cards.task_ranges import range_rows
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import RANGES, CartPole, CartPoleGoal
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.mujoco.families import HalfCheetahDir, HalfCheetahVel
 from tests.zoo.reports import made_up_metadata, made_up_report
 
 MEANS = (31.5, 152.25, 181.75, 190.5)

@@ -10,12 +10,12 @@ import tensorflow as tf
 from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
-from metazoo import signatures, store
 from metazoo.algorithms.registry import LEARNERS
-from metazoo.gym_spaces import space_from_metadata
-from metazoo.tasks.gym_view import to_gym_space
+from metazoo.artefact import signatures, store
+from metazoo.artefact.spaces import space_from_metadata
+from metazoo.tasks.views.gym_view import to_gym_space
+from metazoo.training.export import export
 from metazoo.types import Discrete
-from metazoo.zoo.export import export
 from tests.algorithms.problems import FAMILIES, made_up_episodes
 from tests.exports import METADATA, Session, batch_first, example_inputs, example_memory, export_small, small_learner
 

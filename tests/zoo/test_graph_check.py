@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from metazoo.zoo.export import ExportError, check_graph
+from metazoo.training.export import ExportError, check_graph
 
 
 def save_function(directory, function, **options):

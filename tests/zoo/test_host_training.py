@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import metazoo
+from metazoo.presets.registry import Preset
 from metazoo.pretrained import family_of
-from metazoo.tasks.gym_family import GymFamily
-from metazoo.zoo import callbacks, train
-from metazoo.zoo.presets import Preset
+from metazoo.tasks.gym.family import GymFamily
+from metazoo.training import callbacks, train
 
 CHEETAH = Preset(
     name="cheetah",

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import metazoo
-from metazoo import store
-from metazoo.zoo import hub, manifest, sources
-from metazoo.zoo.sources import HubError
+from metazoo.artefact import store
+from metazoo.hub import index as manifest
+from metazoo.hub import sources
+from metazoo.hub import transfer as hub
+from metazoo.hub.sources import HubError
 from tests import toy_policy
 from tests.zoo import web as faults
 from tests.zoo.web import Web, serving
@@ -297,7 +299,7 @@ def test_text_for_the_terminal_is_harmless(zoo):
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from metazoo.zoo import hub, sources
+from metazoo.hub import transfer as hub, sources
 print(hub.download("toy", sources.parse(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
 """
 

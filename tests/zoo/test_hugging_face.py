@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from metazoo import store
-from metazoo.zoo import hub, manifest, sources
-from metazoo.zoo.sources import HubError
+from metazoo.artefact import store
+from metazoo.hub import index as manifest
+from metazoo.hub import sources
+from metazoo.hub import transfer as hub
+from metazoo.hub.sources import HubError
 from tests import toy_policy
 
 pytest.importorskip("huggingface_hub")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from metazoo import cli
-from metazoo.zoo import campaign, jobs
-from metazoo.zoo.campaign import Options, Run, train_all
-from metazoo.zoo.jobs import Ended, Job, Jobs
-from metazoo.zoo.presets import PRESETS
+from metazoo.cli import main as cli
+from metazoo.presets.registry import PRESETS
+from metazoo.training import campaign, jobs
+from metazoo.training.campaign import Options, Run, train_all
+from metazoo.training.jobs import Ended, Job, Jobs
 
 STAND_IN = """
-from metazoo.zoo.jobs import enter
+from metazoo.training.jobs import enter
 enter()
 import os, signal, sys, time
 name, until, code = sys.argv[1:]  # until: seconds, or what must stand in the log
@@ -190,7 +190,7 @@ def test_left_early_it_leaves_no_process_behind(log):
 
 PARENT = """
 import sys
-from metazoo.zoo import jobs
+from metazoo.training import jobs
 jobs.PROGRAM = open(sys.argv[1]).read()
 with jobs.Jobs([jobs.Job("long", ["long", "60", "0"])], 1) as running:
     print(list(running))
@@ -262,7 +262,7 @@ def test_the_same_run_twice_is_refused(tmp_path):
 def test_two_presets_are_trained_at_once(tmp_path):
     names = ["maml_navigation", "dr_navigation"]
     small = ["--set", "tasks=2", "--updates", "1", "--no-card", "--jobs", "2", "--out", str(tmp_path)]
-    command = [sys.executable, "-c", "from metazoo.cli import main; main()", "train", *names, *small]
+    command = [sys.executable, "-c", "from metazoo.cli.main import main; main()", "train", *names, *small]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "summary.json").read_text())

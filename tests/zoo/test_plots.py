@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from metazoo.zoo.card_tables import number
-from metazoo.zoo.plots import LABEL_GAP, _spread, adaptation_curve
+from metazoo.cards.card_tables import number
+from metazoo.cards.plots import LABEL_GAP, _spread, adaptation_curve
 from tests.zoo.reports import made_up_report
 
 REPORT = made_up_report("maml_cartpole", (31.5, 152.25, 181.75, 190.5))

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from metazoo import store
-from metazoo.algorithms.baselines import DomainRandomised
+from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
+from metazoo.artefact import store
+from metazoo.cards import baselines, report
+from metazoo.cards.report import evaluate_preset
 from metazoo.evaluation import evaluate, random_agent
-from metazoo.tasks.cartpole import CartPole, CartPoleGoal
-from metazoo.zoo import baselines, report
-from metazoo.zoo.export import export
-from metazoo.zoo.report import evaluate_preset
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
+from metazoo.training.export import export
 from tests.algorithms.problems import small_policy
 from tests.exports import METADATA
 from tests.zoo.reports import made_up_metadata

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from metazoo import store
 from metazoo.algorithms.maml import MAML
-from metazoo.tasks.cartpole import CartPoleGoal
-from metazoo.zoo import seeds
-from metazoo.zoo.export import export
-from metazoo.zoo.report import evaluate_preset
+from metazoo.artefact import store
+from metazoo.cards import seeds
+from metazoo.cards.report import evaluate_preset
+from metazoo.tasks.families.cartpole import CartPoleGoal
+from metazoo.training.export import export
 from tests.algorithms.problems import small_policy
 from tests.exports import METADATA
 from tests.zoo.reports import made_up_metadata

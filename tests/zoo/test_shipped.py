@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import random, savedmodels_directory, store
+from metazoo import random, savedmodels_directory
+from metazoo.artefact import store
+from metazoo.cards.card import card_of
 from metazoo.evaluation import player
+from metazoo.hub import index as manifest
+from metazoo.hub import listing as index
+from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of, load
 from metazoo.tasks.host_family import HostFamily
-from metazoo.zoo import index, manifest
-from metazoo.zoo.cards import card_of
-from metazoo.zoo.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 SAVED = savedmodels_directory()
@@ -64,7 +66,7 @@ def test_all_together_are_small():
 
 @shipped
 def test_its_card_is_what_its_metadata_says(name):
-    """Cards are generated: ``python -m metazoo.zoo.cards savedmodels/NAME`` writes one."""
+    """Cards are generated: ``python -m metazoo.cards.card savedmodels/NAME`` writes one."""
     metadata = store.read_metadata(SHIPPED[name])
     text = (SHIPPED[name].parent / "README.md").read_text(encoding="utf-8")
     assert text == card_of(SHIPPED[name].parent, metadata, metadata["evaluation"])
@@ -76,7 +78,7 @@ def test_its_card_is_what_its_metadata_says(name):
 
 
 def test_the_index_names_their_files():
-    """``python -m metazoo.zoo.manifest savedmodels`` writes it."""
+    """``python -m metazoo.hub.index savedmodels`` writes it."""
     named = manifest.parse((SAVED / manifest.FILE).read_bytes(), "savedmodels/index.json")
     there = manifest.build(SAVED)
     assert set(SHIPPED) <= set(named)

@@ -9,17 +9,18 @@ import pytest
 import tensorflow as tf
 
 import metazoo
-from metazoo import random, store
+from metazoo import random
+from metazoo.artefact import store
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPole, CartPoleGoal, CartPoleState
+from metazoo.presets.preset import Preset
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal, CartPoleState
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import per_episode
-from metazoo.tasks.navigation import Navigation
-from metazoo.zoo import callbacks, train
-from metazoo.zoo.experts import SETTINGS_FILE, WEIGHTS_FILE, Recipe, train_experts
-from metazoo.zoo.preset import Preset
-from metazoo.zoo.teachers import load_teacher, teacher_for
+from metazoo.training import callbacks, train
+from metazoo.training.experts import SETTINGS_FILE, WEIGHTS_FILE, Recipe, train_experts
+from metazoo.training.teachers import load_teacher, teacher_for
 
 QUICK = Recipe({"episodes": 2, "epochs": 1}, {"hidden": (3,), "initial_scale": 0.1}, updates=2)
 STUDENT = Preset(
@@ -44,7 +45,7 @@ def experts(tmp_path_factory):
     directory = tmp_path_factory.mktemp("experts") / "three"
     shown = Navigation(5, reveal_goal=True)  # what the experts are not
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metazoo.zoo.experts.RECIPES", {"navigation": QUICK})
+        patch.setattr("metazoo.training.experts.RECIPES", {"navigation": QUICK})
         teacher = teacher_for("experts:3", shown, {"horizon": 5, "reveal_goal": True}, directory, 0)
     assert teacher.name == "3 experts"
     return directory

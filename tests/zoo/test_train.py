@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import store
-from metazoo.algorithms import side_by_side
-from metazoo.zoo import callbacks, train
-from metazoo.zoo.callbacks import keep_epochs
-from metazoo.zoo.mujoco_presets import MUJOCO_PRESETS
-from metazoo.zoo.presets import PRESETS
-from metazoo.zoo.train import build, override
+from metazoo.algorithms.common import side_by_side
+from metazoo.artefact import store
+from metazoo.presets.mujoco import MUJOCO_PRESETS
+from metazoo.presets.registry import PRESETS
+from metazoo.training import callbacks, train
+from metazoo.training.callbacks import keep_epochs
+from metazoo.training.train import build, override
 from tests.zoo import tiny_training
 from tests.zoo.tiny_training import TINY
 

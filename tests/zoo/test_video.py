@@ -5,14 +5,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metazoo.algorithms.maml import MAML
-from metazoo.tasks.bandit import Bandit
-from metazoo.tasks.cartpole import CartPoleGoal
-from metazoo.tasks.gym_view import FamilyEnv
-from metazoo.tasks.navigation import Navigation
-from metazoo.tasks.pendulum import Pendulum
-from metazoo.zoo import video
-from metazoo.zoo.drawings import HEIGHT, WIDTH, drawing_for, state_of
-from metazoo.zoo.export import export
+from metazoo.cards import video
+from metazoo.cards.drawings import HEIGHT, WIDTH, drawing_for, state_of
+from metazoo.tasks.families.bandit import Bandit
+from metazoo.tasks.families.cartpole import CartPoleGoal
+from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.families.pendulum import Pendulum
+from metazoo.tasks.views.gym_view import FamilyEnv
+from metazoo.training.export import export
 from tests.algorithms.problems import small_policy
 from tests.exports import METADATA
 
@@ -76,7 +76,7 @@ def test_a_drawing_follows_the_state(family, action):
 @pytest.mark.mujoco
 def test_mujoco_bodies_are_drawn_without_opengl():
     pytest.importorskip("mujoco")
-    from metazoo.tasks.gym_mujoco import HalfCheetahDir
+    from metazoo.tasks.mujoco.families import HalfCheetahDir
 
     env = HalfCheetahDir().environment({"direction": 1.0}, 50)
     body = (drawn(env) == (0x5B, 0x7C, 0x99)).all(-1)

@@ -5,8 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
-from metazoo.zoo import callbacks, train
-from metazoo.zoo.presets import Preset
+from metazoo.presets.registry import Preset
+from metazoo.training import callbacks, train
 
 TINY = Preset(
     name="tiny",

@@ -1,0 +1,1 @@
+"""What training and serving exchange: signatures, version directories, spaces as metadata, recorded episodes."""

@@ -1,0 +1,204 @@
+"""What ``metazoo evaluate`` compares a policy with: on the same tasks, with the same number of episodes of each.
+
+- ``random``: uniformly random actions.
+- The presets that the policy's own names as ``baselines`` and that are installed, played without adapting.
+- ``fine_tuning``: the domain-randomised policy among them, adapted by plain gradient steps (multi-task pretraining).
+- ``from_scratch``: the same network with its initial weights, adapted alike.
+- The classical algorithms for bandits and tabular MDPs.
+- Closed forms: the best fixed position of ``cartpole_goal``; standing still and the straight way of ``navigation``; the
+  best fixed velocity of ``half_cheetah_vel`` and standing still in ``half_cheetah_dir``.
+
+Fine-tuning and training from scratch play the episodes that the policy plays, and make a gradient step after each
+round, as it does. Their step sizes are the best of ``RATES`` on validation tasks: ``python -m
+metazoo.cards.baselines``.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from metazoo import random, savedmodels_directory
+from metazoo.algorithms.maml import MAML, MAMLConfig
+from metazoo.artefact import store
+from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
+from metazoo.classical.baselines import classical_baselines
+from metazoo.evaluation import agent_of, evaluate, player, random_agent, summary
+from metazoo.policies.networks import mlp
+from metazoo.policies.policy import Policy
+from metazoo.presets.registry import PRESETS
+from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.tasks.families.cartpole import CartPoleGoal, best_fixed_position
+from metazoo.tasks.families.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
+from metazoo.tasks.host_family import AnyFamily
+from metazoo.tasks.mujoco.families import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
+
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+STEP_SIZES: dict[str, dict[str, float]] = {
+    "cartpole": {"fine_tuning": 0.03, "from_scratch": 1.0},
+    "cartpole_goal": {"fine_tuning": 0.3, "from_scratch": 3.0},
+    "navigation": {"fine_tuning": 0.01, "from_scratch": 0.01},
+}
+"""Family → the step sizes that ``choose_step_sizes`` finds."""
+INNER: dict[str, dict[str, Any]] = {"navigation": {"inner_gamma": 0.0}}
+"""Family → how these inner loops weigh actions, where the zoo's policies do not use the default either."""
+VALIDATION_TASKS = 50
+
+
+class Protocol(NamedTuple):
+    """How all are evaluated: ``episodes`` a round, ``steps`` rounds of adapting."""
+
+    split: str
+    tasks: int
+    episodes: int
+    steps: int
+    seed: int
+    deterministic: bool
+
+    def without_adapting(self) -> "Protocol":
+        """As many episodes in one round as the whole trial of those who adapt, so that totals compare."""
+        return self._replace(episodes=self.episodes * (self.steps + 1), steps=0)
+
+
+def baselines(policy: Pretrained, family: AnyFamily, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
+    """The reports of ``policy``'s baselines by name; ``long_horizon`` adds ``at_horizon`` to those of presets.
+
+    Policies that are compared share most of theirs, so in one process each is evaluated once.
+    """
+    plain = protocol.without_adapting()
+    arguments = json.dumps(policy.metadata.get("family_args", {}), sort_keys=True)
+    found = {"random": _random(family.name, arguments, plain)}
+    for directory in _installed(policy):
+        metadata = store.read_metadata(directory) or {}
+        found[metadata["name"]] = _without_adapting(directory, plain, long_horizon)
+        same_view = metadata.get("family_args") == policy.metadata.get("family_args")
+        if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.name in STEP_SIZES:
+            found |= _by_gradient_steps(directory, protocol)
+    return found | _classical(family, plain) | _closed_forms(family, protocol)
+
+
+@functools.cache
+def _random(family_name: str, arguments: str, protocol: Protocol) -> dict[str, Any]:
+    family = family_of({"family": family_name, "family_args": json.loads(arguments)})
+    return _brief(evaluate(random_agent(family), family, name="random", **protocol._asdict()))
+
+
+@functools.cache
+def _without_adapting(directory: Path, protocol: Protocol, long_horizon: int | None) -> dict[str, Any]:
+    other = load(directory)
+    longer = family_of(other.metadata, horizon=long_horizon) if long_horizon else None
+    family = family_of(other.metadata)
+    return _brief(evaluate(other.agent(), family, name=other.name, long=longer, **protocol._asdict()))
+
+
+@functools.cache
+def _by_gradient_steps(directory: Path, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """Fine-tuning of the domain-randomised policy in ``directory``, and training from scratch."""
+    pretrained = load(directory)
+    family = family_of(pretrained.metadata)
+    found = {}
+    for name, learner in gradient_learners(pretrained, family).items():
+        rate = STEP_SIZES[family.name][name]
+        report = evaluate(agent_of(at_rate(learner, rate)), family, name=name, **protocol._asdict())
+        found[name] = _brief({**report, "step_size": rate})
+    return found
+
+
+def gradient_learners(pretrained: Pretrained, family: AnyFamily) -> dict[str, MAML]:
+    """The plain inner loop from the weights of a domain-randomised policy, and from those it started with."""
+    network, seed = pretrained.metadata["network"], pretrained.metadata["provenance"]["seed"]
+    learners: dict[str, MAML] = {}
+    inner = INNER.get(family.name, {})
+    for name in ("fine_tuning", "from_scratch"):
+        model = mlp(family.observation_space, family.action_space, **network, seed=seed)
+        if name == "fine_tuning":
+            tensors = store.read_checkpoint(pretrained.directory)
+            for i, variable in enumerate(model.trainable_variables):
+                variable.assign(tensors[f"parameters/{i}/.ATTRIBUTES/VARIABLE_VALUE"])
+        policy = Policy(model, family.observation_space, family.action_space)
+        learners[name] = MAML(policy, family, MAMLConfig(inner_rate=1.0, step_sizes="scalar", **inner))
+    return learners
+
+
+def at_rate(learner: MAML, rate: float) -> MAML:
+    """The learner with this inner step size."""
+    learner.rates.assign([[rate - 1.0]])  # its step size is inner_rate · (1 + rates)
+    return learner
+
+
+def choose_step_sizes(name: str) -> dict[str, dict[float, float]]:
+    """Mean return over the inner steps on validation tasks, for both learners and all ``RATES``, in the protocol of
+    the preset ``name``, whose domain-randomised baseline must be installed."""
+    preset = PRESETS[name]
+    pretrained = next(load(other) for other in preset.baselines if PRESETS[other].family_args == preset.family_args)
+    family = family_of(pretrained.metadata)
+    tasks = family.sample(VALIDATION_TASKS, "validation", 1)
+    scores: dict[str, dict[float, float]] = {}
+    for learner_name, learner in gradient_learners(pretrained, family).items():
+        play = player(agent_of(learner), family, preset.episodes, preset.steps)
+        of_rate = {rate: (at_rate(learner, rate), play(tasks, random.key(0))[0])[1] for rate in RATES}
+        scores[learner_name] = {rate: float(tf.reduce_mean(curve[1:])) for rate, curve in of_rate.items()}
+    return scores
+
+
+def straight_way(goals: Any, horizon: int) -> np.ndarray:
+    """Largest returns ``[N]`` possible on ``goals [N, 2]``: the fastest way along each axis, which shortens the
+    distance at every step as much as any way does."""
+    goals = np.abs(np.asarray(goals, np.float64))
+    left = np.maximum(goals[None] - STEP_LIMIT * np.arange(1, horizon + 1)[:, None, None], 0.0)
+    reached = np.cumsum((left < GOAL_RADIUS).all(-1), axis=0) > 1  # the step that arrives still counts
+    return np.where(reached, 0.0, -np.linalg.norm(left, axis=-1)).sum(0)
+
+
+def _installed(policy: Pretrained) -> Iterator[Path]:
+    """The newest versions of the baselines that its preset names: those beside it, or those that come along."""
+    for name in PRESETS[policy.name].baselines if policy.name in PRESETS else ():
+        for models in (Path(policy.directory).parent.parent, savedmodels_directory()):
+            if (models / name).is_dir():
+                yield store.latest(models / name)
+                break
+
+
+def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
+    """Algorithms that keep what they learn over the episodes of a trial: means are over all of them."""
+    if family.name not in FAMILIES_WITH_CLASSICS:
+        return {}
+    tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
+    earned = classical_baselines(family, tasks, protocol.episodes, protocol.seed)
+    return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
+
+
+def _closed_forms(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
+    tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
+    if isinstance(family, CartPoleGoal):
+        position, mean = best_fixed_position(tasks.target, family.horizon)
+        return {"best_fixed_position": {"mean": mean, "position": position, "closed_form": True}}
+    if isinstance(family, Navigation):
+        still = -family.horizon * float(np.linalg.norm(tasks.goal, axis=-1).mean())
+        best = float(straight_way(tasks.goal, family.horizon).mean())
+        return {"standing_still": {"mean": still, "closed_form": True}, "oracle": {"mean": best, "closed_form": True}}
+    if isinstance(family, HalfCheetahVel):
+        velocity, mean = best_fixed_velocity(tasks.velocity, family.horizon)
+        return {"best_fixed_velocity": {"mean": mean, "velocity": velocity, "closed_form": True}}
+    if isinstance(family, HalfCheetahDir):
+        return {"standing_still": {"mean": 0.0, "closed_form": True}}
+    return {}
+
+
+def _brief(report: dict[str, Any]) -> dict[str, Any]:
+    """What a report's reader needs of a baseline: the figures after its last step, and its curve if it has one."""
+    kept = {key: report[key] for key in ("total", "at_horizon", "step_size") if key in report}
+    curve = [{key: value for key, value in point.items() if key != "per_task"} for point in report["curve"]]
+    last = {key: curve[-1][key] for key in ("mean", "iqm", "ci95", "iqm_ci95")}
+    return {**last, **kept, **({"curve": curve} if len(curve) > 1 else {})}
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        for learner_name, by_rate in choose_step_sizes(argument).items():
+            print(argument, learner_name, " ".join(f"{rate:g}: {score:.2f}" for rate, score in by_rate.items()))

@@ -1,0 +1,141 @@
+"""The tables of a model card: results over the curve, baselines on the same tasks, training seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from metazoo.presets.registry import PRESETS
+
+BASELINES = {
+    "random": "uniformly random actions",
+    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
+    "from_scratch": "untrained weights, after the same steps",
+    "standing_still": "closed form: never leaving the start",
+    "oracle": "closed form: straight to the goal, which nothing can beat",
+    "best_fixed_velocity": "closed form: the best constant velocity, the bound for a policy that runs at one speed",
+    "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
+    "greedy": "the arm or model that looks best so far",
+    "epsilon_greedy": "greedy, with random actions now and then",
+    "thompson": "Thompson sampling",
+    "optimistic_thompson": "Thompson sampling, never below the posterior mean",
+    "ucb1": "UCB1",
+    "likeliest_thompson": "Thompson sampling with the likeliest of several draws",
+    "bayes_optimal": "exact, by dynamic programming: nothing can beat it on average",
+    "gittins": "Gittins indices of a discounted bandit",
+    "finite_gittins": "Gittins indices of the finite horizon",
+    "psrl": "posterior sampling",
+    "opsrl": "optimistic posterior sampling",
+    "ucrl2": "UCRL2",
+    "beb": "Bayesian exploration bonus",
+}
+
+
+def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """The section with the curve on all splits, and the baselines."""
+    shown = curves(metadata, report)
+    better = "higher" if report["higher_is_better"] else "lower"
+    supervised = metadata.get("supervised", False)
+    text = f"Mean {report['metric']}{'' if supervised else ' per episode'} on {report['tasks']:,} tasks of each split"
+    text += f" (task seed {report['seed']}), {better} is better"
+    if not supervised:
+        text += f", with {'its most likely actions' if report.get('deterministic') else 'actions sampled from it'}"
+    text += (
+        ". Brackets: 95 % bootstrap interval over tasks, which says how well *this* policy does on new tasks, not how"
+        " much training runs differ. IQM: mean of the middle half of the tasks, with its own interval."
+    )
+    if report.get("online"):
+        text += " The episodes of a trial are played one after another; every one is both test and experience."
+    elif supervised:
+        text += " All steps adapt to the same points, and the error is that on others."
+    else:
+        text += " Every step adapts to episodes of its own and is tested on fresh ones."
+    head = [*_axes(metadata, report), *(f"{split}: mean | {split}: IQM" for split in shown)]
+    table = ["| " + " | ".join(head) + " |", "|" + "---|" * (len(head) + len(shown))]
+    for points in zip(*shown.values(), strict=True):
+        cells = [*_place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
+        table.append("| " + " | ".join(cells) + " |")
+    parts = ["## Results", text, "\n".join(table)]
+    if report.get("online") and len(report["curve"]) > 1:
+        parts.append(f"In the whole trial, all episodes added up: {interval(report['total'])}.")
+    longer = report.get("at_horizon", {})
+    parts += [f"With episodes of {steps} steps, after all adaptation: {interval(p)}." for steps, p in longer.items()]
+    if report.get("baselines"):
+        equal = "" if supervised else ", with as many episodes"
+        parts += [f"On the same {report['split']} tasks{equal}:", _baselines(report)]
+    return "\n\n".join(parts)
+
+
+def curves(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Split → curve, the out-of-range one included if it was recorded."""
+    found = {report["split"]: report["curve"]}
+    outside = (metadata.get("evaluation") or {}).get("ood")
+    if outside:
+        found[outside["split"]] = outside["curve"]
+    return found
+
+
+def seeds(metadata: Mapping[str, Any]) -> list[str]:
+    """The section about other trainings of the same preset, if they were recorded (``metazoo.cards.seeds``)."""
+    recorded = (metadata.get("evaluation") or {}).get("seeds")
+    if not recorded:
+        return []
+    runs, spread, shipped = recorded["runs"], recorded["spread"], metadata["provenance"]["seed"]
+    columns = {"total": "whole trial"} if spread["of"] == "total" else {"before": "before", "after": "after"}
+    rows = [f"| training seed | {' | '.join(columns.values())} | wall-clock |", "|" + "---|" * (len(columns) + 2)]
+    for run in runs:
+        cells = [f"{run['seed']}{' (this policy)' if run['seed'] == shipped else ''}"]
+        cells += [*(interval(run[key]) for key in columns), f"{run['seconds'] / 60:.1f} minutes"]
+        rows.append("| " + " | ".join(cells) + " |")
+    what = "In a whole trial" if spread["of"] == "total" else "After adapting"
+    text = (
+        f"The preset was trained {len(runs)} times with different training seeds and nothing else changed; all were"
+        f" evaluated on the same tasks. {what}: mean {number(spread['mean'])}, from {number(spread['min'])} to"
+        f" {number(spread['max'])}, standard deviation {number(spread['sd'])} over trainings. Interquartile mean over"
+        f" all trainings and tasks: {interval(spread, 'iqm')}, with a 95 % bootstrap interval stratified by task"
+        " ([Agarwal et al. 2021](https://arxiv.org/abs/2108.13264)), which leaves out what a training does on all tasks"
+        " alike: the standard deviation has that."
+    )
+    return ["## Other trainings", text, "\n".join(rows)]
+
+
+def interval(point: Mapping[str, Any], of: str = "mean") -> str:
+    """The mean, or the interquartile mean, with its interval; a closed form has none."""
+    bounds = point.get("ci95" if of == "mean" else f"{of}_ci95")
+    return number(point[of]) + (f" [{number(bounds[0])}, {number(bounds[1])}]" if bounds else "")
+
+
+def number(value: float) -> str:
+    """One decimal, two where a tenth would be coarse."""
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def count(amount: int, what: str) -> str:
+    """``3 steps``, ``1 step``."""
+    return f"{amount} {what}" + ("" if amount == 1 else "s")
+
+
+def _axes(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    if report.get("online"):
+        return ["episode"] if len(report["curve"]) > 1 else ["trial"]
+    return ["steps", "points"] if metadata.get("supervised") else ["steps", "episodes used"]
+
+
+def _place(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    if report.get("online"):
+        return [str(point["episodes"] + 1) if len(report["curve"]) > 1 else f"{metadata['horizon']} steps"]
+    used = metadata["horizon"] * min(1, point["steps"]) if metadata.get("supervised") else point["episodes"]
+    return [str(point["steps"]), str(used)]
+
+
+def _baselines(report: Mapping[str, Any]) -> str:
+    baselines = report["baselines"]
+    lengths = list(dict.fromkeys(steps for b in baselines.values() for steps in b.get("at_horizon", {})))
+    trials = report.get("online") and len(report["curve"]) > 1
+    head = ["baseline", "mean", *(["whole trial"] if trials else []), *(f"mean at {steps} steps" for steps in lengths)]
+    lines = ["| " + " | ".join([*head, "what it is"]) + " |", "|" + "---|" * (len(head) + 1)]
+    for name, baseline in baselines.items():
+        others = [baseline.get("total")] if trials else []
+        others += [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
+        what = PRESETS[name].description if name in PRESETS else BASELINES.get(name, "")
+        cells = [f"`{name}`", interval(baseline), *(interval(b) if b else "" for b in others), what]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""``metazoo evaluate --video``: one test task played before and after adapting, side by side, as a short GIF."""
+
+from pathlib import Path
+from typing import Any
+
+from metazoo.cards.drawings import BY_FAMILY, HEIGHT, INK, WIDTH, Draw, drawing_for, state_of
+from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.views.gym_view import FamilyEnv
+
+FRAMES = 80
+"""At most so many; of longer episodes every second, third … step is shown."""
+MILLISECONDS = 60
+PAUSE = 1500
+"""How long the last frame stays."""
+COLOURS = 32
+EPISODE_SEED = 20_000
+"""Added to ``seed`` for the filmed episodes, which are others than those adapted with."""
+
+
+def film(
+    name: str | Path,
+    file: Path,
+    *,
+    split: str = "test",
+    episodes: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """Writes a GIF of the policy on one task (that of ``family.sample(1, split, seed)``), unadapted and adapted.
+
+    ``episodes`` and ``steps`` as in ``Pretrained.adapt``. Both panels show an episode with the same start.
+
+    Raises:
+        ValueError: a name that does not end in .gif, an unknown split, a family whose states cannot be drawn.
+    """
+    if Path(file).suffix.lower() != ".gif":
+        raise ValueError(f"the video's file is {Path(file).name!r}; its name must end in .gif.")
+    policy = load(name)
+    env = environment(policy, split, seed)
+    draw = drawing_for(env)
+    if draw is None:
+        known = ", ".join(BY_FAMILY)
+        raise ValueError(f"{policy.name} is of the family {policy.metadata['family']}; films are of {known}, MuJoCo.")
+    adapted = policy.adapt(env, episodes=episodes, steps=steps, seed=seed)
+    made = adapted.metadata["adapted"]
+    played = f"{made['episodes']} episodes" if made["steps"] == 1 else f"{made['steps']} x {made['episodes']} episodes"
+    panels = []
+    for title, one in (("before adapting", policy), (f"after {played}", adapted)):
+        filmed = Filmed(env, draw)
+        (gained,) = one.evaluate(filmed, episodes=1, seed=EPISODE_SEED + seed)
+        panels.append((f"{title}: return {gained:.1f}", filmed.frames))
+    env.close()
+    _write(Path(file), panels)
+    return Path(file)
+
+
+def environment(policy: Pretrained, split: str, seed: int) -> Any:
+    """One task of the policy's family as a ``gymnasium.Env``."""
+    family = family_of(policy.metadata)
+    if isinstance(family, GymFamily):
+        task = family.sample(1, split, seed)._asdict()
+        return family.environment({key: value[0] for key, value in task.items()}, policy.metadata["horizon"])
+    if not isinstance(family, TaskFamily):
+        raise ValueError(f"tasks of the family {family.name} have no environments of their own to film.")
+    return FamilyEnv(family, split=split, seed=seed, max_episode_steps=policy.metadata["horizon"])
+
+
+class Filmed:
+    """An environment that is drawn after its reset and after every step."""
+
+    def __init__(self, env: Any, draw: Draw):
+        self._env, self._draw = env, draw
+        self._trail: list[Any] = []
+        self.frames: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def reset(self, **options: Any) -> Any:
+        result = self._env.reset(**options)
+        self._trail, self.frames = [], []
+        self._take()
+        return result
+
+    def step(self, action: Any) -> Any:
+        result = self._env.step(action)
+        self._take()
+        return result
+
+    def _take(self) -> None:
+        from PIL import Image, ImageDraw
+
+        self._trail.append(state_of(self._env))
+        frame = Image.new("RGB", (WIDTH, HEIGHT), "white")
+        self._draw(ImageDraw.Draw(frame), self._env, self._trail)
+        self.frames.append(frame)
+
+
+def _write(file: Path, panels: list[tuple[str, list[Any]]]) -> None:
+    """Both panels under their titles; the one that ends first stands still."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, length = ImageFont.load_default(13), max(len(frames) for _, frames in panels)
+    stride, gap, top = -(-length // FRAMES), 8, 22
+    pictures = []
+    for step in [*range(0, length - 1, stride), length - 1]:
+        picture = Image.new("RGB", (2 * WIDTH + gap, top + HEIGHT), "white")
+        canvas = ImageDraw.Draw(picture)
+        for i, (title, frames) in enumerate(panels):
+            left = i * (WIDTH + gap)
+            canvas.text((left + 6, 4), title, fill=INK, font=font)
+            picture.paste(frames[min(step, len(frames) - 1)], (left, top))
+            canvas.text((left + 6, top + 2), f"step {min(step, len(frames) - 1)}", fill="#777777", font=font)
+        canvas.line([(WIDTH + gap // 2, 0), (WIDTH + gap // 2, top + HEIGHT)], fill="#CCCCCC")
+        pictures.append(picture.quantize(COLOURS))
+    durations = [MILLISECONDS] * (len(pictures) - 1) + [PAUSE]
+    pictures[0].save(file, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)

@@ -1,0 +1,165 @@
+"""What the commands share: reading arguments, printing JSON documents and reports."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metazoo.cli import options as cli_options
+from metazoo.presets.mujoco import MUJOCO_PRESETS
+from metazoo.presets.registry import PRESETS, Preset
+
+
+def presets(names: list[str], every: bool) -> list[Preset]:
+    """The presets of these names, or every one that can be trained here.
+
+    Raises ValueError for an unknown name, or if neither is asked for.
+    """
+    if every == bool(names):
+        raise ValueError(f"name the presets to train, or give --all alone; there are {', '.join(PRESETS)}.")
+    for name in names:
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}.")
+    return _trainable() if every else [PRESETS[name] for name in names]
+
+
+def _trainable() -> list[Preset]:
+    """Every preset; without MuJoCo all but its own, which stderr says."""
+    left_out = [] if importlib.util.find_spec("mujoco") else [one.name for one in MUJOCO_PRESETS if one.name in PRESETS]
+    if left_out:
+        print(f"Left out, as they need pip install 'metazoo[mujoco]': {', '.join(left_out)}.", file=sys.stderr)
+    return [preset for name, preset in PRESETS.items() if name not in left_out]
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """``key=value`` arguments by key. Raises ValueError for what is not that."""
+    pairs = {}
+    for item in given or []:
+        key, equals, value = item.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"{option} is {item!r}; it must be KEY=VALUE.")
+        pairs[key] = value
+    return pairs
+
+
+def seeds(text: str, option: str) -> list[int]:
+    """Seeds with commas between them. Raises ValueError."""
+    try:
+        return [cli_options.number(part, option, int, 0, cli_options.MAX_SEED) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{option} is {text!r}; it must be integers from 0 to {cli_options.MAX_SEED:,} with commas between them,"
+            " such as 0,1,2."
+        ) from None
+
+
+def task_name(label: str) -> str:
+    """The label as part of a model's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "task"
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output. Raises ValueError for NaN and infinity, which JSON has not."""
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+@contextlib.contextmanager
+def stdout_is_for_json(as_json: bool) -> Iterator[None]:
+    """Whatever the work prints goes to standard error, so that standard output is one document."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def mean_and_interval(returns: Any) -> dict[str, Any]:
+    """Mean of ``returns [episodes]`` and its 95 % interval (Student's t)."""
+    import numpy as np
+    from scipy import stats
+
+    mean, count = float(np.mean(returns)), len(returns)
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(returns, ddof=1) / count**0.5) if count > 1 else 0.0
+    return {"mean": mean, "ci95": [mean - half, mean + half], "episodes": count}
+
+
+def print_adapted(result: Mapping[str, Any]) -> None:
+    """What ``metazoo adapt`` did."""
+    print(f"{result['name']}, {result['steps']} steps of {result['episodes']} episodes")
+    for key in ("before", "after"):
+        if key in result:
+            low, high = result[key]["ci95"]
+            mean, count = result[key]["mean"], result[key]["episodes"]
+            print(f"{key:6}  return {mean:7.1f}  [{low:.1f}, {high:.1f}]  {count} episodes")
+    print(f"published {result['published']}" if result["published"] else "not published: --out DIR does that")
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """What ``metazoo evaluate`` found: the curve over steps, then the baselines."""
+    print(f"{report['name']}: {report['metric']} on {report['tasks']} {report['split']} tasks, seed {report['seed']}")
+    online = report.get("online", False)
+    lines = [
+        (f"in episode {p['episodes'] + 1}" if online else f"after {p['steps']} steps, {p['episodes']} episodes", p)
+        for p in report["curve"]
+    ]
+    if online and len(lines) > 1:
+        lines.append(("in the whole trial", report["total"]))
+    for label, one in [*lines, *report["baselines"].items()]:
+        low, high = one.get("ci95", (None, None))
+        interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"
+        print(f"  {label:28} {one['mean']:8.2f}  {interval:20}{_iqm(one)}".rstrip())
+
+
+def _iqm(one: Mapping[str, Any]) -> str:
+    """The interquartile mean with its interval, which a closed form has not."""
+    if "iqm" not in one:
+        return ""
+    low, high = one["iqm_ci95"]
+    return f"  IQM {one['iqm']:8.2f}  [{low:.2f}, {high:.2f}]"
+
+
+def print_bench(rows: list[dict[str, Any]]) -> None:
+    """One line for each measurement."""
+    for row in rows:
+        figures = [f"{row[key]:>12,.0f} {unit}" for key, unit in RATES.items() if key in row]
+        figures += [f"{row[key]:8.3f} ms {key[:3]}" for key in ("p50_ms", "p99_ms") if key in row]
+        print(f"{row['what']:24} {'  '.join(figures)}   {row['config']}")
+
+
+def curl_example(server: Any) -> str:
+    """A shell command that asks a ``serving.server.Server`` for an action, if one of its policies answers ``act``."""
+    for servable in server.manager.live():
+        space = (servable.metadata or {}).get("observation_space", {})
+        if servable.metadata and not servable.metadata["memory"]["online"] and space.get("type") == "Box":
+            import numpy as np
+
+            body = {"signature_name": "act", "inputs": {"observations": np.zeros([1, *space["shape"]]).tolist()}}
+            return f"      curl {server.url}/v1/models/{servable.name}:predict -d '{json.dumps(body)}'\n"
+    return ""
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without its warnings of functions that are traced again, and without the lines about CPUs and
+    GPUs that its C++ writes whatever the log level is.
+
+    Both are shown if TF_CPP_MIN_LOG_LEVEL is 0.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0" or "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    # evaluating several policies compiles the same lines of ours for each, as it must
+    tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+
+
+RATES = {"env_steps_per_s": "env steps/s", "requests_per_s": "requests/s"}

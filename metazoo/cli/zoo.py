@@ -1,0 +1,111 @@
+"""The commands about the zoo itself: ``metazoo list``, ``card``, ``download`` and ``push``. None needs TensorFlow."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metazoo import savedmodels_directory
+from metazoo.cli import support as cli_support
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Models = Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")]
+Zoo = Annotated[str | None, typer.Option("--from", metavar="DIR|https://...|hf://ORG/REPO", help="Another zoo.")]
+
+
+def list_command(models: Models = None, zoo: Zoo = None, as_json: Json = False) -> None:
+    """The zoo: name, algorithm, family, return before and after adapting, size.
+
+    \b
+    metazoo list
+    metazoo list --models adapted --json
+    metazoo list --from hf://ORG/REPO
+    """
+    from metazoo.hub import listing as index
+
+    if zoo is None:
+        rows = index.entries(models or savedmodels_directory())
+    elif models is None:
+        from metazoo.hub import index as manifest
+        from metazoo.hub import sources
+
+        rows = manifest.rows(sources.parse(zoo).manifest())
+    else:
+        raise ValueError(f"--models is {models} and --from is {zoo!r}; give one of them.")
+    if as_json:
+        cli_support.print_json(rows)
+    else:
+        print(index.table(rows))
+
+
+def card(
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A policy.")],
+    as_json: Json = False,
+) -> None:
+    """The model card of a policy; with --json its whole metadata.
+
+    \b
+    metazoo card maml_cartpole_goal
+    """
+    from metazoo.artefact import store
+    from metazoo.hub import listing as index
+    from metazoo.hub import transfer as hub
+
+    version = hub.find(name)
+    if as_json:
+        cli_support.print_json(store.read_metadata(version))
+    else:
+        print(index.card(version))
+
+
+def download(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Policies of that zoo.")],
+    zoo: Zoo = None,
+    to: Annotated[Path | None, typer.Option(help="Into TO/<name>; else where metazoo.load finds them.")] = None,
+) -> None:
+    """Download policies from a zoo; each is checked, and then there as a whole.
+
+    Without --from they come from the zoo that METAZOO_HUB names, else from those that came along.
+
+    \b
+    metazoo download maml_cartpole --from hf://ORG/REPO
+    metazoo download maml_cartpole rl2_mdp_n10 --from https://example.org/zoo --to models
+    metazoo download maml_cartpole --to models
+    """
+    from metazoo.hub import sources
+    from metazoo.hub import transfer as hub
+
+    source = sources.parse(zoo) if zoo else hub.default_source()
+    for name in names:
+        print(hub.download(name, source, to, _progress_bar if sys.stderr.isatty() else None))
+
+
+def push(
+    names: Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Policies.")],
+    to: Annotated[str, typer.Option(metavar="DIR|hf://ORG/REPO", help="The zoo.")],
+) -> None:
+    """Publish policies, with their cards and an index, for others to download.
+
+    \b
+    metazoo push maml_cartpole --to /srv/www/zoo
+    metazoo push runs/maml_pendulum/savedmodels/maml_pendulum --to hf://ORG/REPO
+    """
+    from metazoo.hub import transfer as hub
+
+    for name, policy in sorted(hub.push(names, to).items()):
+        print(f"{name}  version {policy.version}  {len(policy.files)} files  {policy.bytes / 1e3:.0f} kB")
+
+
+@contextlib.contextmanager
+def _progress_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, for as long as the download takes."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(name, total=size)
+        yield lambda count: bars.update(task, advance=count)

@@ -1,0 +1,1 @@
+"""What ``metazoo demo`` does."""

@@ -1,0 +1,1 @@
+"""The policies of a directory or an address: listing, downloading, pushing."""

@@ -1,0 +1,1 @@
+"""The settings of the zoo's policies, as plain data."""

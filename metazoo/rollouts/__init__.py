@@ -1,0 +1,1 @@
+"""Whole episodes, in the graph and on the host."""

@@ -1,0 +1,1 @@
+"""In-graph task families, one a file."""

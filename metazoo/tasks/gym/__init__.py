@@ -1,0 +1,1 @@
+"""Gymnasium environments as host-side families: processes and rows."""

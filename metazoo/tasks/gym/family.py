@@ -1,0 +1,226 @@
+"""Any ``gymnasium.Env`` as a task family to train and evaluate on: what varies from task to task, and the environment.
+
+    family = GymFamily("Pendulum-v1", {"g": (5.0, 15.0)}, horizon=200)
+
+Learners take it like a family in the graph. The environments are stepped in Python, in this process or, when one step
+is expensive, in worker processes.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+from gymnasium import spaces
+
+from metazoo.artefact.spaces import CollectionError, env_name, observation_spec, space_to_metadata
+from metazoo.tasks.family import SPLITS
+from metazoo.tasks.gym.board import Board, Layout
+from metazoo.tasks.gym.pool import Pool, Tasks
+from metazoo.tasks.gym.rows import Recipe, rows_for
+from metazoo.tasks.host_family import HostFamily, HostTransition
+from metazoo.types import Box, Discrete, MultiDiscrete, Space
+
+SampleTask = Callable[[np.random.Generator, str], Mapping[str, Any]]
+"""``(generator, split) → parameters``: one task, drawn with that generator alone."""
+
+
+class GymFamily(HostFamily):
+    """A family over a Gymnasium environment.
+
+    Args:
+        make_env: an id, or a callable that returns an environment. A task's parameters are given to the bare
+            environment's ``set_task(dict)`` method if it has one; else to the constructor (or the callable) where that
+            takes them, and set as attributes where not. What CartPole derives from its attributes is derived again.
+        sample_task: ``(numpy generator, split) → {name: number or array}``; or ``{name: (low, high)}``, uniform, from
+            which there are no out-of-range tasks.
+        horizon: steps after which an episode is truncated; by default the environment's own ``max_episode_steps``.
+        name: of the family; by default the environment's.
+        env_args: arguments and attributes that all tasks have in common.
+        workers: processes that step the environments; 0 steps them in this one.
+        time_limit: seconds that a worker may take to begin or to step its rows. Nothing can interrupt this process:
+            with ``workers=0`` an environment that never returns is never noticed.
+        rows: environments made at most, and so episodes played side by side; more are played in turns.
+
+    Observations are ``Box`` (uint8 images as they are), or any space that Gymnasium flattens; actions are ``Discrete``,
+    ``MultiDiscrete``, or ``Box`` of rank 1. ``close`` ends the workers; so does the end of Python, however it comes.
+
+    Raises:
+        CollectionError: an environment that cannot be made, or has other spaces, no horizon, or no place for a
+            parameter.
+        ValueError: an unusable horizon, number of workers or rows, or tasks that are no finite numbers.
+    """
+
+    joins: ClassVar[bool] = False
+    """Whether this process is one of the ``workers`` and steps its share too, instead of waiting for the others.
+    Faster, but nothing can interrupt it: for environments that are known to return."""
+
+    def __init__(
+        self,
+        make_env: str | Callable[..., gym.Env],
+        sample_task: SampleTask | Mapping[str, tuple[float, float]],
+        horizon: int | None = None,
+        *,
+        name: str | None = None,
+        env_args: Mapping[str, Any] | None = None,
+        workers: int = 0,
+        time_limit: float = 60.0,
+        rows: int = 200,
+    ):
+        for what, value, least in (("workers", workers, 0), ("rows", rows, 1), ("horizon", horizon or 1, 1)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {least}.")
+        self.workers, self.rows, self.time_limit = workers, rows, time_limit
+        self._sample_task = uniform_tasks(sample_task) if isinstance(sample_task, Mapping) else sample_task
+        self._recipe = Recipe(make_env, env_args or {})
+        first = self._draw("train", 0, 0)
+        self.Task = namedtuple("Task", first)  # type: ignore[misc]
+        env = self._recipe.build({key: _plain(value) for key, value in first.items()})
+        try:
+            self.name = name or env_name(env)
+            self.gym_observation_space, self.gym_action_space = env.observation_space, env.action_space
+            self.observation_space = _seen(env.observation_space)
+            self.action_space = _done(env)
+            own = env.spec.max_episode_steps if env.spec is not None else None
+            self._layout = Layout.of(env, rows)
+        finally:
+            env.close()
+        if horizon is None and own is None:
+            raise CollectionError(f"{self.name} has no time limit of its own: give a horizon")
+        self.horizon = horizon or own
+        self._players: _Local | Pool | None = None
+
+    def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+        drawn = [self._draw(split, int(seed), i) for i in range(count)]
+        return self.Task(*(tf.constant(np.stack([task[name] for task in drawn])) for name in self.Task._fields))
+
+    def reset(self, tasks: Any, seeds: np.ndarray) -> np.ndarray:
+        count = len(seeds)
+        if count > self.rows:
+            raise ValueError(f"there are {count} episodes; {self.name} plays {self.rows} side by side.")
+        fields = {name: np.asarray(field) for name, field in tasks._asdict().items()}
+        players = self._ready()
+        players.board.playing[:] = False
+        players.begin([{name: _plain(field[i]) for name, field in fields.items()} for i in range(count)], seeds)
+        return players.board.observations[:count]
+
+    def step(self, actions: np.ndarray, playing: np.ndarray) -> HostTransition:
+        players, count = self._ready(), len(playing)
+        board = players.board
+        board.actions[:count], board.playing[:count] = actions, playing
+        players.step()
+        return HostTransition(*(field[:count] for field in (board.observations, *board[2:5])))
+
+    def environment(self, task: Mapping[str, Any], horizon: int | None = None) -> gym.Env:
+        """An environment of one task; parameters left out are those of the first training task.
+
+        Raises:
+            ValueError: an unknown parameter, or a value of the wrong shape.
+        """
+        drawn = self._draw("train", 0, 0)
+        for name, value in task.items():
+            if name not in drawn:
+                raise ValueError(f"task has no parameter {name!r}; {self.name} has {', '.join(drawn)}.")
+            try:
+                drawn[name] = np.broadcast_to(np.asarray(value, np.float32), drawn[name].shape)
+            except (TypeError, ValueError) as error:
+                shape = list(drawn[name].shape)
+                raise ValueError(f"task parameter {name!r} is {value!r}; its shape must be {shape}.") from error
+        env = self._recipe.build({name: _plain(value) for name, value in drawn.items()})
+        return gym.wrappers.TimeLimit(env, horizon or self.horizon)
+
+    def close(self) -> None:
+        if self._players is not None:
+            self._players.close()
+            self._players = None
+
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the worker processes that are running."""
+        return self._players.processes if isinstance(self._players, Pool) and self._players.close.alive else []
+
+    def _ready(self) -> "_Local | Pool":
+        """What steps the environments; made when first needed, and again after an error closed it."""
+        if isinstance(self._players, Pool) and not self._players.close.alive:
+            self._players = None
+        if self._players is None:
+            others = self.workers - self.joins
+            self._players = (
+                Pool(self._recipe, self._layout, others, self.time_limit, self.joins)
+                if others > 0
+                else _Local(self._recipe, self._layout)
+            )
+        return self._players
+
+    def _draw(self, split: str, seed: int, number: int) -> dict[str, np.ndarray]:
+        """Task ``number`` of a split and seed; its own generator, so it does not depend on how many are drawn."""
+        generator = np.random.default_rng((SPLITS.index(split), seed % 2**32, number))
+        drawn = self._sample_task(generator, split)
+        task = {name: np.asarray(value, np.float32) for name, value in drawn.items()}
+        if not task:
+            raise ValueError("a task has no parameters; sample_task must name at least one.")
+        for name, value in task.items():
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f"a task's {name} is {value.tolist()}; it must be finite.")
+        return task
+
+
+def uniform_tasks(ranges: Mapping[str, tuple[float, float]]) -> SampleTask:
+    """Each parameter uniform in its ``(low, high)``; there is nothing out of range to draw from."""
+
+    def sample(generator: np.random.Generator, split: str) -> dict[str, float]:
+        if split == "ood":
+            raise ValueError("these tasks are uniform in one range: for ood, give a function as sample_task.")
+        return {name: generator.uniform(low, high) for name, (low, high) in ranges.items()}
+
+    return sample
+
+
+class _Local:
+    """Rows in this process, with the interface of a ``Pool``."""
+
+    def __init__(self, recipe: Recipe, layout: Layout):
+        self.board = Board.on(bytearray(layout.size), layout)
+        self._rows, self._part = rows_for(recipe), self.board
+
+    def begin(self, tasks: Tasks, seeds: np.ndarray) -> None:
+        self._part = self.board.part(0, len(tasks))
+        self._rows.begin(self._part, tasks, seeds.tolist())
+
+    def step(self) -> None:
+        self._rows.step(self._part)
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+def _seen(space: spaces.Space) -> Box:
+    """The observation space as policies see it. Raises CollectionError for one that has no tensor form."""
+    space_to_metadata(space)
+    shape, dtype = observation_spec(space)
+    if isinstance(space, spaces.Box):
+        return Box(shape, space.low, space.high, dtype.name)
+    return Box(shape, 0.0, 1.0) if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) else Box(shape)
+
+
+def _done(env: gym.Env) -> Space:
+    """The action space as policies see it."""
+    space = env.action_space
+    if isinstance(space, spaces.Discrete):
+        return Discrete(int(space.n), int(space.start))
+    if isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1:
+        return MultiDiscrete(tuple(space.nvec.tolist()), tuple(space.start.tolist()))
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return Box(space.shape, space.low, space.high)
+    raise CollectionError(
+        f"the action space of {env_name(env)} is {space}: it must be Discrete, or Box or MultiDiscrete of one axis"
+    )
+
+
+def _plain(value: np.ndarray) -> Any:
+    """A task's parameter as environments take it: a Python number, or an array."""
+    return value.item() if value.ndim == 0 else value

@@ -1,0 +1,261 @@
+"""``metazoo train``: a preset → a run directory → an exported policy, with Keras' ``fit`` and callbacks."""
+
+import dataclasses
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from metazoo.algorithms.common import side_by_side
+from metazoo.algorithms.common.learner import Learner
+from metazoo.algorithms.common.learner import updates as update_indices
+from metazoo.algorithms.distillation import Student
+from metazoo.algorithms.registry import LEARNERS
+from metazoo.cores import cores
+from metazoo.policies.networks import network_for
+from metazoo.policies.policy import Policy
+from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.presets.registry import Preset
+from metazoo.tasks.registry import FAMILIES
+from metazoo.training.callbacks import Checkpoints, Divergence, Interrupt, Validation, keep_epochs
+from metazoo.training.export import export
+from metazoo.training.teachers import teacher_for
+
+EPOCH = 50
+"""Updates between two checkpoints and validations; what Keras calls an epoch."""
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Learner:
+    """The preset's learner with its initial weights, not compiled."""
+    family = FAMILIES[preset.family](**preset.family_args)
+    seed = preset.seed if seed is None else seed
+    learner, spaces = LEARNERS[preset.algorithm], (family.observation_space, family.action_space)
+    options = {**preset.network, "seed": seed, "dtype": dtype}
+    if learner.memory_kind == "recurrent":
+        policy: Any = RecurrentPolicy(*spaces, **options)
+    else:
+        policy = Policy(network_for(*spaces, **options), *spaces)
+    return learner(policy, family, learner.config_class(**preset.config), seed=seed)
+
+
+def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
+    """The preset with ``key=value`` settings: of the learner's config, ``learning_rate``, a student's ``teacher``.
+
+    Raises:
+        ValueError: an unknown key (the known ones are listed) or a value that is not of the field's type or range.
+    """
+    config_class = LEARNERS[preset.algorithm].config_class
+    if issubclass(LEARNERS[preset.algorithm], Student) and "teacher" in settings:
+        preset = dataclasses.replace(preset, teacher=settings["teacher"])
+        settings = {key: text for key, text in settings.items() if key != "teacher"}
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    config = dict(preset.config)
+    rate = preset.learning_rate
+    for key, text in settings.items():
+        if key != "learning_rate" and key not in fields:
+            known = ", ".join(["learning_rate", *fields, *(["teacher"] if preset.teacher else [])])
+            raise ValueError(f"{preset.algorithm} has no setting {key!r}; it has {known}.")
+        kind: type = float if key == "learning_rate" else type(fields[key].default)
+        try:
+            value = kind(text)
+        except ValueError:
+            low, high = (0.0, 1.0) if key == "learning_rate" else fields[key].metadata["allowed"]
+            raise ValueError(
+                f"{key} is {text!r}; it must be {kind.__name__} from {low:,} to {high:,}, such as"
+                f" {preset_value(key, preset)}."
+            ) from None
+        if key == "learning_rate":
+            rate = value
+        else:
+            config[key] = value
+    config_class(**config)  # refuses values out of range
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"learning_rate is {rate}; it must lie in (0, 1].")
+    return dataclasses.replace(preset, config=config, learning_rate=rate)
+
+
+def preset_value(key: str, preset: Preset) -> Any:
+    """The value a setting has in a preset, or its default."""
+    if key == "learning_rate":
+        return preset.learning_rate
+    return getattr(LEARNERS[preset.algorithm].config_class(**preset.config), key)
+
+
+def train(
+    preset: Preset,
+    out: Path,
+    *,
+    seed: int | None = None,
+    updates: int | None = None,
+    overrides: Mapping[str, str] | None = None,
+    resume: bool = False,
+    export_to: Path | None = None,
+) -> Path:
+    """Trains a preset in ``out/<name>`` and exports it to ``<export_to or run directory/savedmodels>/<name>/1``.
+
+    The run directory holds ``run.json`` (settings, seed, versions), ``metrics.csv``, TensorBoard logs and checkpoints.
+    The exported weights are those with the best return after adaptation on *validation* tasks. Killed at any moment,
+    it goes on with ``resume=True`` and ends with the same weights, bit by bit: its work is cut for as many threads as
+    it began with, however many there are now.
+
+    Returns:
+        The exported version directory, or the run directory when it was interrupted.
+
+    Raises:
+        ValueError: a bad setting, nothing to resume, or settings that differ from those of the run to resume.
+        FileExistsError: the directory holds a run or the export exists, and ``resume`` is False.
+        RuntimeError: the training diverged: its weights are no longer finite.
+    """
+    preset = override(preset, overrides or {})
+    seed = preset.seed if seed is None else seed
+    total = preset.updates if updates is None else updates
+    if total < 1:
+        raise ValueError(f"updates is {total}; it must be at least 1.")
+    run = Path(out) / preset.name
+    target = version_of(run, preset.name, export_to)
+    if target.exists() and not resume:
+        raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
+    threads = _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    if target.exists():
+        return target  # it was finished before
+    learner = build(preset, seed)
+    if isinstance(learner, Student):
+        learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
+    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
+    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True, threads=threads)
+    learner.optimizer.build(learner.trainable_variables)
+    checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
+    start = checkpoints.restore() if resume else 0
+    if start < total and not _fit(learner, preset, run, checkpoints, start, total):
+        print(
+            f"Interrupted after {checkpoints.update} of {total} updates; --resume goes on from there.", file=sys.stderr
+        )
+        return run
+    checkpoints.load_best()
+    provenance = _provenance(preset, seed, total, learner, checkpoints)
+    metadata = {
+        "name": preset.name,
+        "family_args": preset.family_args,
+        "adapt": {"episodes": preset.episodes, "steps": preset.steps, "tasks": preset.evaluation_tasks},
+        "network": preset.network,
+        "provenance": provenance,
+        "evaluation": {},
+        **_taught(learner),
+    }
+    return export(learner, target, metadata)
+
+
+def version_of(run: Path, name: str, export_to: Path | None) -> Path:
+    """Where a run directory's policy is exported to."""
+    return Path(export_to or run / "savedmodels") / name / "1"
+
+
+def _taught(learner: Learner) -> dict[str, Any]:
+    """The metadata's entry on a student's teacher."""
+    teacher = learner.teacher if isinstance(learner, Student) else None
+    return {"teacher": {"name": teacher.name, "parameters": teacher.size}} if teacher else {}
+
+
+def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, start: int, total: int) -> bool:
+    """Makes updates ``start … total − 1``; False if it was interrupted."""
+    keep_epochs(run / "metrics.csv", start // EPOCH)
+    interrupt = Interrupt()
+    callbacks = [
+        Divergence(checkpoints),
+        Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total),
+        keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=True),  # every fit() would begin a new file
+        keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
+        checkpoints,  # after the logs: a row too many is cut on resuming, one too few would be lost
+        interrupt,
+    ]
+    with interrupt:
+        while start < total and not interrupt.asked:
+            # to the next epoch's end first, so that a resumed run validates at the same updates as an uninterrupted one
+            aligned = start % EPOCH == 0 and total - start >= EPOCH
+            steps = EPOCH if aligned else min(EPOCH - start % EPOCH, total - start)
+            epochs = (total - start) // EPOCH if aligned else 1
+            first = start // EPOCH
+            stop = start + epochs * steps
+            learner.fit(
+                update_indices(start, stop),
+                initial_epoch=first,
+                epochs=first + epochs,
+                steps_per_epoch=steps,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+            start = stop
+    return not interrupt.asked
+
+
+def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> int:
+    """Writes ``run.json``, or checks that a resumed run has the same settings; how many threads it began with."""
+    path = run / "run.json"
+    settings = json.loads(json.dumps(settings))
+    if resume and not path.exists():
+        raise ValueError(f"{run} holds no training to resume; check --out, or leave --resume out.")
+    if path.exists():
+        if not resume:
+            raise FileExistsError(f"{run} holds a training already; go on with --resume or choose another --out.")
+        earlier = json.loads(path.read_text())
+        differing = [key for key in settings if earlier.get(key) != settings[key]]
+        if differing:
+            raise ValueError(
+                f"{run} was trained with another {' and '.join(differing)}; resume with the same settings."
+            )
+        return earlier.get("threads", 1)
+    run.mkdir(parents=True, exist_ok=True)
+    whole = path.with_suffix(".json.part")  # a kill while writing must not leave half a file to resume from
+    threads = side_by_side.threads()
+    begun = {**settings, "threads": threads, "versions": _versions(), "hardware": _hardware()}
+    whole.write_text(json.dumps(begun, indent=2) + "\n")
+    os.replace(whole, path)
+    return threads
+
+
+def _provenance(preset: Preset, seed: int, total: int, learner: Learner, done: Checkpoints) -> dict[str, Any]:
+    command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
+    for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
+        command += ["--set", f"{key}={value}"]
+    if preset.teacher:
+        command += ["--set", f"teacher={preset.teacher}"]
+    evaluate = f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json"
+    return {
+        "command": shlex.join(command),
+        "evaluate_command": evaluate,
+        "seed": seed,
+        "updates": total,
+        "env_steps": total * learner.env_steps_per_update,
+        "best_update": done.best_update,
+        "seconds": round(done.seconds, 1),
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def _hardware() -> str:
+    """Cores that this process may use, and the processor's name where the system tells."""
+    names = [line.partition(":")[2].strip() for line in _processors() if line.startswith("model name")]
+    return f"{cores()} core(s), {', '.join([platform.machine(), *names[:1]])}, no GPU"
+
+
+def _processors() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,1 @@
+"""Adaptation as a service: requests, adapter, retention, idempotency."""

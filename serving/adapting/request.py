@@ -1,0 +1,124 @@
+"""What a request to adapt holds, from JSON, npz or gRPC, within limits that a small body cannot get around."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from metazoo.artefact import signatures
+from serving.errors import ServingError, invalid
+from serving.rest.http_body import BodyTooLargeError
+from serving.wire import codec
+
+KEY_LENGTH: Final = 200
+
+
+@dataclass(frozen=True)
+class AdaptRequest:
+    """``fields``: arrays or nested lists by the names ``signatures.EPISODE_FIELDS``; ``memory [S]``: where to start,
+    None for the policy's own; ``key``: requests of equal keys are done once; ``digest``: of all that was sent."""
+
+    policy: str
+    task: str | None
+    fields: Mapping[str, Any]
+    memory: np.ndarray | None = None
+    key: str | None = None
+    digest: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if self.key is not None and not (0 < len(self.key) <= KEY_LENGTH and self.key.isprintable()):
+            raise invalid(f"Idempotency-Key {self.key!r:.100} must be 1 to {KEY_LENGTH} printable characters")
+
+
+def from_body(policy: str, body: bytes, task: str | None, key: str | None, limit: int) -> AdaptRequest:
+    """A REST request.
+
+    Args:
+        policy: which to adapt.
+        body: JSON ``{"task", "episodes": {...}, "memory": optional [S]}``, or an npz with the episodes' fields (and
+            ``memory``).
+        task: from the query string; the body's wins.
+        key: the ``Idempotency-Key``.
+        limit: how many bytes an npz may have unpacked.
+
+    Raises:
+        ServingError: not such a body.
+    """
+    digest = digest_of(policy, task, body)
+    if body[:2] == b"PK":
+        arrays = _read_npz(body, limit)
+        return AdaptRequest(policy, task, arrays, arrays.pop("memory", None), key, digest)
+    document = codec.parse_json(body)
+    task_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
+    if task_in_body is not None and type(task_in_body) is not str:
+        raise invalid(f'"task" must be a string, not {task_in_body!r:.100}')
+    if type(episodes) is not dict:
+        raise invalid(f'The request needs "episodes", an object with {", ".join(signatures.EPISODE_FIELDS)}')
+    if memory is not None:
+        memory = codec.dense_array(memory, "float")
+        if memory is None:
+            raise invalid('"memory" must be a list of numbers')
+    return AdaptRequest(policy, task_in_body or task, episodes, memory, key, digest)
+
+
+def digest_of(policy: str, task: str | None, content: bytes) -> str:
+    """Tells requests apart."""
+    head = f"{policy}\n{task}\n".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(head + content).hexdigest()
+
+
+def check_size(fields: Mapping[str, Any], transitions: int) -> None:
+    """Refuse episodes of too many time steps before anything is made of them."""
+    rewards = fields.get("rewards")
+    size = rewards.size if isinstance(rewards, np.ndarray) else _leaves(rewards, transitions)
+    if size > transitions:
+        raise invalid(f"The episodes have more than {transitions} time steps: send fewer, or shorter ones")
+
+
+def _leaves(value: Any, limit: int) -> int:
+    if type(value) is not list:
+        return 1
+    total = 0
+    for element in value:
+        total += _leaves(element, limit) if type(element) is list else 1
+        if total > limit:
+            break
+    return total
+
+
+def _read_npz(body: bytes, limit: int) -> dict[str, np.ndarray]:
+    """The archive's plain arrays. What they say of their size is checked before room is made for them."""
+    arrays, total = {}, 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            for entry in archive.infolist():
+                name = entry.filename.removesuffix(".npy")
+                if name not in (*signatures.EPISODE_FIELDS, "memory"):
+                    raise invalid(f"The npz holds {name[:100]!r}, which is no field of episodes")
+                total += entry.file_size
+                if total > limit:
+                    raise BodyTooLargeError(limit)
+                arrays[name] = _read_npy(archive.read(entry))
+    except ServingError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise invalid(f"The body is not an npz file of plain arrays: {error}") from error
+    except zipfile.error as error:
+        raise invalid(f"The body is not an npz file of plain arrays: {error}") from error
+    return arrays
+
+
+def _read_npy(content: bytes) -> np.ndarray:
+    file = io.BytesIO(content)
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    count = int(np.prod(shape, dtype=object)) if shape else 1
+    if dtype.hasobject or count * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("an array is not what its header says")
+    array = np.frombuffer(content, dtype, count, file.tell())
+    return array.reshape(shape, order="F" if fortran_order else "C")

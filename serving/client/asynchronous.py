@@ -1,0 +1,232 @@
+"""The client for event loops. Requests never block the loop; environments, which would, play in a thread."""
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from metazoo.artefact import signatures
+from metazoo.collect import Collected, Env, flatten_observation, space_from_metadata
+from serving.client import messages
+from serving.client.client import TIMEOUT_SECONDS, TRIES, Adaptation, Client
+from serving.client.messages import Request
+from serving.client.retrying import Pauses
+from serving.errors import Code, ServingError
+
+MAX_IDLE: Final = 64
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class AsyncClient:
+    """As ``Client``, over REST (``http``, ``https``) or gRPC (``grpc``, ``grpcs``); for use in one event loop.
+
+    ``async with AsyncClient(url) as client: await client.predict(...)``.
+    """
+
+    def __init__(
+        self, url: str, timeout: float = TIMEOUT_SECONDS, token: str | None = None, ca: str | None = None,
+        tries: int = TRIES,
+    ):  # fmt: skip
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+            raise ValueError(f"url {url!r} is no address: need one like http://127.0.0.1:8501 or grpc://127.0.0.1:8500")
+        self._blocking = partial(Client, url, timeout=timeout, token=token, ca=ca, tries=tries)
+        self._timeout, self._tries = timeout, tries
+        self._metadata: dict[str, dict[str, Any]] = {}
+        self._rest = None if parts.scheme.startswith("grpc") else _RestConnections(url, token, ca)
+        self._grpc = None if self._rest else _GrpcCalls(parts.netloc, token, ca, parts.scheme == "grpcs")
+
+    async def predict(
+        self, name: str, inputs: Mapping[str, np.ndarray], signature: str = signatures.SERVING_DEFAULT,
+        outputs: tuple[str, ...] = (),
+    ) -> dict[str, np.ndarray]:  # fmt: skip
+        """See ``Client.predict``."""
+        if self._grpc is not None:
+            grpc_calls = self._grpc
+            return await self._tried(lambda: grpc_calls.predict(name, inputs, signature, outputs, self._timeout))
+        return messages.predictions(await self._ask(messages.predict(name, inputs, signature)), outputs)
+
+    async def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
+        """See ``Client.adapt_to``."""
+        arrays, key = episodes._asdict(), uuid.uuid4().hex
+        if self._grpc is not None:
+            grpc_calls = self._grpc
+            return await self._tried(lambda: grpc_calls.adapt(name, task, arrays, key, self._timeout))
+        return await self._ask(messages.adapt(name, task, arrays, key))
+
+    async def policies(self) -> list[dict[str, Any]]:
+        """See ``Client.policies``."""
+        return await self._in_thread(lambda client: client.policies())
+
+    async def metadata(self, name: str) -> dict[str, Any]:
+        """See ``Client.metadata``."""
+        return await self._in_thread(lambda client: client.metadata(name))
+
+    async def status(self, name: str) -> list[dict[str, Any]]:
+        """See ``Client.status``."""
+        return await self._in_thread(lambda client: client.status(name))
+
+    async def act(self, name: str, observation: Any) -> Any:
+        """See ``Client.act``."""
+        if name not in self._metadata:
+            self._metadata[name] = await self.metadata(name)
+        metadata = self._metadata[name]
+        observations = flatten_observation(space_from_metadata(metadata["observation_space"]), observation)[None]
+        actions = (await self.predict(name, {"observations": observations}, signatures.ACT))["actions"]
+        return actions[0] if metadata["action_space"]["type"] == "Box" else actions[0].astype(np.int64)
+
+    async def play(self, name: str, env: Env, episodes: int, seed: int, deterministic: bool = False) -> Collected:
+        """See ``Client.play``."""
+        return await self._in_thread(lambda client: client.play(name, env, episodes, seed, deterministic))
+
+    async def adapt(self, name: str, env: Env, **settings: Any) -> Adaptation:
+        """See ``Client.adapt``."""
+        return await self._in_thread(lambda client: client.adapt(name, env, **settings))
+
+    async def delete(self, name: str) -> None:
+        """See ``Client.delete``."""
+        await self._in_thread(lambda client: client.delete(name))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._rest is not None:
+            self._rest.close()
+        if self._grpc is not None:
+            await self._grpc.close()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _in_thread(self, work: Callable[[Client], Any]) -> Any:
+        def run() -> Any:
+            client = self._blocking()
+            try:
+                return work(client)
+            finally:
+                client.close()
+
+        return await asyncio.to_thread(run)
+
+    async def _ask(self, request: Request) -> Any:
+        connections = self._rest
+        assert connections is not None
+
+        async def ask() -> Any:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return messages.read(*await connections.exchange(request))
+            except TimeoutError as error:
+                raise ServingError(Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout:g} s") from error
+
+        return await self._tried(ask)
+
+    async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        pauses = Pauses(self._tries)
+        while True:
+            try:
+                return await ask()
+            except ServingError as error:
+                await asyncio.sleep(pauses.after(error))
+
+
+class _RestConnections:
+    """HTTP/1.1 over kept connections, as many as there are requests at a time."""
+
+    def __init__(self, url: str, token: str | None, ca: str | None):
+        parts = urlsplit(url)
+        self._host, secure = parts.hostname or "", parts.scheme == "https"
+        self._port = parts.port or (443 if secure else 80)
+        self._context = ssl.create_default_context(cafile=ca) if secure else None
+        self._head = f"Host: {parts.netloc}\r\n" + ("" if token is None else f"Authorization: Bearer {token}\r\n")
+        self._idle: list[Connection] = []
+
+    async def exchange(self, request: Request) -> tuple[int, bytes]:
+        """The status and the body of the answer."""
+        while True:
+            reused = bool(self._idle)
+            connection = self._idle.pop() if reused else await self._open()
+            try:
+                answer, keep = await self._send(connection, request)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                connection[1].close()
+                if reused:  # the server closed it meanwhile
+                    continue
+                raise ServingError(Code.UNAVAILABLE, f"The server closed the connection: {error!r}") from error
+            except BaseException:
+                connection[1].close()
+                raise
+            if keep and len(self._idle) < MAX_IDLE:
+                self._idle.append(connection)
+            else:
+                connection[1].close()
+            return answer
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+        self._idle.clear()
+
+    async def _open(self) -> Connection:
+        try:
+            return await asyncio.open_connection(self._host, self._port, ssl=self._context)
+        except OSError as error:
+            text = f"There is no server at {self._host}:{self._port}: {error}"
+            raise ServingError(Code.UNAVAILABLE, text) from error
+
+    async def _send(self, connection: Connection, request: Request) -> tuple[tuple[int, bytes], bool]:
+        reader, writer = connection
+        body = request.body or b""
+        extra = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        head = f"{request.method} {request.path} HTTP/1.1\r\n{self._head}{extra}Content-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode("latin-1") + body)
+        await writer.drain()
+        status, *headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in headers)}
+        answer = int(status.split(" ", 2)[1]), await reader.readexactly(int(fields["content-length"]))
+        return answer, fields.get("connection", "").lower() != "close"
+
+
+class _GrpcCalls:
+    """Calls over one asynchronous channel. Imported late: the stubs bring TensorFlow with them."""
+
+    def __init__(self, target: str, token: str | None, ca: str | None, secure: bool):
+        import grpc.aio
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        from serving.client import grpc as client_grpc
+
+        self._library, self._error = client_grpc, grpc.aio.AioRpcError
+        self._token = [] if token is None else [("authorization", f"Bearer {token}")]
+        self._channel = client_grpc.open_channel(grpc.aio, target, ca, secure)
+        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
+        self._adapt = client_grpc.AdaptationStub(self._channel).Adapt
+
+    async def predict(
+        self, name: str, inputs: Mapping[str, Any], signature: str, outputs: tuple[str, ...], timeout: float
+    ) -> dict[str, np.ndarray]:
+        request = self._library.predict_request(name, inputs, signature, outputs)
+        return self._library.decode(await self._call(self._predict, request, timeout))
+
+    async def adapt(
+        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, timeout: float
+    ) -> dict[str, Any]:
+        request, metadata = self._library.adapt_request(name, task, arrays), ("idempotency-key", key)
+        return self._library.adapt_answer(await self._call(self._adapt, request, timeout, metadata))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _call(self, call: Callable[..., Any], request: Any, timeout: float, *metadata: tuple[str, str]) -> Any:
+        try:
+            return await call(request, timeout=timeout, metadata=[*self._token, *metadata])
+        except self._error as error:
+            raise self._library.refusal(error) from error

@@ -1,0 +1,213 @@
+"""A client of the embedded server and of stock TF Serving: predictions, playing, adapting.
+
+Everything goes through public APIs; nothing here imports TensorFlow unless gRPC or a store is asked for.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from metazoo.artefact import signatures
+from metazoo.collect import Collected, Env, check_spaces, collect, flatten_observation, space_from_metadata
+from serving.client.player import Player, step_by_act, step_remote
+from serving.client.rest import RestTransport
+
+TIMEOUT_SECONDS: Final = 60.0
+TRIES: Final = 6
+
+
+class Round(NamedTuple):
+    """One round of adaptation: the ``returns [K]`` of its episodes, and what the server says of the result."""
+
+    returns: np.ndarray
+    model: str
+    version: int
+    diagnostics: Mapping[str, float]
+    timings: Mapping[str, float]
+
+
+class Adaptation(NamedTuple):
+    """What ``Client.adapt`` returns: the published ``model`` and ``version``, and its ``rounds`` in order."""
+
+    model: str
+    version: int
+    rounds: list[Round]
+
+
+class Store(NamedTuple):
+    """The directories that a stock TF Serving serves: pretrained policies, and where adapted ones are published.
+
+    ``reload``: a new policy is announced by HandleReloadConfigRequest, over gRPC; else the server finds it by itself.
+    """
+
+    models: str | os.PathLike[str]
+    adapted: str | os.PathLike[str]
+    reload: bool = False
+
+
+class Client:
+    """Talks to a server. Safe to use from several threads (each has its own REST connection).
+
+    Refusals of a server that has no time (503, UNAVAILABLE) are tried again, with longer and longer pauses.
+
+    Args:
+        url: ``http://127.0.0.1:8501`` or ``https://…``, the REST API; or ``grpc://127.0.0.1:8500`` or ``grpcs://…``.
+        grpc: besides a REST address, the gRPC API (``127.0.0.1:8500``) for predictions, and so ``act`` and ``play``.
+        timeout: seconds for one request.
+        token: what the server wants for adapting and deleting.
+        ca: a PEM file that the server's certificate is checked with; None: the system's authorities.
+        store: for a stock TF Serving, which adapts through the signature and publishes through the file system.
+        tries: of one request.
+    """
+
+    def __init__(
+        self, url: str, grpc: str | None = None, timeout: float = TIMEOUT_SECONDS, token: str | None = None,
+        ca: str | None = None, store: Store | None = None, tries: int = TRIES,
+    ):  # fmt: skip
+        by_grpc = url.startswith(("grpc://", "grpcs://"))
+        self._main = _grpc(url, timeout, tries, token, ca) if by_grpc else RestTransport(url, timeout, tries, token, ca)
+        self._predicting: Any = self._main
+        if grpc is not None and not by_grpc:
+            scheme = "grpcs" if url.startswith("https://") else "grpc"
+            self._predicting = _grpc(f"{scheme}://{grpc}", timeout, tries, token, ca)
+        self._zoo = self._main if store is None else _store(self._predicting, store)
+        self._metadata: dict[str, Mapping[str, Any]] = {}
+
+    def policies(self) -> list[dict[str, Any]]:
+        """All served policies: name, version, family, algorithm, memory, what they were adapted from."""
+        return self._zoo.policies()
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """The policy's ``metazoo.json`` as served now (spaces, memory, horizon, provenance ...)."""
+        return self._zoo.policy(name)["metadata"]
+
+    def status(self, name: str) -> list[dict[str, Any]]:
+        """Every version of a model, newest first, as TF Serving reports it."""
+        return self._main.status(name)
+
+    def predict(
+        self, name: str, inputs: Mapping[str, np.ndarray], signature: str = signatures.SERVING_DEFAULT,
+        outputs: tuple[str, ...] = (),
+    ) -> dict[str, np.ndarray]:  # fmt: skip
+        """Run a signature on a batch, through TF Serving's API.
+
+        Args:
+            name: the model.
+            inputs: arrays by input name.
+            signature: its name.
+            outputs: which to return (over gRPC, which to send); empty for all.
+
+        Raises:
+            ServingError: with the server's code and message.
+        """
+        return self._predicting.predict(name, inputs, signature, outputs)
+
+    def act(self, name: str, observation: Any) -> Any:
+        """The best action (the mode) of a feed-forward policy for one observation of the environment."""
+        metadata = self.metadata_cached(name)
+        space = space_from_metadata(metadata["observation_space"])
+        observations = flatten_observation(space, observation)[None]
+        action = np.asarray(self.predict(name, {"observations": observations}, signatures.ACT)["actions"])[0]
+        return action if metadata["action_space"]["type"] == "Box" else action.astype(np.int64)
+
+    def play(self, name: str, env: Env, episodes: int, seed: int, deterministic: bool = False) -> Collected:
+        """Play a published policy: its episodes, its memory after them, and their returns ``[episodes]``.
+
+        A feed-forward policy is asked for its distribution (``act``) and sampled here, so that fast weights never
+        travel; a recurrent one is stepped with its memory in the client's hands.
+        """
+        metadata = self.metadata(name)
+        check_spaces(env, metadata)
+        step, memory = self._step_and_memory(name, metadata)
+        return collect(
+            env, step, episodes=episodes, seed=seed, memory=memory, horizon=metadata["horizon"],
+            deterministic=deterministic, online=metadata["memory"]["online"],
+        )  # fmt: skip
+
+    def player(self, name: str, seed: int = 0) -> Player:
+        """Play it step by step, in a loop of your own."""
+        metadata = self.metadata(name)
+        step, memory = self._step_and_memory(name, metadata)
+        return Player(step, memory, metadata, seed)
+
+    def adapt(
+        self, name: str, env: Env, episodes: int | None = None, steps: int = 1, task: str = "task", seed: int = 0
+    ) -> Adaptation:
+        """Adapt a served policy to ``env`` and publish the result as ``NAME-TASK``.
+
+        Each of the ``steps`` rounds plays fresh episodes with the newest policy and makes one inner step.
+
+        Args:
+            name: a served policy.
+            env: the task, any ``gymnasium.Env`` with the policy's spaces.
+            episodes: per round; as the policy was trained if None.
+            steps: rounds ≥ 1.
+            task: names the result.
+            seed: decides resets and action draws.
+
+        Raises:
+            ServingError: the server refuses. CollectionError: the environment does not fit or fails.
+        """
+        if steps < 1:
+            raise ValueError(f"steps is {steps}: at least one round of adaptation is needed")
+        if episodes is None:
+            episodes = self.metadata(name)["adapt"]["episodes"]
+        playing, rounds = name, []
+        for number in range(steps):
+            collected = self.play(playing, env, episodes, seed + number)
+            answer = self.adapt_to(playing, collected.episodes, None if number else task)
+            keys = ("model", "version", "diagnostics", "timings")
+            rounds.append(Round(collected.returns, *(answer[key] for key in keys)))
+            playing = answer["model"]
+        return Adaptation(playing, rounds[-1].version, rounds)
+
+    def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
+        """One inner step on recorded ``Episodes``, published; what the service answers. A retry does no harm."""
+        return self._zoo.adapt(name, task, episodes._asdict(), uuid.uuid4().hex)
+
+    def delete(self, name: str) -> None:
+        """Delete an adapted policy."""
+        self._zoo.delete(name)
+
+    def initial_memory(self, name: str) -> np.ndarray:
+        """The policy's own memory ``[S]``."""
+        rows = {"rows": np.zeros(1, np.int32)}
+        (memory,) = self.predict(name, rows, signatures.INITIAL_MEMORY).values()
+        return np.asarray(memory, np.float32)[0]
+
+    def metadata_cached(self, name: str) -> Mapping[str, Any]:
+        """``metadata``, asked for once per client: spaces never change between versions of a policy."""
+        if name not in self._metadata:
+            self._metadata[name] = self.metadata(name)
+        return self._metadata[name]
+
+    def close(self) -> None:
+        """Close this thread's connection and the gRPC channel."""
+        self._main.close()
+        if self._predicting is not self._main:
+            self._predicting.close()
+
+    def _step_and_memory(self, name: str, metadata: Mapping[str, Any]) -> tuple[Any, np.ndarray]:
+        def predict(inputs: Mapping[str, np.ndarray], signature: str, outputs: tuple[str, ...]) -> dict[str, Any]:
+            return self.predict(name, inputs, signature, outputs)
+
+        if metadata["memory"]["online"]:
+            return step_remote(predict), self.initial_memory(name)
+        return step_by_act(predict, metadata), np.zeros(0, np.float32)
+
+
+def _grpc(url: str, timeout: float, tries: int, token: str | None, ca: str | None) -> Any:
+    from serving.client.grpc import GrpcTransport
+
+    scheme, _, target = url.partition("://")
+    return GrpcTransport(target, timeout, tries, token, ca, secure=scheme == "grpcs")
+
+
+def _store(server: Any, where: Store) -> Any:
+    from serving.client.store import StoreTransport
+
+    return StoreTransport(server, Path(where.models), Path(where.adapted), where.reload)

@@ -1,0 +1,1 @@
+"""SavedModels as programs: sessions, signatures, batching, warm-up."""

@@ -1,0 +1,137 @@
+"""A loaded graph: a v1 session and its signatures as plain callables from numpy to numpy.
+
+Policies that were adapted from one another have the same graph and differ in one variable, their memory; since the
+signatures ``step`` and ``adapt`` take the memory as an input, one program serves them all (see ``servable.py``).
+"""
+
+import hashlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
+
+from serving.engine import saved_model, warmup
+from serving.engine.batch_parameters import Limits
+from serving.engine.batching import Batcher
+from serving.engine.signature import Call, Feeds, Outputs, Signature
+from serving.errors import Code, ServingError, invalid
+
+
+class Program:
+    """An open session. Immutable; closed when the last servable that uses it is gone."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], limits: Limits, merges: bool = False, memory: np.ndarray | None = None
+    ):
+        """Load ``path`` and run its warm-up requests.
+
+        Args:
+            path: the version directory.
+            limits: how concurrent calls of a signature are put together.
+            merges: whether they may share a batch.
+            memory: what its own memory variable holds.
+
+        Raises:
+            ServingError: whatever stops it from being served.
+        """
+        self.path, self.memory = Path(path), memory
+        self._session, meta_graph = saved_model.load(path)
+        self.signature_defs = meta_graph.signature_def
+        self.signatures = {
+            key: Signature(key, definition, Batcher(_session_call(self._session, definition), limits, merges))
+            for key, definition in self.signature_defs.items()
+            if key != saved_model.INIT_SIGNATURE
+        }
+        started = time.perf_counter()
+        self.warmup_records = warmup.run(path, self.signatures)
+        self.warmup_seconds = time.perf_counter() - started
+
+
+class ProgramCache:
+    """The programs in use, by what they compute: the graph and every variable but the memory."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._programs: weakref.WeakValueDictionary[bytes, Program] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, path: str | os.PathLike[str], variables: Mapping[str, Any], memory: np.ndarray) -> Program:
+        """The program of ``path``, shared if an equal one is loaded. ``variables``: all but the memory."""
+        key = _fingerprint(path, variables)
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None:
+                program = self._programs[key] = Program(path, self._limits, merges=True, memory=memory)
+            return program
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+
+def _fingerprint(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        digest.update(Path(path, "saved_model.pb").read_bytes())
+    except OSError as error:
+        raise ServingError(Code.NOT_FOUND, f"{path} has no readable saved_model.pb") from error
+    for name in sorted(variables):
+        value = np.asarray(variables[name])
+        content = value.tobytes() if value.dtype != object else repr(value.tolist()).encode()
+        digest.update(f"{name}:{value.dtype}:{value.shape}:{len(content)}:".encode() + content)
+    return digest.digest()
+
+
+def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Call:
+    """A call straight into the session's C API.
+
+    ``session.run`` would spend 60 µs on conversions and check shapes against the signature, which C++ does not do.
+    """
+    graph = session.graph
+    try:
+        feeds = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.inputs.items()}
+        fetches = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.outputs.items()}
+    except (KeyError, ValueError) as failure:
+        message = f"The signature names a tensor that is not in the graph: {failure}"
+
+        def refuse(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+            raise ServingError(Code.NOT_FOUND, message)
+
+        return refuse
+    run, every = pywrap_tf_session.TF_SessionRun_wrapper, tuple(sorted(fetches))
+    all_fetches = [fetches[key] for key in every]
+
+    def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
+        options = _timeout_options(_rounded_up(timeout_ms)) if timeout_ms else None
+        try:  # session._session, the handle, is only valid while the session lives: so the session is held here
+            given = {feeds[key]: value for key, value in values.items()}
+            results = run(session._session, options, given, wanted, [], None)
+        except tf.errors.OpError as error:
+            raise ServingError(Code(error.error_code), error.message) from error
+        except TypeError as error:  # an array that no tensor can hold
+            raise invalid(str(error)) from error
+        return dict(zip(outputs, results, strict=True))
+
+    return call
+
+
+@cache
+def _timeout_options(timeout_ms: int) -> Any:
+    """Made once for each time limit, of which there are some hundred after rounding, and never freed."""
+    options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
+    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+def _rounded_up(timeout_ms: int) -> int:
+    """To two digits: the session is the last to notice that time is up."""
+    unit = 10 ** max(len(str(timeout_ms)) - 2, 0)
+    return -(-timeout_ms // unit) * unit

@@ -1,0 +1,77 @@
+"""TF Serving's config files, written from what there is to serve (TF_SERVING §6)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from serving.models.sources import ModelConfig
+from serving.wire import config_protos
+
+
+def models_config(models: Mapping[str, ModelConfig]) -> ModelServerConfig:
+    """The list of models as HandleReloadConfigRequest and ``--model_config_file`` take it."""
+    config = ModelServerConfig()
+    config.model_config_list.SetInParent()
+    for name, model in sorted(models.items()):
+        entry = config.model_config_list.config.add(
+            name=name, base_path=str(model.base_path.resolve()), model_platform="tensorflow"
+        )
+        if model.policy.specific:
+            entry.model_version_policy.specific.versions.extend(model.policy.specific)
+        elif model.policy.latest is None:
+            entry.model_version_policy.all.SetInParent()
+        elif model.policy.latest > 1:
+            entry.model_version_policy.latest.num_versions = model.policy.latest
+        for label, version in model.labels.items():
+            entry.version_labels[label] = version
+    return config
+
+
+def batching_config(max_batch_size: int = 256, threads: int = 4) -> str:
+    """Batching that suits policies: no waiting for companions (a policy must answer at once), some batch sizes so
+    that few shapes meet the session, and no padding of variable lengths, which would make a mask wrong."""
+    parameters = config_protos.BatchingParameters(
+        allowed_batch_sizes=[size for size in (1, 4, 16, 64) if size < max_batch_size] + [max_batch_size],
+        pad_variable_length_inputs=False,
+    )
+    parameters.max_batch_size.value = max_batch_size
+    parameters.batch_timeout_micros.value = 0
+    parameters.max_enqueued_batches.value = 1000
+    parameters.num_batch_threads.value = threads
+    return text_format.MessageToString(parameters)
+
+
+def monitoring_config(path: str = "/monitoring/prometheus/metrics") -> str:
+    """Prometheus metrics at ``path`` of the REST port."""
+    config = config_protos.MonitoringConfig()
+    config.prometheus_config.enable = True
+    config.prometheus_config.path = path
+    return text_format.MessageToString(config)
+
+
+def ssl_config(certificate: str, key: str) -> str:
+    """TLS for the gRPC port; TF Serving's REST port has none. ``certificate``, ``key``: the PEM texts."""
+    return text_format.MessageToString(config_protos.SSLConfig(server_cert=certificate, server_key=key))
+
+
+class ConfigFile:
+    """A ``models.config`` that is kept equal to what there is to serve. Readers see the old list or the new one."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._written = ""
+
+    def update(self, models: Mapping[str, ModelConfig]) -> ModelServerConfig | None:
+        """Write the list, if it changed; the new one, or None."""
+        config = models_config(models)
+        text = text_format.MessageToString(config)
+        if text == self._written and self.path.exists():
+            return None
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(self.path)
+        self._written = text
+        return config

@@ -1,0 +1,82 @@
+"""The gRPC twin of ``/zoo/v1/``: ``metazoo.serving.AdaptationService`` (``protos/adaptation.proto``)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+import msgspec
+
+from serving.adapting import request as adapt_request
+from serving.adapting.adapter import Adapter
+from serving.adapting.request import AdaptRequest
+from serving.rpc.door import Door
+from serving.wire import protos, tensors
+
+MESSAGES: Final = protos.load("adaptation")
+SERVICE: Final = MESSAGES["AdaptationService"].full_name
+KEY: Final = "idempotency-key"
+
+
+class AdaptationService:
+    """Translates between protos and the adapter."""
+
+    def __init__(self, adapter: Adapter, door: Door):
+        self._adapter, self._door = adapter, door
+
+    def Adapt(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._door(context, changes=True):
+            task, has_memory = request.task or None, request.HasField("memory")
+            answer = self._adapter.adapt(
+                AdaptRequest(
+                    policy=request.policy,
+                    task=task,
+                    fields={name: tensors.decode(name, proto) for name, proto in request.episodes.items()},
+                    memory=tensors.decode("memory", request.memory) if has_memory else None,
+                    key=dict(context.invocation_metadata()).get(KEY),
+                    digest=adapt_request.digest_of(request.policy, task, request.SerializeToString(deterministic=True)),
+                )
+            )
+            return MESSAGES["AdaptResponse"](**answer)
+
+    def ListPolicies(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._door(context):
+            return MESSAGES["ListPoliciesResponse"](policies=map(_policy, self._adapter.list()["policies"]))
+
+    def GetPolicy(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._door(context):
+            return _policy(self._adapter.get(request.policy))
+
+    def DeletePolicy(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._door(context, changes=True):
+            return MESSAGES["DeletePolicyResponse"](**self._adapter.delete(request.policy))
+
+
+def add_to_server(service: AdaptationService, server: grpc.Server) -> None:
+    """Register the service's calls."""
+    handlers = {}
+    for method in MESSAGES["AdaptationService"].methods:
+        given, answer = (MESSAGES[kind.name] for kind in (method.input_type, method.output_type))
+        handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+            getattr(service, method.name), given.FromString, answer.SerializeToString
+        )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+
+class AdaptationStub:
+    """The client's side: one callable for each call of the service, as generated stubs have."""
+
+    Adapt: Callable[..., Any]
+    ListPolicies: Callable[..., Any]
+    GetPolicy: Callable[..., Any]
+    DeletePolicy: Callable[..., Any]
+
+    def __init__(self, channel: Any):
+        for method in MESSAGES["AdaptationService"].methods:
+            given, answer = (MESSAGES[kind.name] for kind in (method.input_type, method.output_type))
+            call = channel.unary_unary(f"/{SERVICE}/{method.name}", given.SerializeToString, answer.FromString)
+            setattr(self, method.name, call)
+
+
+def _policy(document: dict[str, Any]) -> Any:
+    encoded = msgspec.json.encode(document).decode()
+    return MESSAGES["Policy"](name=document["name"], version=document["version"], json=encoded)
