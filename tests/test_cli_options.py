@@ -6,7 +6,7 @@ import sys
 import pytest
 import typer
 
-from metazoo import cli
+from metazoo.cli import main as cli
 from tests.command import metazoo
 
 PROGRAM = typer.main.get_command(cli.app)
