@@ -64,14 +64,19 @@ class ServingError(Exception):
 
     @property
     def grpc_details(self) -> str:
-        marker = "...TRUNCATED"
-        if len(self.message) <= MAX_DETAILS:
-            return self.message
-        return self.message[: MAX_DETAILS - len(marker)] + marker
+        return cut_details(self.message)
 
 
 class PortInUseError(Exception):
     """The server cannot listen where it was told to; the message is one sentence."""
+
+
+def cut_details(message: str) -> str:
+    """Bytes are counted, as in C++; half a character at the cut is left out."""
+    given = message.encode("utf-8", "replace")
+    if len(given) <= MAX_DETAILS:
+        return message
+    return given[:MAX_DETAILS].decode("utf-8", "ignore") + "...TRUNCATED"
 
 
 def invalid(message: str) -> ServingError:

@@ -5,18 +5,19 @@ Texts and codes are TF Serving's; where its two APIs differ for the same fault, 
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from google.protobuf import json_format
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.engine import inference
+from serving.engine import feeds, inference
 from serving.engine.servable import Servable
-from serving.engine.signature import DEFAULT_SIGNATURE, Outputs, Signature
+from serving.engine.signature import DEFAULT_SIGNATURE, Feeds, Outputs, Signature
 from serving.errors import Code, ServingError, invalid
 from serving.metrics import EXAMPLE_COUNTS, EXAMPLE_TOTAL, RUNTIME_LATENCY, Metrics
 from serving.models.manager import Manager, VersionStatus
@@ -37,19 +38,36 @@ class DataPlane:
         self,
         servable: Servable,
         signature_name: str,
-        feeds: dict[str, np.ndarray],
+        inputs: dict[str, np.ndarray],
         output_filter: Iterable[str] = (),
         timeout_ms: int = 0,
     ) -> Outputs:
-        """Run a signature as gRPC Predict does."""
-        signature = servable.signatures.get(signature_name or DEFAULT_SIGNATURE)
-        if signature is None:
-            name = signature_name or DEFAULT_SIGNATURE
-            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-        if feeds.keys() != signature.input_types.keys():
-            signature.check_inputs(set(feeds))
+        """Run a signature on arrays."""
+        signature = _signature(servable, signature_name)
+        feeds.check_names(signature, inputs)
+        return self._run(servable, signature, inputs, _checked_filter(signature, output_filter), timeout_ms)
+
+    def predict_protos(
+        self,
+        servable: Servable,
+        signature_name: str,
+        inputs: Mapping[str, TensorProto],
+        output_filter: Iterable[str] = (),
+        timeout_ms: int = 0,
+        take: Callable[[int], None] | None = None,
+    ) -> Outputs:
+        """Run a signature as gRPC Predict does. ``take``: see ``tensors.decode``."""
+        signature = _signature(servable, signature_name)
+        arrays = feeds.decode(signature, inputs, take)
+        wanted = _checked_filter(signature, output_filter)
+        feeds.check_opaque(signature, arrays)
+        return self._run(servable, signature, arrays, wanted, timeout_ms)
+
+    def _run(
+        self, servable: Servable, signature: Signature, arrays: Feeds, wanted: tuple[str, ...], timeout_ms: int
+    ) -> Outputs:
         started = time.perf_counter()
-        outputs = signature.run(feeds, _checked_filter(signature, output_filter), timeout_ms)
+        outputs = signature.run(arrays, wanted, timeout_ms)
         self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, servable.name, "Predict", "TF1")
         return outputs
 
@@ -164,6 +182,13 @@ class DataPlane:
         response.model_spec.version.value = servable.version
         response.metadata[SIGNATURE_DEF].Pack(_signature_map(servable))
         return response
+
+
+def _signature(servable: Servable, name: str) -> Signature:
+    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+    if signature is None:
+        raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.')
+    return signature
 
 
 def _checked_filter(signature: Signature, output_filter: Iterable[str]) -> tuple[str, ...]:

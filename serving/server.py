@@ -113,7 +113,7 @@ class Server:
         try:
             self._grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
             if self._config_file is not None:
-                self._configured.replace(self.manager, model_config.read_file(self._config_file))
+                self._configured.replace(self.manager, model_config.read_file(self._config_file), "servable")
             self.manager.start()
             self.adapter.warm_up()
         except BaseException:

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2
 from serving.engine.signature import DEFAULT_SIGNATURE, Outputs, Signature
 from serving.errors import Code, ServingError, invalid
 from serving.wire.examples import serialized
+from serving.wire.tensors import dtype_label
 
 CLASSIFY: Final = "tensorflow/serving/classify"
 REGRESS: Final = "tensorflow/serving/regress"
@@ -50,30 +51,43 @@ def multi_inference(
     timeout_ms: int = 0,
 ) -> list[inference_pb2.InferenceResult]:
     """Several classify and regress tasks on the same examples and the same model."""
-    if len({task.model_spec.name for task in tasks}) > 1:
-        raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-    seen: set[str] = set()
-    results = []
+    chosen = _task_signatures(signatures, tasks)
     rows = serialized(given)
+    outputs = [_run(signature, names, rows, timeout_ms) for signature, names in chosen]
+    results = []
+    for task, (signature, _), values in zip(tasks, chosen, outputs, strict=True):
+        result = inference_pb2.InferenceResult()
+        if task.method_name == CLASSIFY:
+            result.classification_result.CopyFrom(_classification_result(values, len(rows)))
+        else:
+            result.regression_result.CopyFrom(_regression_result(values, len(rows)))
+        result.model_spec.name, result.model_spec.signature_name = task.model_spec.name, signature.name
+        result.model_spec.version.value = version
+        results.append(result)
+    return results
+
+
+def _task_signatures(signatures: Mapping[str, Signature], tasks: Sequence[Any]) -> list[tuple[Signature, list[str]]]:
+    """The signature of each task and the outputs it takes from it, checked one task after the other."""
+    chosen: list[tuple[Signature, list[str]]] = []
+    seen: set[str] = set()
     for task in tasks:
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != tasks[0].model_spec.name:
+            raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
         if name in seen:
             raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
         signature = _signature(signatures, name, "Requested signature not found in model graph: ")
-        result = inference_pb2.InferenceResult()
-        if task.method_name == CLASSIFY:
-            outputs = _run(signature, _classify_outputs(signature), rows, timeout_ms)
-            result.classification_result.CopyFrom(_classification_result(outputs, len(rows)))
-        elif task.method_name == REGRESS:
-            outputs = _run(signature, _regress_outputs(signature), rows, timeout_ms)
-            result.regression_result.CopyFrom(_regression_result(outputs, len(rows)))
-        else:
+        if task.method_name not in _OUTPUTS:
             raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-        result.model_spec.name, result.model_spec.signature_name = task.model_spec.name, name
-        result.model_spec.version.value = version
-        results.append(result)
-    return results
+        chosen.append((signature, _OUTPUTS[task.method_name](signature)))
+        feeds = {signature.definition.inputs[INPUTS].name for signature, _ in chosen}
+        if len(feeds) > 1:
+            raise invalid("Input tensor must be the same for all Signatures.")
+    return chosen
 
 
 def _signature(signatures: Mapping[str, Signature], name: str, complaint: str) -> Signature:
@@ -104,6 +118,9 @@ def _regress_outputs(signature: Signature) -> list[str]:
     return [OUTPUTS]
 
 
+_OUTPUTS: Final = {CLASSIFY: _classify_outputs, REGRESS: _regress_outputs}
+
+
 def _check_input(signature: Signature, what: str) -> None:
     if len(signature.input_types) != 1:
         raise invalid("Expected one input Tensor.")
@@ -127,7 +144,7 @@ def _classification_result(outputs: Outputs, count: int) -> classification_pb2.C
             shape = ",".join(map(str, array.shape))
             raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got [{shape}]")
         if array.dtype.kind != kind or (kind == "f" and array.dtype != np.float32):
-            raise invalid(f"Expected {name} Tensor of DT_{expected}. Got: {array.dtype.name}")
+            raise invalid(f"Expected {name} Tensor of DT_{expected}. Got: {dtype_label(array)}")
         if len(array) != count:
             raise invalid(f"Expected {name} output batch size of {count}. Got: {len(array)}")
     if classes is not None and scores is not None and classes.shape != scores.shape:
@@ -154,7 +171,7 @@ def _regression_result(outputs: Outputs, count: int) -> regression_pb2.Regressio
     if len(values) != count:
         raise invalid(f"Input batch size did not match output batch size: {count} vs. {len(values)}")
     if values.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype.name}")
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {dtype_label(values)}")
     result = regression_pb2.RegressionResult()
     for value in values.ravel().tolist():
         result.regressions.add(value=value)

@@ -9,6 +9,7 @@ import numpy as np
 from serving.engine.batch_parameters import Limits
 from serving.engine.signature import Call, Feeds, Outputs
 from serving.errors import Code, ServingError, invalid
+from serving.wire.tensors import NUMPY_DIMS
 
 TOO_LATE: Final = "The deadline passed before the request was computed"
 
@@ -37,7 +38,7 @@ def row_count(feeds: Feeds) -> int:
     """Rows of a call; 0 if its inputs have no common axis 0, so that it cannot share a batch."""
     rows = -1
     for array in feeds.values():
-        if not array.ndim or rows not in (-1, array.shape[0]):
+        if not array.ndim or array.ndim > NUMPY_DIMS or rows not in (-1, array.shape[0]):
             return 0
         rows = array.shape[0]
     return max(rows, 0)

@@ -19,11 +19,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from serving.engine import saved_model, warmup
+from serving.engine import runtime_texts, saved_model, warmup
 from serving.engine.batch_parameters import Limits
 from serving.engine.batching import Batcher
 from serving.engine.signature import Call, Feeds, Outputs, Signature
+from serving.engine.wide import WideCalls
 from serving.errors import Code, ServingError, invalid
+from serving.wire import tensors
 
 
 class Program:
@@ -49,7 +51,6 @@ class Program:
         self.signatures = {
             key: Signature(key, definition, Batcher(_session_call(self._session, definition), limits, merges))
             for key, definition in self.signature_defs.items()
-            if key != saved_model.INIT_SIGNATURE
         }
         started = time.perf_counter()
         self.warmup_records = warmup.run(path, self.signatures)
@@ -97,31 +98,54 @@ def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.Sign
     """
     graph = session.graph
     try:
-        feeds = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.inputs.items()}
-        fetches = {key: graph.get_tensor_by_name(info.name)._as_tf_output() for key, info in definition.outputs.items()}
-    except (KeyError, ValueError) as failure:
-        message = f"The signature names a tensor that is not in the graph: {failure}"
-
-        def refuse(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
-            raise ServingError(Code.NOT_FOUND, message)
-
-        return refuse
+        feeds = {key: _output(graph, info.name) for key, info in definition.inputs.items()}
+        fetches = {key: _output(graph, info.name) for key, info in definition.outputs.items()}
+    except ServingError as error:
+        return _refusing(error)
     run, every = pywrap_tf_session.TF_SessionRun_wrapper, tuple(sorted(fetches))
     all_fetches = [fetches[key] for key in every]
+    wide = WideCalls(session, definition)
 
     def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
         wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
         options = _timeout_options(_rounded_up(timeout_ms)) if timeout_ms else None
         try:  # session._session, the handle, is only valid while the session lives: so the session is held here
+            if any(isinstance(value, tensors.Wide) for value in values.values()):
+                return wide.run(values, outputs, options)
             given = {feeds[key]: value for key, value in values.items()}
             results = run(session._session, options, given, wanted, [], None)
         except tf.errors.OpError as error:
-            raise ServingError(Code(error.error_code), error.message) from error
+            raise ServingError(Code(error.error_code), runtime_texts.as_served(error.message, graph)) from error
         except TypeError as error:  # an array that no tensor can hold
             raise invalid(str(error)) from error
-        return dict(zip(outputs, results, strict=True))
+        return {
+            key: tensors.text(result) if isinstance(result, bytes) else result
+            for key, result in zip(outputs, results, strict=True)
+        }
 
     return call
+
+
+def _output(graph: tf.Graph, name: str) -> Any:
+    """A tensor of the graph as the C API knows it; ``ServingError`` if there is none."""
+    operation, _, index = name.partition(":")
+    try:
+        found = graph.get_operation_by_name(operation)
+        if int(index or 0) < len(found.outputs):
+            return found.outputs[int(index or 0)]._as_tf_output()
+    except (KeyError, ValueError) as failure:
+        message = f"The signature names a tensor that is not in the graph: {failure}"
+        raise ServingError(Code.NOT_FOUND, message) from failure
+    kind, count = found.type, len(found.outputs)
+    text = f"Node '{operation}' (type: '{kind}', num of outputs: {count}) does not have output {int(index or 0)}"
+    raise ServingError(Code.OUT_OF_RANGE, text)
+
+
+def _refusing(error: ServingError) -> Call:
+    def refuse(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
+        raise ServingError(error.code, error.message)
+
+    return refuse
 
 
 @cache

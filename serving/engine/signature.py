@@ -7,7 +7,6 @@ from typing import Final, final
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.errors import invalid
 from serving.wire import tensors
 
 DEFAULT_SIGNATURE: Final = "serving_default"
@@ -70,20 +69,3 @@ class Signature:
     def replaced(self, runner: Runner) -> "Signature":
         """The same entry point, run in another way."""
         return Signature(self.name, self.definition, runner)
-
-    def check_inputs(self, names: set[str]) -> None:
-        """Refuse a wrong set of input names, in TF Serving's words."""
-        expected = set(self.input_types)
-        if len(names) != len(expected):
-            sent, needed = ",".join(sorted(names)), ",".join(sorted(expected))
-            extra, missing = ",".join(sorted(names - expected)), ",".join(sorted(expected - names))
-            raise invalid(
-                f"input size does not match signature: {len(names)}!={len(expected)} len({{{sent}}}) != "
-                f"len({{{needed}}}). Sent extra: {{{extra}}}. Missing but required: {{{missing}}}."
-            )
-        for alias in sorted(expected - names):
-            feed, sent = self.definition.inputs[alias].name, ", ".join(sorted(names))
-            raise invalid(
-                f"Signature input alias: {alias}(feed name: {feed}) not found in request. "
-                f"Inputs expected to be in the set {{{', '.join(sorted(expected))}}}. Sent: {{{sent}}}."
-            )

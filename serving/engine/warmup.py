@@ -10,10 +10,9 @@ from google.protobuf.message import DecodeError
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.engine import inference
+from serving.engine import feeds, inference
 from serving.engine.signature import DEFAULT_SIGNATURE, Signature
 from serving.errors import Code, ServingError, invalid
-from serving.wire import tensors
 
 MAX_RECORDS: Final = 1000
 
@@ -57,9 +56,7 @@ def _predict(signatures: Signatures, request: Any) -> None:
     signature = signatures.get(name)
     if signature is None:
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-    feeds = {key: tensors.decode(key, proto) for key, proto in request.inputs.items()}
-    signature.check_inputs(set(feeds))
-    signature.run(feeds)
+    signature.run(feeds.decode(signature, request.inputs))
 
 
 def _classify(signatures: Signatures, request: Any) -> None:

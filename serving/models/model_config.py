@@ -1,16 +1,20 @@
 """TF Serving's model config files and their reload: text protos → which versions of which models (TF_SERVING §6)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.errors import Code, ServingError, invalid
 from serving.models.manager import Manager
 from serving.models.sources import ModelConfig, Sources, VersionPolicy
+
+TENSORFLOW: Final = "tensorflow"
+"""The only platform."""
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:
@@ -27,32 +31,56 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:
     return convert(config)
 
 
-def convert(config: ModelServerConfig) -> dict[str, ModelConfig]:
-    """The models of a config, by name.
+def convert(config: ModelServerConfig, served: Container[str] = ()) -> dict[str, ModelConfig]:
+    """The models of a config, by name. ``served``: those that are served already.
 
     Raises:
         ServingError: INVALID_ARGUMENT for anything but a list of complete, differently named TensorFlow models.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise invalid("Only model_config_list is supported: the config has none")
+    listed = config.model_config_list.config
+    _check_list(listed)
     models: dict[str, ModelConfig] = {}
-    for model in config.model_config_list.config:
-        if not model.name:
-            raise invalid("Illegal model config: a model has no name")
-        if model.name in models:
-            raise invalid(f"Illegal to list model {model.name} multiple times in config list.")
-        if not model.model_platform and not model.model_type:
-            raise invalid("Illegal setting neither ModelServerConfig::model_type (deprecated) nor model_platform.")
-        if model.model_platform and model.model_type:
-            raise invalid("Illegal setting both ModelServerConfig::model_type (deprecated) and model_platform.")
-        if (model.model_platform or "tensorflow") != "tensorflow":
-            raise invalid(f"Model {model.name} has the platform {model.model_platform}: only tensorflow is served")
-        if not os.path.isabs(model.base_path):
-            path = model.base_path
-            raise invalid(f"Expected model {model.name} to have an absolute path or URI; got base_path()={path}")
+    for model in listed:
+        platform = _platform(model)
+        if platform != TENSORFLOW and model.name in served:
+            raise invalid(
+                f"Illegal to change a model's platform. For model {model.name} platform was {TENSORFLOW} and new "
+                f"platform requested is {platform}"
+            )
+        if platform != TENSORFLOW:
+            raise invalid(f"Model {model.name} requests unsupported platform {platform}")
         policy = _policy(model.model_version_policy)
         models[model.name] = ModelConfig(Path(model.base_path), policy, dict(model.version_labels))
     return models
+
+
+def _check_list(listed: Iterable[Any]) -> None:
+    names: set[str] = set()
+    for model in listed:
+        if not model.name:
+            raise invalid("Illegal model config: a model has no name")
+        if model.name in names:
+            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+        names.add(model.name)
+    for model in listed:
+        if not os.path.isabs(model.base_path):
+            path = model.base_path
+            raise invalid(f"Expected model {model.name} to have an absolute path or URI; got base_path()={path}")
+
+
+def _platform(model: Any) -> str:
+    both = "ModelServerConfig::model_type (deprecated)", "ModelServerConfig::model_platform."
+    if model.model_type:
+        if model.model_platform:
+            raise invalid("Illegal setting both {} and {}".format(*both))
+        if model.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+        return TENSORFLOW
+    if not model.model_platform:
+        raise invalid("Illegal setting neither {} nor {}".format(*both))
+    return model.model_platform
 
 
 def _policy(policy: Any) -> VersionPolicy:
@@ -75,10 +103,10 @@ class ConfiguredModels:
     def __call__(self) -> Mapping[str, ModelConfig]:
         return {**self._scan(), **self._listed}
 
-    def replace(self, manager: Manager, listed: Mapping[str, ModelConfig]) -> None:
+    def replace(self, manager: Manager, listed: Mapping[str, ModelConfig], noun: str = "model") -> None:
         """Serve this list instead of the last one: what HandleReloadConfigRequest does.
 
-        Returns when the new models are available.
+        Returns when the new models are available. ``noun``: what they are called if they are not.
 
         Raises:
             ServingError: FAILED_PRECONDITION for a label on a version that is not available (the models change all
@@ -93,10 +121,24 @@ class ConfiguredModels:
         check_labels(manager, listed)
         self._listed = dict(listed)
         manager.refresh()
-        missing = [name for name in listed if name not in before and not manager.is_available(name)]
+        new = [name for name in listed if name not in before]
+        missing = [entry for name in new if not manager.is_available(name) for entry in _missing(manager, name)]
         if missing:
-            names = ", ".join(missing)
-            raise ServingError(Code.UNKNOWN, f"{len(missing)} servable(s) did not become available: {{{names}}}")
+            raise ServingError(
+                Code.UNKNOWN, f"{len(missing)} {noun}(s) did not become available: {{{''.join(missing)}}}"
+            )
+
+
+def _missing(manager: Manager, name: str) -> Iterator[str]:
+    """Why a model is not available, as TF Serving lists it."""
+    try:
+        lines = manager.status(name)
+    except ServingError as error:  # there is no version at all
+        yield f"{{{{name: {name}}} due to error: {error.code.name}: {error.message}}}, "
+        return
+    for line in lines:
+        reason = f" due to error: {line.error.code.name}: {line.error.message}" if line.error else ""
+        yield f"{{{{name: {name} version: {line.version}}}{reason}}}, "
 
 
 def check_labels(manager: Manager, listed: Mapping[str, ModelConfig]) -> None:

@@ -110,10 +110,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context), self._count(request.model_spec, "Predict"):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
-            feeds = {name: tensors.decode(name, proto) for name, proto in request.inputs.items()}
             timeout_ms = _timeout_ms(context.time_remaining())
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            outputs = self._plane.predict(servable, signature_name, feeds, request.output_filter, timeout_ms)
+            outputs = self._plane.predict_protos(
+                servable, signature_name, request.inputs, request.output_filter, timeout_ms
+            )
             response = predict_pb2.PredictResponse()
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             for name, array in outputs.items():
@@ -142,17 +143,15 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context):
-            if not request.tasks:
-                raise invalid("MultiInferenceRequest must have at least one task.")
-            if not all(task.model_spec.name for task in request.tasks):
-                raise invalid("Found ModelSpec with an empty model name.")
-            servable = _lookup(self._plane, request.tasks[0].model_spec, True)
+            first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+            servable = _lookup(self._plane, first, True)
             timeout_ms = _timeout_ms(context.time_remaining())
             results = self._plane.multi_inference(servable, request.tasks, request.input, timeout_ms)
             return inference_pb2.MultiInferenceResponse(results=results)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context):
+            _check_present(request.HasField("model_spec"))
             if not request.metadata_field:
                 raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
             for name in request.metadata_field:
@@ -170,13 +169,21 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context, changes=True):
-            self._configured.replace(self._plane.manager, model_config.convert(request.config))
-            return model_management_pb2.ReloadConfigResponse()
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
+                    "currently supported"
+                )
+            manager = self._plane.manager
+            self._configured.replace(manager, model_config.convert(request.config, served=manager.names()))
+            response = model_management_pb2.ReloadConfigResponse()
+            response.status.SetInParent()
+            return response
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context):
             spec = request.model_spec
-            _check_spec(spec, request.HasField("model_spec"))
+            _check_present(request.HasField("model_spec"))
             version = spec.version.value if spec.HasField("version") else None
             response = get_model_status_pb2.GetModelStatusResponse()
             for line in self._plane.manager.status(spec.name, version):
@@ -186,15 +193,15 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return response
 
 
-def _check_spec(spec: model_pb2.ModelSpec, present: bool) -> None:
+def _check_present(present: bool) -> None:
     if not present:
         raise invalid("Missing ModelSpec")
-    if not spec.name:
-        raise invalid("ModelSpec has no name specified.")
 
 
 def _lookup(plane: DataPlane, spec: model_pb2.ModelSpec, present: bool) -> Servable:
-    _check_spec(spec, present)
+    _check_present(present)
+    if not spec.name:
+        raise invalid("ModelSpec has no name specified.")
     choice = spec.WhichOneof("version_choice")
     version = spec.version.value if choice == "version" else None
     return plane.manager.lookup(spec.name, version, spec.version_label if choice == "version_label" else None)

@@ -1,25 +1,22 @@
 """TensorProto ↔ numpy: what TF Serving's gRPC clients send and expect back (TF_SERVING §4).
 
-Answers use the typed fields (``float_val`` ...), which clients read directly, not ``tensor_content``.
+Decoding takes and refuses what ``Tensor::FromProto`` of C++ does. Answers use the typed fields (``float_val`` ...),
+which clients read directly, not ``tensor_content``.
 """
 
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.python.framework import dtypes
 
-from serving.errors import invalid
+from serving.errors import ServingError, invalid
 
 _FIELDS: Final = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_UINT16: "int_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_UINT8: "int_val",
     types_pb2.DT_INT64: "int64_val",
     types_pb2.DT_UINT32: "uint32_val",
     types_pb2.DT_UINT64: "uint64_val",
@@ -29,11 +26,65 @@ _FIELDS: Final = {
     types_pb2.DT_BFLOAT16: "half_val",
     types_pb2.DT_COMPLEX64: "scomplex_val",
     types_pb2.DT_COMPLEX128: "dcomplex_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_QINT8: "int_val",
+    types_pb2.DT_QUINT8: "int_val",
+    types_pb2.DT_QINT16: "int_val",
+    types_pb2.DT_QUINT16: "int_val",
+    types_pb2.DT_QINT32: "int_val",
+    types_pb2.DT_INT4: "int_val",
+    types_pb2.DT_UINT4: "int_val",
+    types_pb2.DT_FLOAT8_E5M2: "float8_val",
+    types_pb2.DT_FLOAT8_E4M3FN: "float8_val",
 }
+_OPAQUE: Final = (types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE)
 _HALVES: Final = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
 _COMPLEX: Final = {types_pb2.DT_COMPLEX64: np.float32, types_pb2.DT_COMPLEX128: np.float64}
-_NUMPY: Final = {number: dtypes.as_dtype(number).as_numpy_dtype for number in _FIELDS}
-_NUMBER: Final = {np.dtype(kind): number for number, kind in _NUMPY.items() if number != types_pb2.DT_STRING}
+_NUMPY: Final = {number: np.dtype(dtypes.as_dtype(number).as_numpy_dtype) for number in _FIELDS}
+_NUMBER: Final = {kind: number for number, kind in _NUMPY.items() if number != types_pb2.DT_STRING}
+
+MAX_DIMS: Final = 254
+"""Of a tensor; numpy's arrays have fewer."""
+NUMPY_DIMS: Final = 64
+STRING_BYTES: Final = 32
+"""What a string takes besides its characters: a pointer here, and the head of a ``tstring`` in TensorFlow."""
+ABSURD_BYTES: Final = 2**37
+"""No machine that serves has so much memory: as TF Serving, which cannot allocate it, we call the tensor malformed."""
+
+
+class Wide(NamedTuple):
+    """An array of more dimensions than numpy has."""
+
+    flat: np.ndarray
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.flat.dtype
+
+    @property
+    def size(self) -> int:
+        return self.flat.size
+
+
+class Opaque(NamedTuple):
+    """A tensor that can be sent but never be an input: a resource or a variant."""
+
+    number: int
+    handle: str = ""
+
+
+def shaped(flat: np.ndarray, shape: Sequence[int]) -> Any:
+    """``flat`` as an array of ``shape``; ``Wide`` if numpy has none of so many dimensions."""
+    return flat.reshape(shape) if len(shape) <= NUMPY_DIMS else Wide(flat, tuple(shape))
 
 
 def dtype_name(number: int) -> str:
@@ -41,38 +92,41 @@ def dtype_name(number: int) -> str:
     return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
 
 
-def decode(name: str, proto: TensorProto) -> np.ndarray:
-    """The array of a request's tensor: ``tensor_content`` or a typed field (a short one repeats its last value).
+def dtype_label(array: np.ndarray) -> str:
+    """``DT_FLOAT``, as other messages say it."""
+    return types_pb2.DataType.Name(_NUMBER.get(array.dtype, types_pb2.DT_STRING))
+
+
+def decode(name: str, proto: TensorProto, take: Callable[[int], None] | None = None) -> Any:
+    """The array of a request's tensor: ``tensor_content`` or a typed field.
+
+    A field with too few values repeats its last one, surplus values are ignored, and so is ``unknown_rank``.
+
+    Args:
+        name: of the input, for the message.
+        proto: the tensor.
+        take: is asked for the bytes that the array will take, and raises if these are too many.
 
     Raises:
-        ServingError: unknown dtype or shape, or values that do not fit the shape.
+        ServingError: unknown dtype, impossible shape, contents that do not fit the shape, or from ``take``.
     """
-    field = _FIELDS.get(proto.dtype)
-    if field is None or proto.tensor_shape.unknown_rank:
-        raise invalid(f"tensor parsing error: {name}")
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    if shape and min(shape) < 0:
-        raise invalid(f"tensor parsing error: {name}")
-    count = int(np.prod(shape, dtype=object)) if shape else 1
     try:
-        if proto.tensor_content and proto.dtype != types_pb2.DT_STRING:
-            return np.frombuffer(proto.tensor_content, _NUMPY[proto.dtype], count=-1).reshape(shape)
-        values = _typed_values(proto, field)
-        if len(values) > count or (len(values) == 0 and count > MAX_ZEROS):
-            raise ValueError
-        if len(values) < count:
-            last = values[-1:] if len(values) else _zero(proto.dtype)
-            values = np.concatenate([values, np.broadcast_to(last, count - len(values))])
-        return values.reshape(shape)
-    except (ValueError, MemoryError) as error:
+        count = _count(proto)
+        if proto.dtype in _OPAQUE:
+            return _opaque(proto)
+        size = count * _NUMPY[proto.dtype].itemsize
+        if size > ABSURD_BYTES:
+            raise ValueError("no memory is so large")
+        if take is not None:
+            take(size if proto.dtype != types_pb2.DT_STRING else _string_bytes(proto, count))
+        return shaped(_values(proto, count), [dim.size for dim in proto.tensor_shape.dim])
+    except ServingError:
+        raise
+    except (ValueError, KeyError, MemoryError) as error:
         raise invalid(f"tensor parsing error: {name}") from error
 
 
-MAX_ZEROS: Final = 2**28
-"""A tensor without values stands for zeros; more of them than this is an attack, not a request."""
-
-
-def encode(array: np.ndarray, proto: TensorProto | None = None) -> TensorProto:
+def encode(array: Any, proto: TensorProto | None = None) -> TensorProto:
     """``array`` with its values in the typed field of its dtype; written into ``proto`` if one is given."""
     proto = TensorProto() if proto is None else proto
     number = _NUMBER.get(array.dtype, types_pb2.DT_STRING)
@@ -80,32 +134,131 @@ def encode(array: np.ndarray, proto: TensorProto | None = None) -> TensorProto:
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     proto.tensor_shape.SetInParent()
-    field, flat = getattr(proto, _FIELDS[number]), array.ravel()
-    if number == types_pb2.DT_STRING:
-        field.extend(value.encode() if isinstance(value, str) else bytes(value) for value in flat)
-    elif number in _HALVES:
-        field.extend(flat.view(np.uint16).tolist())
-    elif number in _COMPLEX:
-        field.extend(flat.view(_COMPLEX[number]).tolist())
-    else:
-        field.extend(flat.tolist())
+    flat = array.flat if isinstance(array, Wide) else array.ravel()
+    if number == types_pb2.DT_FLOAT8_E5M2 or number == types_pb2.DT_FLOAT8_E4M3FN:
+        proto.float8_val = flat.tobytes()
+        return proto
+    field = getattr(proto, _FIELDS[number])
+    for start in range(0, flat.size, _CHUNK):  # Python's numbers take many times the room of numpy's
+        field.extend(_numbers(flat[start : start + _CHUNK], number))
     return proto
 
 
-def _typed_values(proto: TensorProto, field: str) -> np.ndarray:
-    values: Any = getattr(proto, field)
+_CHUNK: Final = 2**16
+
+
+def _numbers(flat: np.ndarray, number: int) -> Iterable[Any]:
+    if number == types_pb2.DT_STRING:
+        return (value.encode() if isinstance(value, str) else bytes(value) for value in flat)
+    if number in _HALVES:
+        return flat.view(np.uint16).tolist()
+    if number in _COMPLEX:
+        return flat.view(_COMPLEX[number]).tolist()
+    if flat.dtype.names:  # quantized: one field that has the name of the dtype
+        return flat[flat.dtype.names[0]].tolist()
+    if number in (types_pb2.DT_INT4, types_pb2.DT_UINT4):
+        return flat.astype(np.int32).tolist()
+    return flat.tolist()
+
+
+def _count(proto: TensorProto) -> int:
+    """Of elements; ValueError for a shape that C++ does not take."""
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    count = 1
+    for size in sizes:
+        count *= size
+        if size < 0 or count >= 2**63:
+            raise ValueError("a negative size, or an overflow")
+    if len(sizes) > MAX_DIMS:
+        raise ValueError("too many dimensions")
+    return count
+
+
+def _opaque(proto: TensorProto) -> Opaque:
+    handle = next(iter(proto.resource_handle_val), None)
+    if handle is None:
+        return Opaque(proto.dtype, "0(name:  type: )")
+    return Opaque(proto.dtype, f"{handle.hash_code}(name: {handle.name} type: {handle.maybe_type_name})")
+
+
+def _string_bytes(proto: TensorProto, count: int) -> int:
+    values = proto.string_val
+    repeated = max(count - len(values), 0) * len(values[-1]) if values else 0
+    return count * STRING_BYTES + sum(map(len, values)) + len(proto.tensor_content) + repeated
+
+
+def _values(proto: TensorProto, count: int) -> np.ndarray:
+    kind = _NUMPY[proto.dtype]
+    if not count:
+        return np.empty(0, kind)
+    if proto.tensor_content:
+        if proto.dtype == types_pb2.DT_STRING:
+            return strings(_split(proto.tensor_content, count))
+        if len(proto.tensor_content) != count * kind.itemsize:
+            raise ValueError("the content does not fit the shape")
+        return np.frombuffer(proto.tensor_content, kind)
+    values = _typed_values(proto)[:count]
+    if len(values) == count:
+        return values
+    last = values[-1:] if len(values) else _zero(proto.dtype)
+    return np.concatenate([values, np.broadcast_to(last, count - len(values))])
+
+
+def _typed_values(proto: TensorProto) -> np.ndarray:
+    values: Any = getattr(proto, _FIELDS[proto.dtype])
     kind = _NUMPY[proto.dtype]
     if proto.dtype == types_pb2.DT_STRING:
-        array = np.empty(len(values), object)
-        array[:] = list(values)
-        return array
+        return strings(values)
     if proto.dtype in _HALVES:
-        return np.array(values, np.uint16).view(kind)
+        return np.array(values, np.int32).astype(np.uint16).view(kind)
     if proto.dtype in _COMPLEX:
-        return np.array(values, _COMPLEX[proto.dtype]).view(kind)
-    if field == "int_val":
+        return np.array(values[: len(values) // 2 * 2], _COMPLEX[proto.dtype]).view(kind)
+    if isinstance(values, bytes):
+        return np.frombuffer(values, kind)
+    if kind.names:
+        return np.array(values, np.int32).astype(kind[0]).view(kind)
+    if _FIELDS[proto.dtype] == "int_val":
         return np.array(values, np.int32).astype(kind)  # small integers wrap, as the C++ cast does
     return np.array(values, kind)
+
+
+def text(value: bytes) -> np.ndarray:
+    """An array of no dimension."""
+    return strings([value]).reshape(())
+
+
+def strings(values: Sequence[bytes]) -> np.ndarray:
+    """A vector of them."""
+    array = np.empty(len(values), object)
+    array[:] = list(values)
+    return array
+
+
+def _split(content: bytes, count: int) -> list[bytes]:
+    """The strings of a ``tensor_content``: all their lengths, as varints, and then all their characters."""
+    sizes, at = [], 0
+    for _ in range(count):
+        size, at = _varint(content, at)
+        sizes.append(size)
+    if at + sum(sizes) != len(content):
+        raise ValueError("the lengths do not fit the content")
+    strings = []
+    for size in sizes:
+        strings.append(content[at : at + size])
+        at += size
+    return strings
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 35, 7):
+        if at >= len(content):
+            raise ValueError("the content ends within a length")
+        byte, at = content[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFF, at
+    raise ValueError("a length of more than 32 bits")
 
 
 def _zero(number: int) -> np.ndarray:

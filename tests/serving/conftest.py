@@ -57,10 +57,12 @@ class Foreign(tf.Module):
             "words": one(lambda u: {"u": u}, spec("u", tf.uint16)),
             "complex": one(lambda x: {"c": tf.complex(x, x)}, spec("x", tf.float32)),
             "uneven": one(lambda x: {"x": x, "y": tf.concat([x, x], 0)}, spec("x", tf.float32)),
+            "wide": one(lambda s: {"s": tf.identity(s)}, spec("s", tf.string, anything)),
+            "product": one(lambda x: {"y": tf.matmul(x, tf.ones([3, 2]))}, spec("x", tf.float32, (None, None))),
+            "sums": one(lambda x: {"y": tf.nn.bias_add(x, tf.ones([5]))}, spec("x", tf.float32, anything)),
             "half": one(lambda h: {"h": h}, spec("h", tf.float16)),
             "to_half": one(lambda x: {"h": tf.cast(x, tf.float16)}, spec("x", tf.float32)),
             "scalar": one(lambda x: {"total": tf.reduce_sum(x), "x": x}, spec("x", tf.float32)),
-            "product": one(lambda x: {"y": tf.matmul(x, tf.ones([3, 2]))}, spec("x", tf.float32, (None, None))),
         }  # fmt: skip
 
 

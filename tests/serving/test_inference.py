@@ -55,6 +55,34 @@ class Scorer(tf.Module):
         return endpoints
 
 
+def export_shared_input(path):
+    """score and classes of one placeholder, as TF 1 exports have it and MultiInference asks for it."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        inputs = v1.placeholder(tf.string, [None], "examples")
+        value = 0.5 * v1.parse_example(inputs, {"x": v1.FixedLenFeature([], tf.float32, 0.0)})["x"] + 2.0
+        scores = tf.stack([-value, value], 1)
+        classes = tf.tile([["low", "high"]], [tf.size(value), 1])
+        numbers = tf.zeros_like(classes, tf.int32)
+        outputs = {
+            "regress": (REGRESS, {"outputs": value}),
+            "classify": (CLASSIFY, {"classes": classes, "scores": scores}),
+            "uneven": (CLASSIFY, {"classes": classes[:, :1], "scores": scores}),
+            "numbers": (CLASSIFY, {"classes": numbers}),
+            "doubles": (CLASSIFY, {"scores": tf.cast(scores, tf.float64)}),
+            "integers": (REGRESS, {"outputs": tf.cast(value, tf.int64)}),
+            "short": (REGRESS, {"outputs": value[:0]}),
+        }
+        build, info = v1.saved_model.build_signature_def, v1.saved_model.build_tensor_info
+        definitions = {
+            name: build({"inputs": info(inputs)}, {key: info(tensor) for key, tensor in tensors.items()}, method)
+            for name, (method, tensors) in outputs.items()
+        }
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=definitions)
+        builder.save()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     root = tmp_path_factory.mktemp("inference")
@@ -62,6 +90,7 @@ def server(tmp_path_factory):
     tf.saved_model.save(module, str(root / "saved"), signatures=module.endpoints())
     (root / "models" / "m").mkdir(parents=True)
     shutil.move(root / "saved", root / "models" / "m" / "1")
+    export_shared_input(root / "models" / "shared" / "1")
     with Server(root / "models", poll_seconds=0) as running:
         yield running
 
@@ -154,11 +183,31 @@ def test_grpc_regress_and_classify(stub):
         stub.Classify(request, timeout=10)
 
 
-def multi(*tasks, values=(1,)):
+@pytest.mark.parametrize(
+    ("call", "signature", "text"),
+    [
+        ("Classify", "numbers", "Expected classes Tensor of DT_STRING. Got: DT_INT32"),
+        ("Classify", "doubles", "Expected scores Tensor of DT_FLOAT. Got: DT_DOUBLE"),
+        ("Classify", "uneven", "Tensors class and score should match in dim_size(1). Got 1 vs. 2"),
+        ("Regress", "integers", "Expected output Tensor of DT_FLOAT.  Got: DT_INT64"),
+        ("Regress", "short", "Input batch size did not match output batch size: 2 vs. 0"),
+        ("Regress", "classify", "Expected one output Tensor."),
+    ],
+)
+def test_outputs_that_do_not_fit_are_named_as_tf_serving_does(stub, call, signature, text):
+    kind = classification_pb2.ClassificationRequest if call == "Classify" else regression_pb2.RegressionRequest
+    request = kind(input=examples(1, 2))
+    request.model_spec.name, request.model_spec.signature_name = "shared", signature
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(stub, call)(request, timeout=10)
+    assert (caught.value.code().name, caught.value.details()) == ("INVALID_ARGUMENT", text)
+
+
+def multi(*tasks, values=(1,), model="shared"):
     request = inference_pb2.MultiInferenceRequest(input=examples(*values))
     for name, method in tasks:
         task = request.tasks.add(method_name=method)
-        task.model_spec.name, task.model_spec.signature_name = "m", name
+        task.model_spec.name, task.model_spec.signature_name = model, name
     return request
 
 
@@ -167,21 +216,42 @@ def test_multi_inference(stub):
     assert [item.value for item in response.results[0].regression_result.regressions] == [2.5, 3.5]
     assert len(response.results[1].classification_result.classifications) == 2
     assert response.results[1].model_spec.signature_name == "classify"
+    assert response.results[1].model_spec.version.value == 1
+
+
+BOTH = ("regress", REGRESS), ("classify", CLASSIFY)
+
+
+def changed(request, index, **spec):
+    for key, value in spec.items():
+        setattr(request.tasks[index].model_spec, key, value)
+    return request
 
 
 @pytest.mark.parametrize(
     ("request_", "code", "text"),
     [
-        (multi(), "INVALID_ARGUMENT", "at least one task"),
-        (multi(("regress", REGRESS), ("regress", REGRESS)), "INVALID_ARGUMENT", "Duplicate evaluation of signature"),
+        (multi(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (changed(multi(*BOTH), 0, name=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (changed(multi(*BOTH), 1, name=""), "INVALID_ARGUMENT", "Found ModelSpec with an empty model name."),
+        (
+            changed(multi(*BOTH), 1, name="m"),
+            "INVALID_ARGUMENT",
+            "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
+        ),
+        (multi(*BOTH, model="m"), "INVALID_ARGUMENT", "Input tensor must be the same for all Signatures."),
+        (multi(BOTH[0], BOTH[0]), "INVALID_ARGUMENT", "Duplicate evaluation of signature: regress"),
         (multi(("none", REGRESS)), "INVALID_ARGUMENT", "Requested signature not found in model graph: none"),
         (multi(("regress", "x")), "UNIMPLEMENTED", "Unsupported signature method_name: x"),
+        (multi(("classify", REGRESS)), "INVALID_ARGUMENT", "Expected one output Tensor."),
+        (multi(*BOTH, values=()), "INVALID_ARGUMENT", "Input is empty."),
+        (multi(("regress", "x"), values=()), "UNIMPLEMENTED", "Unsupported signature method_name: x"),
     ],
 )
 def test_multi_inference_refusals(stub, request_, code, text):
     with pytest.raises(grpc.RpcError) as caught:
         stub.MultiInference(request_, timeout=10)
-    assert caught.value.code().name == code and text in caught.value.details()
+    assert (caught.value.code().name, caught.value.details()) == (code, text)
 
 
 def test_examples_are_counted(server, stub, rest):
@@ -200,7 +270,7 @@ def test_examples_are_counted(server, stub, rest):
 
     before = read()
     rest("POST", "/v1/models/m:regress", {"signature_name": "regress", "examples": [{"x": 1.0}] * 5})
-    stub.MultiInference(multi(("regress", REGRESS), ("classify", CLASSIFY), values=(1, 3)), timeout=10)
+    stub.MultiInference(multi(("regress", REGRESS), values=(1, 3), model="m"), timeout=10)
     assert (read() - before).tolist() == [7, 2, 1, 1]
 
 
@@ -219,7 +289,7 @@ def test_warmup_records_of_every_kind(server, tmp_path):
     for request, name in ((good[0].classify_log.request, "classify"), (good[1].regress_log.request, "regress")):
         request.model_spec.signature_name = name
         request.input.CopyFrom(examples(1))
-    good[2].multi_inference_log.request.CopyFrom(multi(("regress", REGRESS)))
+    good[2].multi_inference_log.request.CopyFrom(multi(("regress", REGRESS), model="m"))
     write(*good)
     warmup.run(tmp_path, signatures)
     good[0].classify_log.request.model_spec.signature_name = "none"

@@ -73,10 +73,13 @@ def test_listed_and_scanned_models_live_together(start, base, models):
     [
         ("nonsense", "Invalid protobuf file"),
         ("custom_model_config {}", "Only model_config_list is supported"),
-        (listed(entry("/a"), entry("/b")), "Illegal to list model toy multiple times in config list."),
+        (listed(entry("/a"), entry("/b")), "Illegal to list model toy multiple times in config list"),
         (listed("name: 'toy' base_path: '/a'"), "Illegal setting neither"),
         (listed("name: 'toy' base_path: '/a' model_platform: 'tensorflow' model_type: TENSORFLOW"), "setting both"),
-        (listed("name: 'toy' base_path: '/a' model_platform: 'other'"), "only tensorflow is served"),
+        (
+            listed("name: 'toy' base_path: '/a' model_platform: 'other'"),
+            "Model toy requests unsupported platform other",
+        ),
         (listed(entry("relative")), "absolute path or URI; got base_path()=relative"),
         (listed("base_path: '/a' model_platform: 'tensorflow'"), "has no name"),
     ],
@@ -91,8 +94,10 @@ def test_bad_configs(tmp_path, text, message):
 
 def test_a_configured_model_that_does_not_load_stops_the_start(start, base):
     (base / "3" / "saved_model.pb").write_bytes(b"\xff")
-    with pytest.raises(ServingError, match=r"1 servable\(s\) did not become available: {toy}"):
+    with pytest.raises(ServingError) as caught:
         start(listed(entry(base)))
+    expected = "1 servable(s) did not become available: {{{name: toy version: 3} due to error: DATA_LOSS: "
+    assert caught.value.message.startswith(expected) and caught.value.message.endswith("}, }")
 
 
 STABLE = "version_labels { key: 'stable' value: %d }"
@@ -134,5 +139,30 @@ def test_refused_reloads(start, base):
     assert server.manager.lookup("toy", label="stable").version == 1
     with pytest.raises(grpc.RpcError) as caught:
         reload(server, "")
-    assert caught.value.code().name == "INVALID_ARGUMENT"
+    assert (caught.value.code().name, caught.value.details()) == (
+        "INVALID_ARGUMENT",
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+        "Only ModelConfigList is currently supported",
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        reload(server, listed(f"name: 'toy' base_path: '{base}' model_platform: 'caffe'"))
+    assert caught.value.details() == (
+        "Illegal to change a model's platform. For model toy platform was tensorflow and "
+        "new platform requested is caffe"
+    )
     assert available(server) == [2, 1]
+
+
+def test_a_reload_says_what_did_not_load(start, base, tmp_path):
+    server = start(listed(entry(base)))
+    (tmp_path / "broken" / "7").mkdir(parents=True)
+    with pytest.raises(grpc.RpcError) as caught:
+        reload(server, listed(entry(base), entry(tmp_path / "broken", name="broken")))
+    assert caught.value.code().name == "UNKNOWN"
+    reason = "Specified file path does not appear to contain a SavedModel bundle (should have a file called "
+    expected = f"1 model(s) did not become available: {{{{{{name: broken version: 7}} due to error: NOT_FOUND: {reason}"
+    assert caught.value.details().startswith(expected)
+
+
+def test_the_answer_to_a_reload_has_its_status(start, base):
+    assert reload(start(listed(entry(base))), listed(entry(base))).HasField("status")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -126,7 +127,8 @@ def test_undecodable_tensor(stub):
 
 def test_long_details_are_cut(stub):
     _, details = refused(stub.Predict, request_of("foreign", {"i" * 3000: 1.0}, "two"))
-    assert len(details) == 1024 and details.endswith("...TRUNCATED")
+    assert details.startswith("input size does not match signature: 1!=2 len({iii")
+    assert len(details) == 1024 + len("...TRUNCATED") and details.endswith("i...TRUNCATED")
 
 
 def test_messages_beyond_four_megabytes(shared):
@@ -186,13 +188,108 @@ def test_tensors_survive_both_encodings(array):
     np.testing.assert_array_equal(tf.make_ndarray(tensors.encode(array)), array)
 
 
-def test_impossible_tensors_are_refused():
-    huge = tensors.TensorProto(dtype=1)
-    huge.tensor_shape.dim.add(size=2**40)
-    negative = tensors.TensorProto(dtype=1, float_val=[1])
-    negative.tensor_shape.dim.add(size=-1)
-    many = tensors.TensorProto(dtype=1, float_val=[1, 2, 3])
-    many.tensor_shape.dim.add(size=2)
-    for proto in (huge, negative, many, tensors.TensorProto(dtype=0)):
-        with pytest.raises(ServingError, match="tensor parsing error: x"):
-            tensors.decode("x", proto)
+def proto_of(number, shape=(), **fields):
+    proto = tensors.TensorProto(dtype=number, **fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+FLOAT, STRING, HALF = types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_HALF
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        proto_of(FLOAT, [2**40]),
+        proto_of(FLOAT, [2**40, 2**40, 0]),
+        proto_of(FLOAT, [-1], float_val=[1]),
+        proto_of(FLOAT, [1] * 255, float_val=[1]),
+        proto_of(FLOAT, [2], tensor_content=b"1234"),
+        proto_of(0),
+        proto_of(99, [1]),
+        proto_of(types_pb2.DT_FLOAT_REF, [1], float_val=[1]),
+        proto_of(STRING, [2], tensor_content=b"\1\1a"),
+        proto_of(STRING, [2], tensor_content=b"\1\1abc"),
+        proto_of(STRING, [2], tensor_content=b"\1"),
+        proto_of(STRING, [1], tensor_content=b"\xff\xff\xff\xff\xff\x01"),
+    ],
+    ids=lambda proto: str(proto).replace("\n", " ")[:60],
+)
+def test_impossible_tensors_are_refused(proto):
+    with pytest.raises(ServingError, match="tensor parsing error: x"):
+        tensors.decode("x", proto)
+
+
+UNKNOWN_RANK = tensors.TensorProto(dtype=FLOAT, float_val=[7])
+UNKNOWN_RANK.tensor_shape.unknown_rank = True
+
+
+@pytest.mark.parametrize(
+    ("proto", "expected"),
+    [
+        (proto_of(FLOAT, [2], float_val=[1, 2, 3]), [1, 2]),
+        (proto_of(FLOAT, float_val=[1, 2, 3]), 1),
+        (proto_of(FLOAT, [3], float_val=[1, 2]), [1, 2, 2]),
+        (proto_of(FLOAT, [2]), [0, 0]),
+        (proto_of(FLOAT, [2], int_val=[1, 2]), [0, 0]),
+        (proto_of(FLOAT, [0, 2**40], tensor_content=b"whatever"), np.zeros((0, 2**40))),
+        (UNKNOWN_RANK, 7),
+        (proto_of(STRING, [2], tensor_content=b"\1\2abb"), [b"a", b"bb"]),
+        (proto_of(STRING, [1], tensor_content=b"\xac\x02" + b"x" * 300), [b"x" * 300]),
+        (proto_of(STRING, [2, 1], string_val=[b"a"]), [[b"a"], [b"a"]]),
+        (proto_of(STRING, [2]), [b"", b""]),
+        (proto_of(HALF, [2], half_val=[15360, 15360 + 2**16]), [1, 1]),
+        (proto_of(types_pb2.DT_INT8, [2], int_val=[257, -1]), [1, -1]),
+        (proto_of(types_pb2.DT_COMPLEX64, [2], scomplex_val=[1, 2, 3]), [1 + 2j, 1 + 2j]),
+        (proto_of(types_pb2.DT_BOOL, [3], bool_val=[True]), [True] * 3),
+    ],
+    ids=lambda value: str(value).replace("\n", " ")[:60],
+)
+def test_tensors_are_read_as_cpp_does(proto, expected):
+    again = tensors.decode("x", proto)
+    assert again.shape == np.shape(expected) and again.tolist() == np.asarray(expected).tolist()
+
+
+@pytest.mark.parametrize("dims", [65, 254])
+def test_tensors_of_more_dimensions_than_numpy_has(stub, dims):
+    for signature, number, field, value in (
+        ("serving_default", FLOAT, "float_val", 4.0), ("wide", STRING, "string_val", b"a"),
+    ):  # fmt: skip
+        name, output = ("x", "y") if signature == "serving_default" else ("s", "s")
+        sent = proto_of(number, [1] * dims, **{field: [value]})
+        answer = stub.Predict(request_of("foreign", {name: sent}, signature), timeout=30).outputs[output]
+        assert [dim.size for dim in answer.tensor_shape.dim] == [1] * dims
+        assert list(getattr(answer, field)) == [4.0 if number == FLOAT else b"a"]
+
+
+def test_graphs_refuse_tensors_of_many_dimensions_as_they_refuse_others(stub):
+    code, details = refused(stub.Predict, request_of("foreign", {"x": proto_of(FLOAT, [1] * 70)}, "sums"))
+    few = refused(stub.Predict, request_of("foreign", {"x": proto_of(FLOAT, [1] * 3)}, "sums"))
+    assert (code, details.replace("[" + ",".join("1" * 70) + "]", "[1,1,1]")) == few
+
+
+def test_what_cannot_be_an_input(stub):
+    proto = proto_of(types_pb2.DT_VARIANT, [1])
+    expected = "Expects arg[0] to be float but variant is provided"
+    assert refused(stub.Predict, request_of("foreign", {"x": proto})) == ("INVALID_ARGUMENT", expected)
+    proto = proto_of(types_pb2.DT_RESOURCE, [1])
+    proto.resource_handle_val.add(hash_code=7, name="n", maybe_type_name="t")
+    code, details = refused(stub.Predict, request_of("foreign", {"x": proto}))
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("Invalid resource type hash code: 7(name: n type: t). Perhaps a resource tensor was")
+    code, details = refused(stub.Predict, request_of("foreign", {}, "__saved_model_init_op"))
+    assert (code, details) == ("OUT_OF_RANGE", "Node 'NoOp' (type: 'NoOp', num of outputs: 0) does not have output 0")
+
+
+def test_scalar_strings_are_answered(stub):
+    answer = stub.Predict(request_of("foreign", {"s": np.array(b"abc", object)}, "wide"), timeout=10).outputs["s"]
+    assert list(answer.string_val) == [b"abc"] and not answer.tensor_shape.dim
+
+
+def test_matrices_that_do_not_fit_are_refused_in_the_words_of_onednn(stub):
+    node = "\n\t [[{{node PartitionedCall"
+    for shape, text in (([3], "In[0] ndims must be >= 2"), ([2, 2], "Matrix size-incompatible: In[0]: [2,2], In[1]: ")):
+        code, details = refused(stub.Predict, request_of("foreign", {"x": proto_of(FLOAT, shape)}, "product"))
+        assert code == "INVALID_ARGUMENT" and details.startswith(text), details
+        assert node in details and details.endswith("/PartitionedCall/MatMul}}]]") and "function_node" not in details
