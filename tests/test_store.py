@@ -246,6 +246,41 @@ def test_prune_keeps_the_newest_and_clears_crashed_publishers(toy, tmp_path):
         store.prune(base, keep=0)
 
 
+def test_prune_spares_what_a_server_may_still_be_loading(toy, tmp_path):
+    base = tmp_path / "out"
+    for value in range(5):
+        store.publish(toy, base, some_memory(value), {})
+    assert store.prune(base, keep=1, live=3) == [base / "1", base / "2"]
+    for version in ("3", "4"):
+        os.utime(base / version, (0, 0))
+    assert store.prune(base, keep=1, grace_seconds=60) == [base / "3"]  # 4 is what a server may run until it has 5
+    assert list(store.versions(base)) == [4, 5]
+    os.utime(base / "5", (0, 0))
+    assert store.prune(base, keep=1, grace_seconds=60) == [base / "4"]
+
+
+def test_a_retired_model_is_on_no_list_and_its_files_stay(toy, tmp_path):
+    base = tmp_path / "out" / "a"
+    for value in range(2):
+        store.publish(toy, base, some_memory(value), {})
+    store.retire(base)
+    assert store.versions(base) == {} and (base / "2" / "saved_model.pb").is_file()
+    with pytest.raises(store.StoreError, match="holds no version"):
+        store.latest(base)
+    assert store.discard_retired(base.parent, 60) == []
+    store.unretire(base)
+    assert list(store.versions(base)) == [1, 2]
+    store.retire(base)
+    assert store.publish(toy, base, some_memory(2), {}).name == "3"  # servers may still know 1 and 2
+    assert max(store.versions(base)) == 3 and store.retired(base.parent) == {}
+    store.retire(base)
+    assert list(store.retired(base.parent)) == [base]
+    os.utime(base / ".retired", (0, 0))
+    assert store.discard_retired(base.parent, 60) == [base] and not base.exists()
+    with pytest.raises(FileNotFoundError):
+        store.retire(base)
+
+
 def test_delete_model(toy, tmp_path):
     store.publish(toy, tmp_path / "out", some_memory(), {})
     store.delete_model(tmp_path / "out")

@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ __all__ = [
     "StoreError",
     "delete_model",
     "delete_version",
+    "discard_retired",
     "files",
     "flush",
     "fsync",
@@ -56,8 +57,11 @@ __all__ = [
     "read_memory",
     "read_metadata",
     "replace_metadata",
+    "retire",
+    "retired",
     "sha256",
     "temporary",
+    "unretire",
     "verify",
     "versions",
     "write_checkpoint",
@@ -71,6 +75,7 @@ STALE_SECONDS: Final = 3600.0
 """Unfinished directories older than this were left by a crash and are removed by ``prune``."""
 
 _TEMPORARY_PREFIX: Final = ".unfinished-"  # not a number, so no server takes it for a version
+_RETIRED: Final = ".retired"
 _NUMBER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
 
@@ -78,13 +83,18 @@ def versions(base_path: PathLike) -> dict[int, Path]:
     """The versions under ``base_path`` by number, ascending, by TF Serving's rules.
 
     Any child (directory or file) whose whole name is a 64-bit integer counts: ``1``, ``00000123``, even ``-1``.
-    Of two names for one number the first in sorted order wins.
+    Of two names for one number the first in sorted order wins. A retired model has none.
 
     Raises:
         FileNotFoundError: the base path does not exist.
     """
+    names = sorted(os.listdir(base_path))
+    return {} if _RETIRED in names else _numbered(base_path, names)
+
+
+def _numbered(base_path: PathLike, names: Iterable[str]) -> dict[int, Path]:
     found: dict[int, Path] = {}
-    for name in sorted(os.listdir(base_path)):
+    for name in names:
         if _NUMBER.fullmatch(name) and -INT64_MAX - 1 <= int(name) <= INT64_MAX:
             found.setdefault(int(name), Path(base_path, name))
     return dict(sorted(found.items()))
@@ -158,21 +168,66 @@ def publish(
         return _rename_to_next(work, base)
 
 
-def prune(base_path: PathLike, keep: int) -> list[Path]:
+def prune(base_path: PathLike, keep: int, grace_seconds: float = 0.0, live: int | None = None) -> list[Path]:
     """Delete all but the ``keep`` (≥ 1) highest versions, and what crashed publishers left. Returns what was deleted.
 
-    A version is renamed to a non-version name before its files go, so that no server meets a half-deleted one.
+    A version is renamed to a non-version name before its files go, so that no server meets a half-deleted one. The
+    real TF Serving stands still while it tries to load a version that is gone, so:
+
+    Args:
+        grace_seconds: a version also stays until the one after it is so old, for servers that report to nobody.
+        live: the newest version that the server reports as available; it and all above it stay.
     """
     if keep < 1:
         raise StoreError(f"keep is {keep}: at least the newest version must stay")
-    old = list(versions(base_path).values())[:-keep]
+    found = list(versions(base_path).items())
+    old = [
+        path
+        for (number, path), (_, successor) in zip(found[:-keep], found[1:], strict=False)
+        if (live is None or number < live) and _age(successor) >= grace_seconds
+    ]
     for path in old:
         delete_version(path)
-    now = time.time()
     for path in Path(base_path).glob(_TEMPORARY_PREFIX + "*"):
-        with contextlib.suppress(FileNotFoundError):
-            if now - path.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+        if _age(path) > STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+    return old
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was written; of what is gone, 0."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def retire(base_path: PathLike) -> None:
+    """Take a model off every list (it has no ``versions`` any more), and leave its files to those that still read
+    them. ``delete_model`` or ``discard_retired`` ends it, publishing or ``unretire`` brings it back.
+
+    Raises:
+        FileNotFoundError: there is no such base path.
+    """
+    Path(base_path, _RETIRED).touch()
+
+
+def unretire(base_path: PathLike) -> None:
+    """Bring a retired model back, with the versions it had."""
+    Path(base_path, _RETIRED).unlink(missing_ok=True)
+
+
+def retired(directory: PathLike) -> dict[Path, float]:
+    """The base paths under ``directory`` that were retired, and for how many seconds."""
+    return {mark.parent: _age(mark) for mark in Path(directory).glob(f"*/{_RETIRED}")}
+
+
+def discard_retired(directory: PathLike, grace_seconds: float) -> list[Path]:
+    """Delete the models that were retired at least so long ago. Returns their base paths."""
+    old = [path for path, age in retired(directory).items() if age >= grace_seconds]
+    for path in old:
+        with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+            delete_model(path)
     return old
 
 
@@ -226,7 +281,10 @@ def _rename_to_next(work: Path, base: Path) -> Path:
     rename(2) refuses a target that is a non-empty directory, so of two publishers that chose the same number one
     gets an error and tries the next.
     """
-    number = max([0, *versions(base)]) + 1
+    names = os.listdir(base)
+    number = max([0, *_numbered(base, sorted(names))]) + 1  # a retired model's numbers are still in servers' minds
+    if _RETIRED in names:
+        retire(base)  # again, so that nobody finds it old enough to discard meanwhile
     while True:
         target = base / str(number)
         try:
@@ -236,5 +294,6 @@ def _rename_to_next(work: Path, base: Path) -> Path:
                 raise
             number += 1
         else:
+            unretire(base)
             fsync(base)
             return target
