@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from metazoo.artefact.episodes import load_episodes, save_episodes, validate_episodes
+from metazoo.artefact.episodes import load_episodes, pad_episodes, save_episodes, validate_episodes
 from metazoo.artefact.spaces import (
     CollectionError,
     action_filler,
@@ -37,6 +37,7 @@ __all__ = [
     "flatten_observation",
     "load_episodes",
     "observation_spec",
+    "pad_episodes",
     "save_episodes",
     "space_from_metadata",
     "space_to_metadata",

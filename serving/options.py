@@ -38,11 +38,14 @@ class Retention:
     Args:
         policies, disk_bytes: how many, and how much of the disk they may take; what would exceed it is refused.
         expire_seconds: a policy that was not adapted again for so long is deleted.
+        grace_seconds: how long files outlive their use where a TF Serving reads them and reports to nobody: one that
+            polls ``Options.models_config``.
     """
 
     policies: int | None = 10_000
     disk_bytes: int | None = 10 * GIGABYTE
     expire_seconds: float | None = None
+    grace_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         for name in ("policies", "disk_bytes", "expire_seconds"):
@@ -64,6 +67,7 @@ class Options:
         quota: what requests may take.
         retention: what is kept of adapted policies.
         models_config: a file that is kept as TF Serving's list of what is served here, for one that polls it.
+        model_config_poll_seconds: how often a ``model_config_file`` is read again; 0: never, as TF Serving.
     """
 
     metrics_path: str | None = None
@@ -75,3 +79,10 @@ class Options:
     quota: Quota = field(default_factory=Quota)
     retention: Retention = field(default_factory=Retention)
     models_config: str | os.PathLike[str] | None = None
+    model_config_poll_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.model_config_poll_seconds < float("inf"):
+            raise ValueError(
+                f"model_config_poll_seconds is {self.model_config_poll_seconds}: it must be 0 or a number of seconds"
+            )

@@ -15,6 +15,7 @@ import uvicorn
 from serving import ports, security
 from serving.adapting.adapter import Adapter
 from serving.engine.servable import Loader
+from serving.errors import ServingError
 from serving.handlers import DataPlane
 from serving.logs import event
 from serving.metrics import Metrics
@@ -127,6 +128,8 @@ class Server:
             self._models_file.update(self._configured())
         self._started = True
         threading.Thread(target=self._keep_house, name="expiry", daemon=True).start()
+        if self._config_file is not None and self.options.model_config_poll_seconds:
+            threading.Thread(target=self._follow_config_file, name="model-config", daemon=True).start()
         event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
         return self
 
@@ -168,6 +171,15 @@ class Server:
                     self.adapter.expire()
             except Exception:  # tried again the next time
                 log.exception("keeping house failed")
+
+    def _follow_config_file(self) -> None:
+        """Read the list of models again and again; one that cannot be read changes nothing."""
+        assert self._config_file is not None
+        while not self._stopped.wait(self.options.model_config_poll_seconds):
+            try:
+                self._configured.follow(self.manager, self._config_file)
+            except (OSError, ServingError) as error:
+                event(log, logging.ERROR, "the list of models is not followed", file=self._config_file, error=error)
 
     def _start_rest(self, listener: socket.socket) -> None:
         options = self.options

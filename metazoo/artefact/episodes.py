@@ -75,6 +75,25 @@ def validate_episodes(fields: Mapping[str, Any], metadata: Mapping[str, Any]) ->
     return episodes._replace(actions=_check_actions(episodes, action_space))
 
 
+def pad_episodes(episodes: Episodes, metadata: Mapping[str, Any]) -> Episodes:
+    """Checked episodes ``[1, K, T, ...]`` with as many episodes and steps as the policy was trained on, where they are
+    fewer; what is added has ``mask`` 0 and changes no result. So all callers of ``adapt`` send equal shapes."""
+    _, count, steps = episodes.mask.shape
+    missing = max(0, metadata["adapt"]["episodes"] - count), max(0, (metadata["horizon"] or 0) - steps)
+    filler = action_filler(space_from_metadata(metadata["action_space"]))
+
+    def pad(name: str, field: np.ndarray) -> np.ndarray:
+        added = missing[:1] if name == "final_observations" else missing
+        widths = [(0, 0), *((0, more) for more in added)]
+        padded = np.pad(field, [*widths, *[(0, 0)] * (field.ndim - len(widths))])
+        if name == "actions":
+            padded[:, count:] = filler
+            padded[:, :, steps:] = filler
+        return padded
+
+    return Episodes(**{name: pad(name, field) for name, field in episodes._asdict().items()})
+
+
 def _leading_shape(fields: Mapping[str, Any]) -> tuple[int, int, int]:
     """(1, K, T), from the rewards."""
     missing = [name for name in EPISODE_FIELDS if name not in fields and name != "mask"]

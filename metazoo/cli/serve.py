@@ -14,6 +14,9 @@ def serve(
     models: Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")] = None,
     adapted: Annotated[Path, typer.Option(help="Where adapted policies are published.")] = Path("adapted"),
     model_config_file: Annotated[Path | None, typer.Option(help="TF Serving's list of models, served too.")] = None,
+    model_config_file_poll_wait_seconds: Annotated[
+        int, typer.Option(min=0, help="Read it again so often; 0: never.")
+    ] = 0,
     host: Annotated[str, typer.Option(help="0.0.0.0 for every interface; needs --token-file.")] = "127.0.0.1",
     rest_port: Annotated[int, cli_options.port()] = 8501,
     grpc_port: Annotated[int, cli_options.port()] = 8500,
@@ -69,12 +72,16 @@ def serve(
             expire_seconds=None if expire_days is None else expire_days * 86_400,
         ),
         models_config=models_config_out,
+        model_config_poll_seconds=model_config_file_poll_wait_seconds,
     )
     if engine == "tensorflow_model_server":
         _refuse(engine, {"--host": host != "127.0.0.1", "--token-file": token_file, "--insecure": insecure})
-        _refuse(engine, {"--model-config-file": model_config_file, "--models-config-out": models_config_out})
-        _refuse(engine, {"--expire-days": expire_days})
-        with TfServing(directory, adapted, rest_port, grpc_port, batching_parameters_file, options) as stock:
+        _refuse(engine, {"--models-config-out": models_config_out, "--expire-days": expire_days})
+        stock = TfServing(
+            directory, adapted, rest_port, grpc_port, batching_parameters_file, options, enable_batching,
+            model_config_file,
+        )  # fmt: skip
+        with stock:
             print(f"REST  {stock.url}\ngRPC  {stock.grpc_target}\nCtrl-C ends it.", flush=True)
             stock.wait()
         return

@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TARGET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """What an adapted policy may be called: a directory of its own, in the store and nowhere else."""
-KEPT_VERSIONS: Final = 2
-"""Old versions of an adapted policy are pruned to this many: the one in use and the one being replaced."""
 
 
 class Adapter:
@@ -43,7 +41,8 @@ class Adapter:
     def __init__(self, plane: DataPlane, directory: Path | None, options: Options | None = None):
         self.plane, self._manager, self._directory = plane, plane.manager, directory
         self._options = options or Options()
-        self._keeper = Keeper(directory, self._options.retention) if directory is not None else None
+        polled = self._options.models_config is not None
+        self._keeper = Keeper(directory, self._options.retention, polled=polled) if directory is not None else None
         self._publishing, self._idempotency = threading.Lock(), Idempotency()
 
     def warm_up(self) -> None:
@@ -87,7 +86,9 @@ class Adapter:
         return {"deleted": name}
 
     def expire(self) -> None:
-        """Delete what was not adapted for too long."""
+        """Delete what was not adapted for too long, and what was deleted a while ago."""
+        if self._keeper is not None:
+            self._keeper.sweep()
         for name in self._keeper.expired() if self._keeper is not None else []:
             with self._publishing:
                 if self._keeper is not None and name in self._keeper.expired():  # nobody adapted it meanwhile
@@ -199,7 +200,7 @@ class Adapter:
             except (OSError, tf.errors.OpError) as error:  # TensorFlow writes the variables
                 raise ServingError(Code.UNAVAILABLE, f"Nothing was published: {error}") from error
             try:
-                store.prune(self._directory / target, KEPT_VERSIONS)
+                self._keeper.prune(target)
             except OSError as error:  # the new version stands; the next one will prune too
                 event(log, logging.WARNING, "old versions could not be deleted", model=target, error=error)
         return int(version_dir.name)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from metazoo.artefact import store
 from serving.errors import Code, ServingError
@@ -14,6 +15,9 @@ from serving.models.sources import VersionCache
 from serving.options import Retention
 
 log = logging.getLogger(__name__)
+
+KEPT_VERSIONS: Final = 2
+"""Old versions of an adapted policy are pruned to this many: the one in use and the one being replaced."""
 
 
 class Clock:
@@ -29,8 +33,13 @@ class Clock:
 class Keeper:
     """Looks after the directory of adapted policies."""
 
-    def __init__(self, directory: Path, retention: Retention, clock: Callable[[], float] | None = None):
+    def __init__(
+        self, directory: Path, retention: Retention, clock: Callable[[], float] | None = None, polled: bool = False
+    ):
+        """``polled``: a TF Serving reads the files too, and reports to nobody: they stay for a while when they are
+        needed no more."""
         self._directory, self._retention, self._clock = directory, retention, clock or Clock()
+        self._grace_seconds = retention.grace_seconds if polled else 0.0
         self._versions = VersionCache()
         self._sizes: dict[Path, int] = {}  # of version directories, which never change
 
@@ -75,9 +84,22 @@ class Keeper:
 
     def delete(self, name: str, reason: str) -> None:
         """Delete a policy with all its versions. That another server was faster is fine."""
+        end = store.retire if self._grace_seconds else store.delete_model
         with contextlib.suppress(FileNotFoundError):
-            store.delete_model(self._directory / name)
+            end(self._directory / name)
             event(log, logging.INFO, "adapted policy deleted", model=name, reason=reason)
+
+    def prune(self, name: str) -> None:
+        """Delete old versions of a policy."""
+        store.prune(self._directory / name, KEPT_VERSIONS, self._grace_seconds)
+
+    def sweep(self) -> None:
+        """Delete what had to stay for a while."""
+        store.discard_retired(self._directory, self._grace_seconds)
+        for policy in self._policies() if self._grace_seconds else []:
+            with contextlib.suppress(OSError):  # somebody else deletes it
+                if len(self._versions(policy)) > KEPT_VERSIONS:
+                    self.prune(policy.name)
 
     def _policies(self) -> list[Path]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._directory) as entries:

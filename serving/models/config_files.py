@@ -1,14 +1,23 @@
 """TF Serving's config files, written from what there is to serve (TF_SERVING §6)."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from serving.models.sources import ModelConfig
+from metazoo.artefact import store
+from serving.logs import event
+from serving.models.sources import ModelConfig, VersionCache, VersionPolicy
 from serving.wire import config_protos
+
+log = logging.getLogger(__name__)
+
+GRAPH_FILES: Final = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "model.tflite")
+"""One of them makes a directory something that TF Serving can load."""
 
 
 def models_config(models: Mapping[str, ModelConfig]) -> ModelServerConfig:
@@ -61,17 +70,59 @@ class ConfigFile:
     """A ``models.config`` that is kept equal to what there is to serve. Readers see the old list or the new one."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.loadable = path, Loadable()
+        self.names: frozenset[str] = frozenset()
         self._written = ""
 
     def update(self, models: Mapping[str, ModelConfig]) -> ModelServerConfig | None:
-        """Write the list, if it changed; the new one, or None."""
-        config = models_config(models)
+        """Write the list of what can be loaded, if it changed; the new one, or None."""
+        config = models_config(self.loadable(models))
         text = text_format.MessageToString(config)
         if text == self._written and self.path.exists():
             return None
         aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         aside.write_text(text, encoding="utf-8")
         aside.replace(self.path)
-        self._written = text
+        self._written, self.names = text, frozenset(model.name for model in config.model_config_list.config)
         return config
+
+
+class Loadable:
+    """Leaves out what TF Serving cannot load: one such entry keeps it from starting, or every later list from being
+    taken. Where only the newest version is damaged, the newest whole one is listed."""
+
+    def __init__(self) -> None:
+        self._whole: dict[Path, bool] = {}
+        self._versions = VersionCache()
+
+    def __call__(self, models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
+        chosen = {name: self._choose(model) for name, model in models.items()}
+        self._whole = {path: whole for path, whole in self._whole.items() if path.exists()}
+        return {name: model for name, model in chosen.items() if model is not None}
+
+    def _choose(self, model: ModelConfig) -> ModelConfig | None:
+        try:
+            found = self._versions(model.base_path)
+        except OSError:
+            return None
+        wanted = model.policy.choose(list(found))
+        if wanted and all(self._is_whole(found[number]) for number in wanted):
+            return model
+        whole = [number for number in found if self._is_whole(found[number])]
+        usable = [number for number in wanted if number in whole] or whole[-1:]
+        labels = {label: number for label, number in model.labels.items() if number in usable}
+        policy = VersionPolicy(specific=tuple(usable))
+        return model._replace(policy=policy, labels=labels) if usable else None
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether its files are there, and are what their checksums say. These are read once: versions never change."""
+        if not any((path / name).is_file() for name in GRAPH_FILES):
+            return False
+        if path not in self._whole:
+            try:
+                store.verify(path)
+                self._whole[path] = True
+            except (store.StoreError, OSError) as error:
+                self._whole[path] = False
+                event(log, logging.WARNING, "a version cannot be loaded and is not listed", path=path, error=error)
+        return self._whole[path]

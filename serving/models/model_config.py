@@ -1,6 +1,8 @@
 """TF Serving's model config files and their reload: text protos → which versions of which models (TF_SERVING §6)."""
 
+import logging
 import os
+import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,11 +12,14 @@ from tensorflow_serving.config import model_server_config_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.errors import Code, ServingError, invalid
+from serving.logs import event
 from serving.models.manager import Manager
 from serving.models.sources import ModelConfig, Sources, VersionPolicy
 
 TENSORFLOW: Final = "tensorflow"
 """The only platform."""
+
+log = logging.getLogger(__name__)
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:
@@ -27,8 +32,33 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, ModelConfig]:
     try:
         text_format.Parse(Path(path).read_text(encoding="utf-8"), config)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid(f"Invalid protobuf file: '{path}': {error}") from error
+        reason = f"Error parsing text-format {ModelServerConfig.DESCRIPTOR.full_name}: {error}"
+        raise invalid(f"Invalid protobuf file: '{path}': {reason}") from error
     return convert(config)
+
+
+class PolledFile:
+    """The models of a ``--model-config-file`` that is read again now and then."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, poll_seconds: float = 0.0):
+        """``poll_seconds``: how often; 0: never.
+
+        Raises:
+            FileNotFoundError, ServingError: as ``read_file``; later, what was read before stays and a line is logged.
+        """
+        self._path, self._poll_seconds = path, poll_seconds
+        self.models = {} if path is None else read_file(path)
+        self._read = time.monotonic()
+
+    def __call__(self) -> Mapping[str, ModelConfig]:
+        """The models, read again if it is time."""
+        if self._path is not None and self._poll_seconds and time.monotonic() - self._read >= self._poll_seconds:
+            self._read = time.monotonic()
+            try:
+                self.models = read_file(self._path)
+            except (OSError, ServingError) as error:
+                event(log, logging.ERROR, "the list of models cannot be read and stays as it was", error=error)
+        return self.models
 
 
 def convert(config: ModelServerConfig, served: Container[str] = ()) -> dict[str, ModelConfig]:
@@ -102,6 +132,16 @@ class ConfiguredModels:
 
     def __call__(self) -> Mapping[str, ModelConfig]:
         return {**self._scan(), **self._listed}
+
+    def follow(self, manager: Manager, path: str | os.PathLike[str]) -> None:
+        """Serve the list in a file, if it is not the present one.
+
+        Raises:
+            OSError, ServingError: as ``read_file`` and ``replace``.
+        """
+        listed = read_file(path)
+        if listed != self._listed:
+            self.replace(manager, listed)
 
     def replace(self, manager: Manager, listed: Mapping[str, ModelConfig], noun: str = "model") -> None:
         """Serve this list instead of the last one: what HandleReloadConfigRequest does.

@@ -4,7 +4,7 @@ import logging
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving.logs import event
@@ -19,13 +19,15 @@ GRACE_SECONDS: Final = 10.0
 
 
 class Supervisor:
-    """Runs ``command``; its output goes where ours goes."""
+    """Runs ``command``; its output goes where ours goes. ``prepare`` is called before each start."""
 
-    def __init__(self, command: Sequence[str], first_pause: float = FIRST_PAUSE):
-        self.command, self._first_pause = list(command), first_pause
+    def __init__(
+        self, command: Sequence[str], first_pause: float = FIRST_PAUSE, prepare: Callable[[], None] = lambda: None
+    ):
+        self.command, self._first_pause, self._prepare = list(command), first_pause, prepare
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._lock, self._stopping, self._restarting = threading.Lock(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -40,23 +42,33 @@ class Supervisor:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    def restart(self) -> None:
+        """End the process; another one is started at once."""
+        self._restarting.set()
+        self._end(self._process)
+
     def stop(self) -> None:
         """End the process: politely, then by force. Safe to call twice."""
         with self._lock:  # no new process is being started
             self._stopping.set()
             process = self._process
-        if process is not None and process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                event(log, logging.WARNING, "the process did not end, it is killed", pid=process.pid)
-                process.kill()
-                process.wait()
+        self._end(process)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
+    def _end(self, process: subprocess.Popen[bytes] | None) -> None:
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            event(log, logging.WARNING, "the process did not end, it is killed", pid=process.pid)
+            process.kill()
+            process.wait()
+
     def _spawn(self) -> None:
+        self._prepare()
         with self._lock:
             if not self._stopping.is_set():
                 self._process = subprocess.Popen(self.command)
@@ -69,13 +81,16 @@ class Supervisor:
             code = self._process.wait()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - started > HEALTHY_SECONDS:
+            if time.monotonic() - started > HEALTHY_SECONDS or self._restarting.is_set():
                 pause = self._first_pause
-            fields = {"program": self.command[0], "exit_code": code, "again_after_seconds": pause}
-            event(log, logging.ERROR, "process ended by itself", **fields)
-            if self._stopping.wait(pause):
-                return
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._restarting.is_set():
+                self._restarting.clear()
+            else:
+                fields = {"program": self.command[0], "exit_code": code, "again_after_seconds": pause}
+                event(log, logging.ERROR, "process ended by itself", **fields)
+                if self._stopping.wait(pause):
+                    return
+                pause = min(2 * pause, LONGEST_PAUSE)
             self.restarts += 1
             try:
                 self._spawn()

@@ -156,6 +156,37 @@ def test_other_refusals_are_final():
     assert max(pauses.after(ServingError(Code.UNAVAILABLE, "full")) for _ in range(4)) >= 1.0 or pauses.left == 0
 
 
+def test_a_batch_with_other_shapes_is_tried_again_once_alone():
+    """What the real TF Serving says when its batching put requests of different shapes together."""
+    text = "Tensors with name 'a:0' from different tasks have different shapes and padding is turned off.Set pad_"
+    pauses = Pauses(5)
+    assert 0 < pauses.after(ServingError(Code.FAILED_PRECONDITION, text)) < 1
+    with pytest.raises(ServingError, match="different shapes"):
+        pauses.after(ServingError(Code.FAILED_PRECONDITION, text))
+
+
+def test_adapt_is_padded_to_what_everybody_sends(models, tmp_path, env):
+    """Equal shapes for all who adapt one policy: batching cannot make them fail each other."""
+    metadata = store.read_metadata(models / "toy" / "1")
+    sent = []
+    with Server(models, tmp_path / "adapted", poll_seconds=0.05) as server:
+        client = Client(server.url, store=Store(models, tmp_path / "adapted"))
+        real = client._predicting.predict
+        client._predicting.predict = lambda *call: (sent.append(call), real(*call))[1]
+        episodes = client.play("toy", env, 2, seed=1).episodes
+        short = episodes._replace(**{
+            name: value[:, :, :3] for name, value in episodes._asdict().items() if name != "final_observations"
+        })  # fmt: skip
+        answer = client.adapt_to("toy", short, "short")
+        client.close()
+    (fields,) = (inputs for _, inputs, signature, _ in sent if signature == "adapt")
+    assert fields["mask"].shape == (1, metadata["adapt"]["episodes"], metadata["horizon"])
+    assert fields["final_observations"].shape[:2] == (1, metadata["adapt"]["episodes"])
+    assert fields["mask"].sum() == short.mask.sum() and answer["episodes"] == 2
+    memory, _ = directly_adapted(models / "toy" / "1", own_memory(models / "toy" / "1"), short._asdict())
+    np.testing.assert_allclose(store.read_memory(tmp_path / "adapted" / "toy-short" / "1"), memory, atol=1e-5)
+
+
 # --- asynchronous ------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """Model config files, labels, and HandleReloadConfigRequest."""
 
+import time
+
 import grpc
 import pytest
 from google.protobuf import text_format
@@ -7,10 +9,12 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from serving.errors import ServingError
 from serving.models import model_config
+from serving.options import Options
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.conftest import copy_version
 from tests.serving.test_rpc import request_of
+from tests.serving.test_server import wait_until
 
 BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
 
@@ -68,10 +72,31 @@ def test_listed_and_scanned_models_live_together(start, base, models):
     assert server.manager.names() == ["other", "toy"]
 
 
+@pytest.mark.parametrize("poll_seconds", [0.05, 0.0])
+def test_the_file_is_followed_if_asked_for(start, base, tmp_path, poll_seconds):
+    """TF Serving's testModelConfigReload, and its twin without polling."""
+    server = start(listed(entry(base)), options=Options(model_config_poll_seconds=poll_seconds))
+    for text in ("nonsense", listed(entry("relative")), listed(entry(base, name="other"))):
+        assert available(server) == [3]  # a list that cannot be read changes nothing
+        (tmp_path / "models.config").write_text(text)
+        time.sleep(0.3)
+    if poll_seconds:
+        wait_until(lambda: [model.name for model in server.manager.live()] == ["other"])
+    else:
+        assert available(server) == [3]
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_polling_takes_a_number_of_seconds(seconds):
+    with pytest.raises(ValueError, match=f"model_config_poll_seconds is {seconds}"):
+        Options(model_config_poll_seconds=seconds)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nonsense", "Invalid protobuf file"),
+        ("nonsense", "models.config': Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1"),
+        ("nonsense", "Invalid protobuf file: '/"),
         ("custom_model_config {}", "Only model_config_list is supported"),
         (listed(entry("/a"), entry("/b")), "Illegal to list model toy multiple times in config list"),
         (listed("name: 'toy' base_path: '/a'"), "Illegal setting neither"),
