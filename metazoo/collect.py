@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from metazoo.artefact.answers import AnswerError, Outcome, describe, flatten_observation, read_reset, read_step
 from metazoo.artefact.episodes import load_episodes, pad_episodes, save_episodes, validate_episodes
 from metazoo.artefact.spaces import (
     CollectionError,
@@ -17,8 +18,8 @@ from metazoo.artefact.spaces import (
     action_spec,
     check_spaces,
     env_name,
-    flatten_observation,
     observation_spec,
+    require_env,
     space_from_metadata,
     space_to_metadata,
     to_env_action,
@@ -91,9 +92,10 @@ def collect(
             episodes, with one closing step on each final observation whose action is discarded.
 
     Raises:
-        CollectionError: 0 episodes, a NaN or infinite observation, action or reward, a wrong shape, or an environment
-            that raises; one sentence that names the environment, the step and the value.
+        CollectionError: 0 episodes, what is no environment, a NaN or infinite observation, action or reward, a wrong
+            shape, or an environment that raises; one sentence that names the environment, the step and the value.
     """
+    require_env(env)
     if episodes < 1:
         raise CollectionError(f"episodes is {episodes}: at least 1 episode is needed to adapt")
     if horizon is not None and horizon < 1:
@@ -125,7 +127,7 @@ class _Player:
         """One episode as unpadded arrays ``[t, ...]``, and the memory ``[1, S]`` after it."""
         limit = horizon or MAX_STEPS_WITHOUT_HORIZON
         observation = self._reset(number)
-        action, reward = np.zeros(self.action_shape, self.action_dtype), np.float32(0)
+        action, reward = np.zeros(self.action_shape, self.action_dtype), 0.0
         observations, actions, rewards = [], [], []
         terminated = truncated = False
         while not (terminated or truncated):
@@ -150,10 +152,14 @@ class _Player:
 
     def _reset(self, number: int) -> np.ndarray:
         try:
-            observation, _ = self.env.reset(seed=int(self.rng.integers(2**31)))
+            answer = self.env.reset(seed=int(self.rng.integers(2**31)))
         except Exception as error:  # the user's code: whatever it raises is reported as one sentence
-            raise CollectionError(f"{self.name} failed to reset for episode {number}: {_describe(error)}") from error
-        return self._observation(observation, f"at the reset of episode {number}")
+            raise CollectionError(f"{self.name} failed to reset for episode {number}: {describe(error)}") from error
+        where = f"at the reset of episode {number}"
+        try:
+            return self._observation(read_reset(answer), where)
+        except AnswerError as error:
+            raise error.by(self.name, where) from error
 
     def _act(
         self, observation: np.ndarray, action: np.ndarray, reward: Any, done: bool, memory: np.ndarray, where: str
@@ -175,25 +181,23 @@ class _Player:
             raise CollectionError(f"the policy's action is {chosen[0].tolist()} {where}: it must be finite")
         return chosen[0].astype(self.action_dtype), np.asarray(outputs["memory"], np.float32)
 
-    def _env_step(self, action: np.ndarray, where: str) -> tuple[np.ndarray, np.float32, bool, bool]:
+    def _env_step(self, action: np.ndarray, where: str) -> Outcome:
         played = to_env_action(self.env.action_space, action)
         try:
-            observation, reward, terminated, truncated, _ = self.env.step(played)
+            answer = self.env.step(played)
         except Exception as error:
-            raise CollectionError(f"{self.name} failed {where} on action {played}: {_describe(error)}") from error
+            raise CollectionError(f"{self.name} failed {where} on action {played}: {describe(error)}") from error
         try:
-            value = np.float32(reward)
-        except (TypeError, ValueError) as error:
-            raise CollectionError(f"{self.name} gave the reward {reward!r} {where}: it must be a number") from error
-        if not np.isfinite(value):
-            raise CollectionError(f"{self.name} gave the reward {reward} {where}: it must be finite")
-        return self._observation(observation, where), value, bool(terminated), bool(truncated)
+            outcome = read_step(answer)
+        except AnswerError as error:
+            raise error.by(self.name, where) from error
+        return outcome._replace(observation=self._observation(outcome.observation, where))
 
     def _observation(self, observation: Any, where: str) -> np.ndarray:
         try:
             array = flatten_observation(self.env.observation_space, observation)
-        except (CollectionError, TypeError, ValueError, KeyError, IndexError) as error:
-            raise CollectionError(f"{self.name} gave a wrong observation {where}: {_describe(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise CollectionError(f"{self.name} gave a wrong observation {where}: {describe(error)}") from error
         if not np.all(np.isfinite(array)):
             bad = array[~np.isfinite(array)][0]
             raise CollectionError(f"{self.name} gave an observation with {bad} in it {where}: all must be finite")
@@ -211,7 +215,3 @@ def _pad(record: Episodes, length: int, action_space: gym.Space) -> Episodes:
     padded = {name: pad(field) for name, field in record._asdict().items() if name != "final_observations"}
     padded["actions"] = pad(record.actions, action_filler(action_space))
     return record._replace(**padded)
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if not isinstance(error, CollectionError) else str(error)

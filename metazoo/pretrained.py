@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import collect as collecting
-from metazoo.artefact import signatures, store
+from metazoo.artefact import answers, signatures, store
+from metazoo.artefact.episodes import fields_of
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
@@ -72,17 +73,15 @@ class Pretrained:
         """Actions for one observation or a batch ``[B, ...]``: the mode, or a sample; not clipped.
 
         Raises:
-            ValueError: a wrong shape; or the policy is recurrent: its memory changes at every step, so use ``step``.
+            ValueError: a wrong shape, NaN or infinity; or the policy is recurrent: its memory changes at every step,
+                so use ``step``.
         """
         if self.metadata["memory"]["online"]:
             raise ValueError(f"{self.name} remembers its steps; use step, which returns the next memory.")
-        shape, dtype = collecting.observation_spec(self._space("observation_space"))
-        observations = np.asarray(observations, dtype)
+        space = self._space("observation_space")
+        shape, _ = collecting.observation_spec(space)
+        observations = answers.read_observations(space, observations)
         lead = observations.ndim - len(shape)
-        if lead not in (0, 1) or observations.shape[lead:] != shape:
-            raise ValueError(
-                f"observations have shape {list(observations.shape)}; need {list(shape)} or [B, ...] of it."
-            )
         rows = observations.reshape(-1, *shape)
         previous_shape, previous_dtype = collecting.action_spec(self._space("action_space"))
         answer = self.step(
@@ -98,7 +97,13 @@ class Pretrained:
         return actions if lead else actions[0]
 
     def step(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """The signature ``step`` on arrays of ``B`` rows (the contract: ``metazoo.artefact.signatures``)."""
+        """The signature ``step`` on arrays of ``B`` rows (the contract: ``metazoo.artefact.signatures``).
+
+        Raises:
+            ValueError: NaN or infinity in an input, which would give actions nevertheless.
+        """
+        for name, value in inputs.items():
+            answers.require_finite(np.asarray(value), name)
         return self._run(signatures.STEP, **inputs)
 
     def adapt(
@@ -110,11 +115,12 @@ class Pretrained:
         for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step.
 
         Raises:
-            collect.CollectionError: the spaces do not fit, or the environment answers with something unusable.
+            collect.CollectionError: it is neither; the spaces do not fit, or the environment answers with something
+                unusable.
             ValueError: ``steps`` below 1, or above 1 with recorded episodes.
         """
         trained = self.metadata["adapt"]
-        if isinstance(env_or_episodes, Episodes):
+        if _is_recorded(env_or_episodes):
             return self._adapt_to_recorded(env_or_episodes, steps)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
@@ -129,11 +135,12 @@ class Pretrained:
 
     def _adapt_to_recorded(self, episodes: Episodes, steps: int | None) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
+        recorded = fields_of(episodes)
         supervised = self.metadata.get("supervised", False)
         steps = (max(1, self.metadata["adapt"]["steps"]) if supervised else 1) if steps is None else steps
         if steps < 1 or (steps > 1 and not supervised):
             raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
-        fields = collecting.validate_episodes(episodes._asdict(), self.metadata)
+        fields = collecting.validate_episodes(recorded, self.metadata)
         memory = self.memory
         for _ in range(steps):
             memory, diagnostics = self._inner_step(memory, fields)
@@ -146,6 +153,8 @@ class Pretrained:
             collect.CollectionError: as ``adapt``.
         """
         collecting.check_spaces(env, self.metadata)
+        if episodes < 1:
+            raise collecting.CollectionError(f"episodes is {episodes}: at least 1 episode is needed")
         if not self.metadata["memory"]["online"]:
             return self._collect(env, episodes, seed, self.memory, deterministic).returns
         ones = (self._collect(env, 1, seed + i, self.memory, deterministic).returns for i in range(episodes))
@@ -250,6 +259,11 @@ def _network(directory: Path) -> str:
             f"{directory} is missing or incomplete, and a policy is pickled as its directory and its memory: put it "
             "there, or send the policy's name and load it in the other process."
         ) from error
+
+
+def _is_recorded(given: Any) -> bool:
+    """Whether these are recorded episodes, or meant to be."""
+    return isinstance(given, Episodes | Mapping | Path) or (isinstance(given, str) and given.endswith(".npz"))
 
 
 def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":

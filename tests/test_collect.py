@@ -366,3 +366,14 @@ def test_bad_files_are_refused(recorded, tmp_path):
     np.savez(tmp_path / "pickled.npz", rewards=np.array([{}], object))
     with pytest.raises(c.CollectionError, match=r"is not an \.npz file"):
         c.load_episodes(tmp_path / "pickled.npz", metadata)
+
+
+@pytest.mark.parametrize(
+    "actions", [np.ones((2, 5), bool), [[True] * 5] * 2, [[1, 1, 1, 1, True], [1] * 5], [[np.True_] * 5] * 2]
+)
+def test_booleans_are_no_recorded_actions(recorded, actions):
+    episodes, metadata = recorded
+    with pytest.raises(c.CollectionError, match="actions hold booleans: need int32 values"):
+        c.validate_episodes({**episodes._asdict(), "actions": actions}, metadata)
+    fields = {**episodes._asdict(), "rewards": episodes.rewards > 0, "terminated": episodes.terminated.astype(int)}
+    assert c.validate_episodes(fields, metadata).rewards.dtype == np.float32

@@ -1,6 +1,8 @@
 """Environments from command-line arguments: constructor, attribute, derived attributes."""
 
+import gymnasium as gym
 import pytest
+from gymnasium import spaces
 
 from metazoo.collect import CollectionError
 from metazoo.tasks.views import make as gym_make
@@ -73,3 +75,31 @@ def test_a_module_prefix_imports_the_module_that_registers_the_environment(tmp_p
     monkeypatch.syspath_prepend(tmp_path)
     env = gym_make.make("users_envs:users/Pole-v0", {"length": "0.8"})
     assert env.unwrapped.length == 0.8
+
+
+class Sized(gym.Env):
+    def __init__(self, size=5, wind=0.0):
+        self.size, self.wind = size, wind
+        self.observation_space, self.action_space = spaces.Box(-1, 1, (size,)), spaces.Discrete(2)
+
+
+class Parent(Sized):
+    def __init__(self, *, wind=0.0, **more):
+        super().__init__(wind=wind, **more)
+
+
+class Child(Parent):
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+
+
+def test_a_constructor_that_hands_its_arguments_on_gets_them():
+    for entry in (Child, lambda **more: gym.wrappers.TimeLimit(Child(**more), 7), f"{__name__}:Child"):
+        gym.register("Child-v0", entry_point=entry)
+        try:
+            env = gym_make.make("Child-v0", {"size": "3", "wind": "0.5"})
+            assert env.observation_space.shape == (3,) and (env.unwrapped.size, env.unwrapped.wind) == (3, 0.5)
+            with pytest.raises(CollectionError, match="neither an argument nor an attribute 'moons'"):
+                gym_make.make("Child-v0", {"moons": "3"})
+        finally:
+            del gym.registry["Child-v0"]

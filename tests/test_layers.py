@@ -41,6 +41,7 @@ KNOW_SERVING = {
 SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 GYMNASIUM_BORDER = (
+    "metazoo.artefact.answers",
     "metazoo.artefact.episodes",
     "metazoo.artefact.spaces",
     "metazoo.collect",

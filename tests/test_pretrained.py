@@ -338,3 +338,69 @@ def test_a_pickled_policy_whose_files_are_gone_or_others_says_so(models, tmp_pat
     shutil.copytree(other, policy.directory)
     with pytest.raises(store.StoreError, match="holds another network now than when small was pickled"):
         pickle.loads(packed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_no_action_for_what_is_not_finite(policy, mover, value):
+    for one in (policy, mover):
+        good = one.metadata["observation_space"]["shape"]
+        for observations in (np.full(good, value), [np.zeros(good), np.full(good, value)]):
+            with pytest.raises(ValueError, match=f"observations has {value} in it: all must be finite"):
+                one.act(observations)
+        step = {
+            "observations": np.zeros((1, *good)),
+            "previous_actions": np.zeros((1, *np.shape(one.act(np.zeros(good))))),
+            "previous_rewards": [0.0],
+            "previous_done": [False],
+            "memory": one.memory[None],
+            "seed": [0],
+            "deterministic": [True],
+        }
+        assert np.all(np.isfinite(one.step(**step)["actions"]))
+        for name in ("observations", "previous_rewards", "memory"):
+            with pytest.raises(ValueError, match=f"{name} has {value} in it"):
+                one.step(**{**step, name: np.full_like(step[name], value, np.float32)})
+
+
+@pytest.mark.parametrize(
+    "observation", [["1", "2", "3", "4"], None, {"a": 1.0}, [1.0, [2.0]], [1j] * 4, np.zeros((1, 1, 4)), np.zeros(3)]
+)
+def test_what_is_no_observation_is_one_sentence(policy, observation):
+    with pytest.raises(CollectionError, match="observations? .*need"):
+        policy.act(observation)
+
+
+def test_recorded_episodes_are_episodes_or_one_sentence_that_says_how_to_get_them(policy, tmp_path):
+    wrong = {
+        "episodes.npz": "a str is no recorded episodes.*load_episodes",
+        tmp_path / "episodes.npz": "Path is no recorded episodes.*load_episodes",
+        "CartPole-v1": r"'CartPole-v1' is not an environment.*gymnasium.make",
+        (1, 2): "a tuple is not an environment",
+        None: "None is not an environment",
+    }
+    for given, why in (*wrong.items(), ({"rewards": [[1.0]]}, "a dict is no recorded episodes.*validate_episodes")):
+        with pytest.raises(CollectionError, match=why):
+            policy.adapt(given)
+    with pytest.raises(CollectionError, match="'CartPole-v1' is not an environment"):
+        policy.evaluate("CartPole-v1")
+
+
+@pytest.mark.parametrize("shape", [lambda r: np.array([r]), lambda r: [r], np.float16, int, bool])
+def test_adapting_takes_a_reward_that_is_a_number_in_other_clothes(policy, env, shape):
+    same = policy.adapt(gym.wrappers.TransformReward(env, shape), 1, 1).memory
+    np.testing.assert_array_equal(policy.adapt(env, 1, 1).memory, same)
+    with pytest.raises(CollectionError, match="gave the reward .*must be a number"):
+        policy.adapt(gym.wrappers.TransformReward(env, lambda r: np.array([r, 0.0])), 1, 1)
+
+
+def test_adapting_to_an_environment_that_reuses_its_array_is_adapting_to_it(policy, env):
+    class Buffered(gym.ObservationWrapper):
+        buffer = np.zeros(4, np.float32)
+
+        def observation(self, observation):
+            self.buffer[:] = observation
+            return self.buffer
+
+    right, found = policy.adapt(env, 2, 1), policy.adapt(Buffered(env), 2, 1)
+    np.testing.assert_array_equal(right.memory, found.memory)
+    np.testing.assert_array_equal(policy.evaluate(env, 2), policy.evaluate(Buffered(env), 2))

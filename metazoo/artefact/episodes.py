@@ -40,6 +40,22 @@ def load_episodes(path: str | Path, metadata: Mapping[str, Any]) -> Episodes:
     return validate_episodes(arrays, metadata)
 
 
+def fields_of(episodes: Any) -> dict[str, Any]:
+    """The arrays of ``Episodes`` by name.
+
+    Raises:
+        CollectionError: it is something else; says how to make ``Episodes`` of a file's name, or of a mapping.
+    """
+    if hasattr(episodes, "_asdict"):
+        return episodes._asdict()
+    how = "metazoo.collect.collect records them"
+    if isinstance(episodes, Mapping):
+        how = "metazoo.collect.validate_episodes(fields, policy.metadata) makes them"
+    elif isinstance(episodes, str | Path):
+        how = "metazoo.collect.load_episodes(path, policy.metadata) reads them"
+    raise CollectionError(f"a {type(episodes).__name__} is no recorded episodes: Episodes are needed, {how}")
+
+
 def validate_episodes(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Episodes:
     """Episodes as ``adapt`` takes them, ``[1, K, T, ...]``, from arrays or nested lists.
 
@@ -119,6 +135,8 @@ def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> 
             raise ValueError
     except ValueError as error:
         raise CollectionError(f"{name} is not a full array of numbers") from error
+    if name == "actions" and _has_booleans(value):
+        raise CollectionError(f"actions hold booleans: need {dtype} values")
     if array.shape == shape[1:]:
         array = array[None]
     if array.shape != shape:
@@ -134,6 +152,13 @@ def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> 
     if not np.all(np.isfinite(converted)):
         raise CollectionError(f"{name} holds a value beyond the range of {dtype}")
     return converted
+
+
+def _has_booleans(value: Any) -> bool:
+    """Also among the numbers of nested lists, where an array would have made numbers of them."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_booleans, value))
+    return np.asarray(value).dtype.kind == "b"
 
 
 def _check_mask(episodes: Episodes) -> np.ndarray:

@@ -101,23 +101,13 @@ def action_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:
     raise CollectionError(f"action space {space} is not supported: use Box, Discrete or MultiDiscrete")
 
 
-def flatten_observation(space: spaces.Space, observation: Any) -> np.ndarray:
-    """One observation as the policy sees it: Box keeps its shape, all else goes through ``spaces.flatten``."""
-    shape, dtype = observation_spec(space)
-    value = observation if isinstance(space, spaces.Box) else spaces.flatten(space, observation)
-    array = np.asarray(value, dtype)
-    if array.shape != shape:
-        raise CollectionError(f"an observation has shape {list(array.shape)} where {space} needs {list(shape)}")
-    return array
-
-
 def to_env_action(space: spaces.Space, action: np.ndarray) -> Any:
     """A raw action as ``env.step`` takes it: Box actions are clipped to the bounds, the stored ones are not."""
     if isinstance(space, spaces.Box):
         return clip_to_box(space, action).reshape(space.shape)
     if isinstance(space, spaces.Discrete):
         return int(action)
-    return np.asarray(action, space.dtype)
+    return np.array(action, space.dtype)  # a copy: what the environment does to it stays out of the record
 
 
 def clip_to_box(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
@@ -136,7 +126,37 @@ def action_filler(space: spaces.Space) -> Any:
 
 def env_name(env: gym.Env) -> str:
     """How messages call an environment: its registered id, or its class."""
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    spec = getattr(env, "spec", None)
+    return spec.id if spec is not None else type(env.unwrapped).__name__
+
+
+def require_env(env: Any) -> None:
+    """Refuse what is not a single ``gymnasium.Env`` (or wraps one) with Gymnasium's spaces.
+
+    Raises:
+        CollectionError: says what was given instead.
+    """
+    if not isinstance(getattr(env, "unwrapped", None), gym.Env):
+        raise CollectionError(f"{_given(env)} is not an environment: a gymnasium.Env is needed, {_instead(env)}")
+    for role in ("observation_space", "action_space"):
+        space = getattr(env, role, None)
+        if not isinstance(space, spaces.Space):
+            found = f"no {role}" if space is None else f"the {role} {space!r}"
+            raise CollectionError(f"{env_name(env)} has {found}: a gymnasium.Env needs one of gymnasium.spaces")
+
+
+def _given(thing: Any) -> str:
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    return repr(thing) if isinstance(thing, str | None) else f"a {type(thing).__name__}"
+
+
+def _instead(thing: Any) -> str:
+    if isinstance(thing, type):
+        return "an instance of it"
+    if hasattr(thing, "num_envs"):
+        return "one alone, not a vector of them"
+    return "such as gymnasium.make(ID) returns"
 
 
 def check_spaces(env: gym.Env, metadata: Mapping[str, Any]) -> None:
@@ -146,8 +166,9 @@ def check_spaces(env: gym.Env, metadata: Mapping[str, Any]) -> None:
     and the whole action space, may not.
 
     Raises:
-        CollectionError: names the environment and prints both spaces.
+        CollectionError: it is no environment; or names it and prints both spaces.
     """
+    require_env(env)
     pairs = (("observation", env.observation_space, False), ("action", env.action_space, True))
     for role, actual, with_bounds in pairs:
         needed = space_from_metadata(metadata[f"{role}_space"])

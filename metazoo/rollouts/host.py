@@ -77,7 +77,7 @@ def _play(
         out = act(t, never)
         actions = out.actions.numpy().reshape(previous[0].shape)
         record.observations[t] = seen
-        after = family.step(actions, playing)
+        after = family.step(actions.copy(), playing.copy())  # whatever the family does to them
         seen, ended = after.observations, after.terminated | after.truncated
         record.rewards[t], record.mask[t] = after.rewards, playing
         record.terminated[t], record.truncated[t] = after.terminated, after.truncated

@@ -14,8 +14,8 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from metazoo import random
-from metazoo.artefact.spaces import clip_to_box
-from metazoo.collect import flatten_observation, to_env_action
+from metazoo.artefact.answers import read_observation, read_reset, read_step, require_finite
+from metazoo.artefact.spaces import clip_to_box, require_env, to_env_action
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.tf_agents import specs
@@ -139,12 +139,14 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
         seed: given to the first ``reset``.
 
     Raises:
-        ValueError: a vector environment that restarts its episodes within the step that ends them, or whose
-            observations are not arrays; an action space that policies cannot have.
+        ValueError: what is no environment; a vector environment that restarts its episodes within the step that ends
+            them, or whose observations are not arrays; an action space that policies cannot have.
     """
 
     def __init__(self, env: Any, seed: int | None = None):
         self._vector = hasattr(env, "num_envs")
+        if not self._vector:
+            require_env(env)
         super().__init__(handle_auto_reset=not self._vector)
         self.env, self._seed = env, seed
         self._seen = env.single_observation_space if self._vector else env.observation_space
@@ -178,23 +180,24 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
         return self._specs[1]
 
     def _reset(self) -> ts.TimeStep:
-        observation, _ = self.env.reset(seed=self._seed)
+        observation = read_reset(self.env.reset(seed=self._seed))
         self._seed = None
         return ts.restart(self._observed(observation), self.batch_size)
 
     def _step(self, action: np.ndarray) -> ts.TimeStep:
         if not self._vector:
-            return self._alone(*self.env.step(to_env_action(self._done, action))[:4])
+            return self._alone(*read_step(self.env.step(to_env_action(self._done, action))))
         over = self._current_time_step.is_last()
         if hasattr(self._done, "low"):
             action = clip_to_box(self._done, action)
         observation, reward, terminated, truncated, _ = self.env.step(
-            np.asarray(action, self.env.action_space.dtype).reshape(self.env.action_space.shape)
+            np.array(action, self.env.action_space.dtype).reshape(self.env.action_space.shape)
         )
         kind = np.where(over, ts.StepType.FIRST, np.where(terminated | truncated, ts.StepType.LAST, ts.StepType.MID))
         reward = np.where(over, 0.0, reward)  # what some environments pay for the reset itself is no reward
         discount = np.where(terminated & ~over, 0.0, 1.0)
         seen = self._observed(observation)
+        require_finite(np.asarray(reward), f"the reward of {self.env}")
         return ts.TimeStep(kind.astype(np.int32), np.float32(reward), np.float32(discount), seen)
 
     def _alone(self, observation: Any, reward: Any, terminated: bool, truncated: bool) -> ts.TimeStep:
@@ -205,8 +208,10 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
 
     def _observed(self, observation: Any) -> np.ndarray:
         if not self._vector:
-            return flatten_observation(self._seen, observation)
-        return np.array(observation, self._specs[0].dtype)  # a copy: vector environments reuse theirs
+            return read_observation(self._seen, observation)
+        seen = np.array(observation, self._specs[0].dtype)  # a copy: vector environments reuse theirs
+        require_finite(seen, f"the observation of {self.env}")
+        return seen
 
     def render(self, mode: str = "rgb_array") -> Any:
         """What the environment draws in the mode it was made with."""

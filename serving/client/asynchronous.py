@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from metazoo.artefact import signatures
-from metazoo.collect import Collected, Env, flatten_observation, space_from_metadata
+from metazoo.artefact.answers import read_observation
+from metazoo.artefact.episodes import fields_of
+from metazoo.collect import Collected, Env, space_from_metadata
 from serving.client import messages
 from serving.client.client import TIMEOUT_SECONDS, TRIES, Adaptation, Client
 from serving.client.messages import Request
@@ -54,7 +56,7 @@ class AsyncClient:
 
     async def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
         """See ``Client.adapt_to``."""
-        arrays, key = episodes._asdict(), uuid.uuid4().hex
+        arrays, key = fields_of(episodes), uuid.uuid4().hex
         if self._grpc is not None:
             grpc_calls = self._grpc
             return await self._tried(lambda: grpc_calls.adapt(name, task, arrays, key, self._timeout))
@@ -77,7 +79,7 @@ class AsyncClient:
         if name not in self._metadata:
             self._metadata[name] = await self.metadata(name)
         metadata = self._metadata[name]
-        observations = flatten_observation(space_from_metadata(metadata["observation_space"]), observation)[None]
+        observations = read_observation(space_from_metadata(metadata["observation_space"]), observation)[None]
         actions = (await self.predict(name, {"observations": observations}, signatures.ACT))["actions"]
         return actions[0] if metadata["action_space"]["type"] == "Box" else actions[0].astype(np.int64)
 

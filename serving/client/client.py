@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from metazoo.artefact import signatures
-from metazoo.collect import Collected, Env, check_spaces, collect, flatten_observation, space_from_metadata
+from metazoo.artefact.answers import read_observation
+from metazoo.artefact.episodes import fields_of
+from metazoo.collect import Collected, Env, check_spaces, collect, space_from_metadata
 from serving.client.player import Player, step_by_act, step_remote
 from serving.client.rest import RestTransport
 
@@ -107,10 +109,14 @@ class Client:
         return self._predicting.predict(name, inputs, signature, outputs)
 
     def act(self, name: str, observation: Any) -> Any:
-        """The best action (the mode) of a feed-forward policy for one observation of the environment."""
+        """The best action (the mode) of a feed-forward policy for one observation of the environment.
+
+        Raises:
+            CollectionError: the observation does not fit the policy's space, or is not finite.
+        """
         metadata = self.metadata_cached(name)
         space = space_from_metadata(metadata["observation_space"])
-        observations = flatten_observation(space, observation)[None]
+        observations = read_observation(space, observation)[None]
         action = np.asarray(self.predict(name, {"observations": observations}, signatures.ACT)["actions"])[0]
         return action if metadata["action_space"]["type"] == "Box" else action.astype(np.int64)
 
@@ -167,7 +173,7 @@ class Client:
 
     def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
         """One inner step on recorded ``Episodes``, published; what the service answers. A retry does no harm."""
-        return self._zoo.adapt(name, task, episodes._asdict(), uuid.uuid4().hex)
+        return self._zoo.adapt(name, task, fields_of(episodes), uuid.uuid4().hex)
 
     def delete(self, name: str) -> None:
         """Delete an adapted policy."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from metazoo.artefact import signatures
-from metazoo.collect import action_spec, flatten_observation, space_from_metadata, to_env_action
+from metazoo.artefact.answers import read_observation, read_step
+from metazoo.collect import action_spec, space_from_metadata, to_env_action
 from serving.client.sampling import sample
 
 Predict = Callable[[Mapping[str, np.ndarray], str, tuple[str, ...]], Mapping[str, np.ndarray]]
@@ -56,24 +57,36 @@ class Player:
         self._begin()
 
     def act(self, observation: Any, deterministic: bool = False) -> Any:
-        """An action for the environment, clipped to its space."""
-        self._action = self._call(observation, False, deterministic)
+        """An action for the environment, clipped to its space.
+
+        Raises:
+            CollectionError: the observation does not fit the policy's space, or is not finite.
+        """
+        self._action = self._call(read_observation(self._space, observation), False, deterministic)
         return to_env_action(self._action_space, self._action)
 
     def record(self, reward: float, observation: Any, terminated: bool, truncated: bool = False) -> None:
-        """What ``env.step`` answered to the action. The end of an episode begins the next."""
-        self._reward = np.float32(reward)
-        if terminated or truncated:
+        """What ``env.step`` answered to the action. The end of an episode begins the next.
+
+        Raises:
+            CollectionError: a reward that is not one finite number, an end that is not one truth value, or a last
+                observation that ``act`` would refuse. Nothing is recorded then.
+        """
+        outcome = read_step((observation, reward, terminated, truncated, {}))
+        ended = outcome.terminated or outcome.truncated
+        last = read_observation(self._space, observation) if ended else None
+        self._reward = np.float32(outcome.reward)
+        if last is not None:
             if self._online:
-                self._call(observation, True, False)
+                self._call(last, True, False)
             self._begin()
 
     def _begin(self) -> None:
         self._action, self._reward = np.zeros(self._shape, self._dtype), np.float32(0)
 
-    def _call(self, observation: Any, done: bool, deterministic: bool) -> np.ndarray:
+    def _call(self, observation: np.ndarray, done: bool, deterministic: bool) -> np.ndarray:
         answer = self._step(
-            observations=flatten_observation(self._space, observation)[None],
+            observations=observation[None],
             previous_actions=np.asarray(self._action, self._dtype)[None],
             previous_rewards=np.array([self._reward], np.float32),
             previous_done=np.array([done]),

@@ -5,10 +5,12 @@ import http.server
 import threading
 import time
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from metazoo.artefact import store
+from metazoo.collect import CollectionError
 from serving.client import Client, messages
 from serving.client.asynchronous import AsyncClient
 from serving.client.client import Store
@@ -274,3 +276,69 @@ def test_a_player_of_a_feed_forward_policy(client, env, models):
     assert player.act(observation, deterministic=True) == expected
     player.record(1.0, observation, terminated=True)
     assert player.memory.size == 0
+
+
+# --- what callers and environments answer --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_client_asks_no_action_for_what_is_not_finite(server, client, value):
+    observation = np.full(4, value)
+    for one in (client, Client(f"grpc://{server.grpc_target}")):
+        with pytest.raises(CollectionError, match=f"observation has {value} in it: all must be finite"):
+            one.act("toy", observation)
+        with pytest.raises(CollectionError, match=f"{value} in it"):
+            one.player("toy").act(observation)
+
+    async def ask():
+        async with AsyncClient(server.url) as one:
+            await one.act("toy", observation)
+
+    with pytest.raises(CollectionError, match=f"{value} in it"):
+        asyncio.run(ask())
+
+
+def test_a_player_reads_answers_as_episodes_are_read(recurrent, env):
+    client = Client(recurrent.url)
+    plain, other = client.player("recurrent", seed=4), client.player("recurrent", seed=4)
+    observation, _ = env.reset(seed=0)
+    assert plain.act(observation) == other.act(observation)
+    memory = other.memory.copy()
+    for reward, ended, why in (
+        (np.zeros(2), False, "must be a number"), (np.nan, False, "must be finite"), (1.0, None, "True or False"),
+    ):  # fmt: skip
+        with pytest.raises(CollectionError, match=why):
+            other.record(reward, observation, ended)
+    with pytest.raises(CollectionError, match="nan in it"):
+        other.record(1.0, np.full(4, np.nan), True)
+    np.testing.assert_array_equal(other.memory, memory)
+    plain.record(1.0, observation, False)
+    other.record([1.0], observation.tolist(), [False], np.array([False]))
+    assert plain.act(observation) == other.act(observation)
+    np.testing.assert_array_equal(plain.memory, other.memory)
+    plain.record(1.0, observation, True)
+    other.record(np.array([1]), observation.tolist(), [1])
+    np.testing.assert_array_equal(plain.memory, other.memory)
+    client.close()
+
+
+def test_what_is_no_environment_and_no_episodes_is_refused_in_one_sentence(client):
+    for act in (lambda: client.play("toy", "CartPole-v1", 1, 0), lambda: client.adapt("toy", "CartPole-v1")):
+        with pytest.raises(CollectionError, match="'CartPole-v1' is not an environment: a gymnasium.Env is needed"):
+            act()
+    for episodes in ({"rewards": [[1.0]]}, "e.npz", None):
+        with pytest.raises(CollectionError, match="no recorded episodes: Episodes are needed"):
+            client.adapt_to("toy", episodes)
+
+
+def test_a_client_adapts_to_an_environment_that_reuses_its_array(client, env):
+    class Buffered(gym.ObservationWrapper):
+        buffer = np.zeros(4, np.float32)
+
+        def observation(self, observation):
+            self.buffer[:] = observation
+            return self.buffer
+
+    right, found = (client.play("toy", one, 2, 0).episodes for one in (env, Buffered(env)))
+    for field, value in zip(right, found, strict=True):
+        np.testing.assert_array_equal(field, value)

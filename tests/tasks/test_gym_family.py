@@ -1,5 +1,7 @@
 """Families over Gymnasium environments: declarations, tasks, spaces, rows; everything that is refused."""
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from gymnasium import spaces
 from metazoo.artefact.spaces import CollectionError
 from metazoo.tasks.gym.family import GymFamily
 from metazoo.tasks.testing import check_family
+from metazoo.tasks.views import make as gym_make
+from metazoo.tasks.views.gym_view import FamilyEnv
 from metazoo.types import Box, Discrete, MultiDiscrete
 from tests.host_envs import Odd, Point, SetPoint
 
@@ -233,3 +237,194 @@ def test_the_check_kit_notices_tasks_that_do_not_follow_from_their_seed():
         check_family(
             GymFamily(Point, lambda rng, split: {"goal": np.random.default_rng(int(rng.integers(40))).uniform()}, 9)
         )
+
+
+# --- parameters as a constructor call would bring them -------------------------------------------------------------
+
+
+class Picky(Point):
+    """Keeps its arguments as they came."""
+
+    def __init__(self, size=3, flag=False, way=(0.0,), table=None, rate=1.0):
+        super().__init__()
+        self.came = {"size": size, "flag": flag, "way": way, "table": table, "rate": rate}
+
+
+def picky(generator, split):
+    return {
+        "size": int(generator.integers(2, 9)), "flag": bool(generator.integers(2)), "way": [1, 2], "rate": 2.0,
+        "table": np.arange(3),
+    }  # fmt: skip
+
+
+def test_whole_numbers_truth_values_lists_and_arrays_arrive_as_such():
+    made = []
+    family = GymFamily(lambda **given: made.append(Picky(**given)) or made[-1], picky, 5)
+    family.reset(family.sample(4, "test"), seeds(4))
+    asked = family.environment({"size": 4.0, "flag": 1}).unwrapped.came
+    assert type(asked["size"]) is int and asked["size"] == 4 and asked["flag"] is True
+    assert len(made) == 6
+    for one in made:
+        kinds = {name: type(value) for name, value in one.came.items()}
+        assert kinds == {"size": int, "flag": bool, "way": list, "table": np.ndarray, "rate": float}
+        assert one.came["way"] == [1, 2] and one.came["table"].dtype == np.arange(3).dtype
+    drawn = [env.came["size"] for env in made[1:5]]
+    assert drawn == family.sample(4, "test").size.numpy().tolist() and len(set(drawn)) > 1
+
+
+def test_an_environment_may_change_what_it_is_given():
+    class Greedy(Point):
+        def set_task(self, task):
+            task["goal"] += 1.0
+            self.goal = float(task["goal"][0])
+
+    class Plain(Point):
+        def __init__(self, goal=None):
+            super().__init__()
+            goal += 1.0
+            self.goal = float(goal[0])
+
+    for make in (Greedy, Plain):
+        family = GymFamily(make, lambda generator, split: {"goal": np.array([generator.uniform()])}, 5)
+        tasks = family.sample(2)
+        before = tasks.goal.numpy().copy()
+        family.reset(tasks, seeds(2))
+        one = family.step(np.zeros((2, 1), np.float32), np.ones(2, bool)).rewards.copy()
+        family.reset(tasks, seeds(2))
+        two = family.step(np.zeros((2, 1), np.float32), np.ones(2, bool)).rewards
+        np.testing.assert_array_equal(tasks.goal, before)
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("draw", "why"),
+    [
+        (lambda g, s: {"wall": "wide"}, "wall is 'wide'; it must be a number"),
+        (lambda g, s: {"wall": None}, "wall is nan; it must be finite"),
+        (lambda g, s: {"wall": 2**24 + 1}, "wall is 16777217; float32.* cannot tell it"),
+        (lambda g, s: {"wall": [1.0] * (1 + (s == "test"))}, r"shape \[2\]; that of the first task has \[1\]"),
+        (lambda g, s: {"wall": 1.0} if s == "train" else {"goal": 1.0}, "a task has goal; the first one has wall"),
+        (lambda g, s: [1.0], r"sample_task gave \[1.0\]; it must give at least one, by name"),
+        ({"wall": 1.0}, r"range of wall is 1.0; it must be \(low, high\)"),
+        ({"wall": (1.0, 2.0, 3.0)}, r"it must be \(low, high\)"),
+        ({"wall": ("a", "b")}, r"it must be \(low, high\)"),
+        ({"wall": (2.0, 1.0)}, "low not above high"),
+        ({"wall": (0.0, np.inf)}, "must be finite"),
+    ],
+)  # fmt: skip
+def test_tasks_that_are_no_numbers_are_refused(draw, why):
+    def use():
+        family = GymFamily(Point, draw, 5)
+        family.sample(2, "test")
+
+    with pytest.raises(ValueError, match=why):
+        use()
+
+
+class HandsOn(Point):
+    """Its arguments go on to its parent, as Gymnasium's MuJoCo environments do it."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.scale = 2.0 * self.wall  # made of an argument
+
+
+class Swallows(Point):
+    """Takes everything, and makes nothing of it."""
+
+    def __init__(self, **_):
+        super().__init__()
+
+
+class Fixes(Point):
+    """Has decided one of its parent's arguments itself."""
+
+    def __init__(self, **arguments):
+        super().__init__(wall=5.0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "wall", "scale"),
+    [
+        (HandsOn, 3.0, 6.0),
+        (lambda **arguments: HandsOn(**arguments), 3.0, 6.0),
+        (lambda **arguments: gym.wrappers.TimeLimit(HandsOn(**arguments), 9), 3.0, 6.0),
+        (functools.partial(HandsOn, noise=0.0), 3.0, 6.0),
+        (Swallows, 3.0, None),
+        (lambda **_: Swallows(), 3.0, None),
+        (Fixes, 3.0, None),
+    ],
+)
+def test_arguments_that_a_constructor_hands_on_are_arguments(make, wall, scale):
+    family = GymFamily(make, lambda generator, split: {"wall": 3.0, "goal": 1.0}, 5)
+    for env in (family.environment({}).unwrapped, family.environment({"wall": 2.0}).unwrapped):
+        expected = wall if env.wall != 2.0 else 2.0
+        assert (env.wall, env.goal) == (expected, 1.0) and env.wall in (2.0, 3.0)
+        assert scale is None or env.scale == 2 * env.wall
+    with pytest.raises(CollectionError, match="neither an argument nor an attribute 'moons'"):
+        GymFamily(Point, {"moons": (0.0, 1.0)}, 5)
+
+
+def test_what_the_environments_have_in_common_may_be_attributes_for_a_callable_too():
+    family = GymFamily(Point, {"wall": (1.0, 2.0)}, 5, env_args={"goal": 4.0, "noise": 0.5})
+    env = family.environment({}).unwrapped
+    assert (env.goal, env.noise) == (4.0, 0.5)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, AssertionError, OSError, ZeroDivisionError])
+def test_a_constructor_that_raises_is_one_sentence_wherever_it_is_given(error):
+    class Raises(Point):
+        def __init__(self, wall=1.0):
+            raise error("no\nhands")
+
+    gym.register("Raises-v0", entry_point=Raises)
+    try:
+        for make in (Raises, "Raises-v0"):
+            with pytest.raises(CollectionError, match=f"Raises.* cannot be made: {error.__name__}.*no") as refused:
+                GymFamily(make, {"wall": (1.0, 2.0)}, 5)
+            assert "\n" not in str(refused.value)
+        with pytest.raises(CollectionError, match="Raises-v0 cannot be made"):
+            gym_make.make("Raises-v0", {})
+    finally:
+        del gym.registry["Raises-v0"]
+
+
+def test_a_task_that_an_environment_refuses_is_one_sentence():
+    class Refuses(Point):
+        def set_task(self, task):
+            raise RuntimeError("not that")
+
+    class ReadOnly(Point):
+        size = property(lambda self: 1.0)
+
+    with pytest.raises(CollectionError, match="Refuses refused the task goal=.*RuntimeError: not that"):
+        GymFamily(Refuses, {"goal": (1.0, 2.0)}, 5)
+    with pytest.raises(CollectionError, match="size of ReadOnly cannot be set to .*AttributeError"):
+        GymFamily(ReadOnly, {"size": (1.0, 2.0)}, 5)
+
+
+def test_what_makes_no_environments_is_refused():
+    for made in (Point(), None, 3):
+        with pytest.raises(CollectionError, match="make_env is a .*: an id or a callable"):
+            GymFamily(made, {"goal": (1.0, 2.0)}, 5)
+
+
+def test_the_check_kit_leaves_out_what_a_family_does_not_have():
+    check_family(GymFamily(Point, {"goal": (-1.0, 1.0)}, 5))
+
+    def only_three(generator, split):
+        if split == "ood":
+            raise ValueError("nothing is out of range here")
+        return goals(generator, split)
+
+    check_family(GymFamily(Point, only_three, 5))
+    for nothing in ("CartPole-v1", Point(), GymFamily, None):
+        with pytest.raises(TypeError, match="check_family was given .*; it checks a TaskFamily or a HostFamily"):
+            check_family(nothing)
+
+
+def test_views_are_of_families_in_the_graph():
+    host = GymFamily(Point, goals, 5, name="point")
+    for family, why in ((host, "point does not run in the graph"), (GymFamily, "family is the class"), (3, "a int")):
+        with pytest.raises(ValueError, match=why):
+            FamilyEnv(family)

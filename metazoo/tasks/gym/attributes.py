@@ -2,15 +2,68 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
+from metazoo.artefact.answers import describe
 from metazoo.artefact.spaces import CollectionError, env_name
+
+
+class Constructor:
+    """Makes environments, and knows which values it takes as arguments; the others are attributes.
+
+    A creator that hands ``**kwargs`` on is asked by being called, as nothing else tells what becomes of them: a name it
+    refuses is an attribute, and so is one that exists as an attribute and is the same whether the argument is given or
+    not.
+    """
+
+    def __init__(self, creator: Callable[..., Any], call: Callable[..., gym.Env] | None = None, also: Iterable = ()):
+        """``call``: what makes the environment, if not ``creator`` itself; ``also``: further names that it takes."""
+        self._call = call or creator
+        self._named, self._hands_on = accepted_by(creator)
+        self._named |= set(also)
+        self._hands_on &= not hasattr(creator, "set_task")  # which is how it is told of tasks
+        self._attributes: set[str] = set()
+
+    def takes(self, name: str) -> bool:
+        return name in self._named or (self._hands_on and name not in self._attributes)
+
+    def build(self, values: Mapping[str, Any]) -> gym.Env:
+        """An environment made with those of the values that are arguments. Raises what the creator raises."""
+        while True:
+            arguments = {name: value for name, value in values.items() if self.takes(name)}
+            try:
+                env = self._call(**arguments)
+                break
+            except TypeError as error:
+                refused = _refused(error) & arguments.keys() - self._named
+                if not refused:
+                    raise
+                self._attributes |= refused
+        for name in arguments.keys() - self._named:
+            if self._without_effect(env, name, arguments):
+                self._attributes.add(name)
+        return env
+
+    def _without_effect(self, env: gym.Env, name: str, arguments: Mapping[str, Any]) -> bool:
+        missing = object()
+        now = getattr(env.unwrapped, name, missing)
+        if now is missing or callable(now) or _equal(now, arguments[name]):
+            return False
+        try:
+            other = self._call(**{key: value for key, value in arguments.items() if key != name})
+        except Exception:  # it cannot do without
+            return False
+        before = getattr(other.unwrapped, name, missing)
+        other.close()
+        return _equal(before, now)
 
 
 def make(env_id: str, values: Mapping[str, Any], **options: Any) -> gym.Env:
@@ -20,43 +73,67 @@ def make(env_id: str, values: Mapping[str, Any], **options: Any) -> gym.Env:
     attribute of the bare environment. Attributes that the environment derived from others are derived again.
 
     Raises:
-        CollectionError: an unknown environment, a missing package, a value it has no place for, a wrong type.
+        CollectionError: an unknown environment, a missing package, a constructor that raises, a value it has no place
+            for, a wrong type.
     """
-    accepted = accepted_by_id(env_id)
-    arguments = {name: value for name, value in values.items() if name in accepted}
-    with _named(env_id):
-        env = gym.make(env_id, **arguments, **options)
-    set_attributes(env, {name: value for name, value in values.items() if name not in accepted})
+    constructor = by_id(env_id, **options)
+    with named(env_id):
+        env = constructor.build(values)
+    set_attributes(env, {name: value for name, value in values.items() if not constructor.takes(name)})
     return env
 
 
-def accepted_by_id(env_id: str) -> set[str]:
-    """The names that the constructor of ``env_id``, or ``gym.make`` itself, takes.
+def by_id(env_id: str, **options: Any) -> Constructor:
+    """What ``gym.make`` makes of an id with those options.
 
     ``package.module:Id`` registers its environments when the module is imported, as for ``gym.make``.
+
+    Raises:
+        CollectionError: an unknown id, a missing package.
     """
-    with _named(env_id):
+    with named(env_id):
         module, colon, _ = env_id.partition(":")
         if colon:
             importlib.import_module(module)
         spec = gym.spec(env_id.rpartition(":")[2])  # unlike make, spec knows no module prefix
         creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(str(spec.entry_point))
-        return accepted_by(creator) | {"max_episode_steps"}
+    return Constructor(creator, partial(gym.make, env_id, **options), {"max_episode_steps"})
 
 
 @contextmanager
-def _named(env_id: str) -> Iterator[None]:
-    """What goes wrong with an id, as one sentence."""
+def named(env_id: str) -> Iterator[None]:
+    """What goes wrong with an environment's id, or in its constructor, as one sentence."""
     try:
         yield
-    except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
-        raise CollectionError(f"the environment {env_id} cannot be made: {error}") from error
+    except CollectionError:
+        raise
+    except Exception as error:  # the user's code: whatever it raises
+        plain = isinstance(error, gym.error.Error | ImportError)
+        text = " ".join(str(error).split()) if plain else describe(error)
+        raise CollectionError(f"the environment {env_id} cannot be made: {text}") from error
 
 
-def accepted_by(creator: Callable[..., Any]) -> set[str]:
-    """The names of the arguments a callable takes, without ``**kwargs``."""
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name for name, one in inspect.signature(creator).parameters.items() if one.kind not in variadic}
+def accepted_by(creator: Callable[..., Any]) -> tuple[set[str], bool]:
+    """The names of the arguments a callable takes, and whether it takes others too (``**kwargs``)."""
+    try:
+        parameters = inspect.signature(creator).parameters.values()
+    except (TypeError, ValueError):  # of some callables nobody knows
+        return set(), True
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = {one.name for one in parameters if one.kind in by_name}
+    return names, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+
+
+def _refused(error: TypeError) -> set[str]:
+    """The arguments that a call did not take, by Python's own words."""
+    return set(re.findall(r"(?:unexpected keyword|multiple values for(?: keyword)?) argument '(\w+)'", str(error)))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(np.array_equal(one, other))
+    except Exception:  # things that do not compare
+        return one is other
 
 
 def set_attributes(env: gym.Env, values: Mapping[str, Any]) -> None:
@@ -82,7 +159,10 @@ def _set_attribute(env: gym.Env, name: str, value: Any) -> None:
         raise CollectionError(f"{name} of {env_name(env)} is {value!r}; it must be a number.")
     if isinstance(old, np.ndarray) and np.shape(value) != old.shape:
         raise CollectionError(f"{name} of {env_name(env)} is {value!r}; its shape must be {list(old.shape)}.")
-    setattr(bare, name, np.asarray(value, old.dtype) if isinstance(old, np.ndarray) else value)
+    try:
+        setattr(bare, name, np.array(value, old.dtype) if isinstance(old, np.ndarray) else value)
+    except Exception as error:  # the user's code
+        raise CollectionError(f"{name} of {env_name(env)} cannot be set to {value!r}: {describe(error)}.") from error
 
 
 def _is_number(value: Any) -> bool:

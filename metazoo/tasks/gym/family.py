@@ -35,7 +35,8 @@ class GymFamily(HostFamily):
             environment's ``set_task(dict)`` method if it has one; else to the constructor (or the callable) where that
             takes them, and set as attributes where not. What CartPole derives from its attributes is derived again.
         sample_task: ``(numpy generator, split) → {name: number or array}``; or ``{name: (low, high)}``, uniform, from
-            which there are no out-of-range tasks.
+            which there are no out-of-range tasks. Whole numbers, truth values, lists and arrays reach the environment
+            as what the first task has them; tasks are kept in float32. Ranges give numbers that are not whole.
         horizon: steps after which an episode is truncated; by default the environment's own ``max_episode_steps``.
         name: of the family; by default the environment's.
         env_args: arguments and attributes that all tasks have in common.
@@ -50,7 +51,7 @@ class GymFamily(HostFamily):
     Raises:
         CollectionError: an environment that cannot be made, or has other spaces, no horizon, or no place for a
             parameter.
-        ValueError: an unusable horizon, number of workers or rows, or tasks that are no finite numbers.
+        ValueError: an unusable horizon, number of workers or rows, or tasks that are no finite numbers of one shape.
     """
 
     joins: ClassVar[bool] = False
@@ -74,10 +75,15 @@ class GymFamily(HostFamily):
                 raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {least}.")
         self.workers, self.rows, self.time_limit = workers, rows, time_limit
         self._sample_task = uniform_tasks(sample_task) if isinstance(sample_task, Mapping) else sample_task
+        if not isinstance(make_env, str) and not callable(make_env):
+            raise CollectionError(
+                f"make_env is a {type(make_env).__name__}: an id or a callable that returns an environment is needed"
+            )
         self._recipe = Recipe(make_env, env_args or {})
+        self._kinds = self._sampled("train", 0, 0)
         first = self._draw("train", 0, 0)
         self.Task = namedtuple("Task", first)  # type: ignore[misc]
-        env = self._recipe.build({key: _plain(value) for key, value in first.items()})
+        env = self._recipe.build(self._as_sampled(first))
         try:
             self.name = name or env_name(env)
             self.gym_observation_space, self.gym_action_space = env.observation_space, env.action_space
@@ -105,7 +111,8 @@ class GymFamily(HostFamily):
         fields = {name: np.asarray(field) for name, field in tasks._asdict().items()}
         players = self._ready()
         players.board.playing[:] = False
-        players.begin([{name: _plain(field[i]) for name, field in fields.items()} for i in range(count)], seeds)
+        tasks = [self._as_sampled({name: field[i] for name, field in fields.items()}) for i in range(count)]
+        players.begin(tasks, seeds)
         return players.board.observations[:count]
 
     def step(self, actions: np.ndarray, playing: np.ndarray) -> HostTransition:
@@ -130,7 +137,7 @@ class GymFamily(HostFamily):
             except (TypeError, ValueError) as error:
                 shape = list(drawn[name].shape)
                 raise ValueError(f"task parameter {name!r} is {value!r}; its shape must be {shape}.") from error
-        env = self._recipe.build({name: _plain(value) for name, value in drawn.items()})
+        env = self._recipe.build(self._as_sampled(drawn))
         return gym.wrappers.TimeLimit(env, horizon or self.horizon)
 
     def close(self) -> None:
@@ -156,21 +163,40 @@ class GymFamily(HostFamily):
             )
         return self._players
 
-    def _draw(self, split: str, seed: int, number: int) -> dict[str, np.ndarray]:
+    def _sampled(self, split: str, seed: int, number: int) -> Mapping[str, Any]:
         """Task ``number`` of a split and seed; its own generator, so it does not depend on how many are drawn."""
         generator = np.random.default_rng((SPLITS.index(split), seed % 2**32, number))
         drawn = self._sample_task(generator, split)
-        task = {name: np.asarray(value, np.float32) for name, value in drawn.items()}
-        if not task:
-            raise ValueError("a task has no parameters; sample_task must name at least one.")
-        for name, value in task.items():
-            if not np.all(np.isfinite(value)):
-                raise ValueError(f"a task's {name} is {value.tolist()}; it must be finite.")
-        return task
+        if not isinstance(drawn, Mapping) or not drawn:
+            raise ValueError(
+                f"a task has no parameters: sample_task gave {drawn!r}; it must give at least one, by name."
+            )
+        return drawn
+
+    def _draw(self, split: str, seed: int, number: int) -> dict[str, np.ndarray]:
+        """The same in float32."""
+        drawn = self._sampled(split, seed, number)
+        if drawn.keys() != self._kinds.keys():
+            raise ValueError(f"a task has {', '.join(drawn)}; the first one has {', '.join(self._kinds)}.")
+        return {name: _float32(name, drawn[name], np.shape(kind)) for name, kind in self._kinds.items()}
+
+    def _as_sampled(self, task: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """A task's parameters of the kinds that ``sample_task`` gives, as a constructor may need them."""
+        return {name: _of_kind(value, self._kinds[name]) for name, value in task.items()}
 
 
 def uniform_tasks(ranges: Mapping[str, tuple[float, float]]) -> SampleTask:
-    """Each parameter uniform in its ``(low, high)``; there is nothing out of range to draw from."""
+    """Each parameter uniform in its ``(low, high)``; there is nothing out of range to draw from.
+
+    Raises:
+        ValueError: a range that is not two finite numbers in order.
+    """
+    for name, ends in ranges.items():
+        numbers = np.asarray(ends, object).ravel()
+        if len(numbers) != 2 or not all(isinstance(end, int | float | np.number) for end in numbers):
+            raise ValueError(f"the range of {name} is {ends!r}; it must be (low, high).")
+        if not (np.isfinite(list(numbers)).all() and numbers[0] <= numbers[1]):
+            raise ValueError(f"the range of {name} is {ends!r}; low and high must be finite, and low not above high.")
 
     def sample(generator: np.random.Generator, split: str) -> dict[str, float]:
         if split == "ood":
@@ -221,6 +247,28 @@ def _done(env: gym.Env) -> Space:
     )
 
 
-def _plain(value: np.ndarray) -> Any:
-    """A task's parameter as environments take it: a Python number, or an array."""
-    return value.item() if value.ndim == 0 else value
+def _float32(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A task's parameter as tasks hold it. Raises ValueError for what float32 cannot hold."""
+    try:
+        array = np.array(value, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a task's {name} is {value!r}; it must be a number, or an array of numbers.") from error
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"a task's {name} is {array.tolist()}; it must be finite.")
+    if array.shape != shape:
+        raise ValueError(f"a task's {name} has shape {list(array.shape)}; that of the first task has {list(shape)}.")
+    given = np.asarray(value)
+    if given.dtype.kind in "iu" and not np.array_equal(array.astype(np.float64), given):
+        raise ValueError(f"a task's {name} is {value!r}; float32, which holds tasks, cannot tell it from others.")
+    return array
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    """A task's parameter as Python number, list, tuple or array, whole or not as ``kind`` is. Always a copy."""
+    given, dtype = np.asarray(value), np.asarray(kind).dtype
+    whole = np.array_equal(given, given.astype(dtype))
+    array = np.array(given, dtype if whole or dtype.kind == "f" else given.dtype)
+    if isinstance(kind, np.ndarray) and kind.ndim:
+        return array
+    plain = array.tolist()
+    return tuple(plain) if isinstance(kind, tuple) else plain

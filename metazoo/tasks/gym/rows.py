@@ -6,7 +6,9 @@ do not want, and does not say whose observation is wrong.
 """
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, final
@@ -15,7 +17,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from metazoo.artefact.spaces import CollectionError, clip_to_box, env_name, flatten_observation, observation_spec
+from metazoo.artefact.answers import AnswerError, describe, flatten_observation, read_reset, read_step
+from metazoo.artefact.spaces import CollectionError, clip_to_box, env_name, observation_spec, require_env
 from metazoo.tasks.gym import attributes as gym_attributes
 from metazoo.tasks.gym.board import Board
 
@@ -48,7 +51,7 @@ class Recipe:
 
     ``make``: an id, or a callable that returns an environment; ``arguments``: what all tasks have in common. A task's
     parameters are given to the environment's ``set_task`` method if it has one; else to ``make``, where that takes
-    them, and set as attributes of the bare environment where not.
+    them, and set as attributes of the bare environment where not. Environments get copies.
     """
 
     make: str | Callable[..., gym.Env]
@@ -60,48 +63,65 @@ class Recipe:
         Raises:
             CollectionError: it cannot be made, or has no place for a parameter.
         """
-        if isinstance(self.make, str):
-            env = gym_attributes.make(self.make, {**self.arguments, **self._arguments(task)}, disable_env_checker=True)
-        else:
-            try:
-                env = self.make(**self.arguments, **self._arguments(task))
-            except CollectionError:
-                raise
-            except Exception as error:  # the user's code
-                raise CollectionError(f"{self.name} cannot be made: {type(error).__name__}: {error}") from error
+        with self._named():
+            env = self._constructor.build({**self.arguments, **deepcopy(task)})
             if not isinstance(env, gym.Env):
                 raise CollectionError(f"{self.name} made a {type(env).__name__}; it must make a gymnasium.Env")
+            require_env(env)
+            gym_attributes.set_attributes(env, self._attributes(self.arguments))
         self.set_task(env, task)
         return env
 
     def set_task(self, env: gym.Env, task: Mapping[str, Any]) -> None:
-        """Give an environment that ``build`` made another task, which ``needs_new`` allowed."""
-        if hasattr(env.unwrapped, "set_task"):
-            env.unwrapped.set_task(dict(task))
+        """Give an environment that ``build`` made another task, which ``needs_new`` allowed.
+
+        Raises:
+            CollectionError: it has no place for a parameter, or refuses its value.
+        """
+        task = deepcopy(dict(task))  # environments may change what they are given
+        if not hasattr(env.unwrapped, "set_task"):
+            gym_attributes.set_attributes(env, self._attributes(task))
             return
-        arguments = self._arguments(task)
-        gym_attributes.set_attributes(env, {name: value for name, value in task.items() if name not in arguments})
+        try:
+            env.unwrapped.set_task(task)
+        except Exception as error:  # the user's code
+            told = describe_task(task)
+            raise CollectionError(f"{env_name(env)} refused the task {told}: {describe(error)}") from error
 
     def needs_new(self, env: gym.Env, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
         """Whether the new task differs in what only a constructor can set."""
         if hasattr(env.unwrapped, "set_task"):
             return False
-        return any(not np.array_equal(old[name], value) for name, value in self._arguments(new).items())
+        takes = self._constructor.takes
+        return any(takes(name) and not np.array_equal(old[name], value) for name, value in new.items())
 
     @property
     def name(self) -> str:
         """How messages call it before there is an environment."""
         return self.make if isinstance(self.make, str) else getattr(self.make, "__name__", repr(self.make))
 
-    def _arguments(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a task that ``make`` takes."""
-        return {name: value for name, value in task.items() if name in self._accepted}
+    def _attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The part that ``make`` does not take."""
+        return {name: value for name, value in values.items() if not self._constructor.takes(name)}
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What goes wrong in the user's code, as one sentence."""
+        try:
+            with gym_attributes.named(self.make) if isinstance(self.make, str) else nullcontext():
+                yield
+        except CollectionError:
+            raise
+        except Exception as error:
+            raise CollectionError(f"{self.name} cannot be made: {describe(error)}") from error
 
     @cached_property
-    def _accepted(self) -> set[str]:
+    def _constructor(self) -> gym_attributes.Constructor:
         if isinstance(self.make, str):
-            return gym_attributes.accepted_by_id(self.make)
-        return gym_attributes.accepted_by(self.make)
+            return gym_attributes.by_id(self.make, disable_env_checker=True)
+        if isinstance(self.make, Imported):
+            return gym_attributes.Constructor(self.make.find(self.make.__name__))
+        return gym_attributes.Constructor(self.make)
 
 
 @final
@@ -126,9 +146,13 @@ class Rows:
             board.current[0] = row
             env = self._env_for(row, task)
             try:
-                observation, _ = env.reset(seed=int(seed))
+                answer = env.reset(seed=int(seed))
             except Exception as error:  # the user's code: whatever it raises is reported as one sentence
-                raise CollectionError(f"{self._who(row)} failed to reset: {_describe(error)}") from error
+                raise CollectionError(f"{self._who(row)} failed to reset: {describe(error)}") from error
+            try:
+                observation = read_reset(answer)
+            except AnswerError as error:
+                raise error.by(self._who(row), "at the reset") from error
             self._write(board, row, observation, "at the reset")
         require_finite(board, self._who, "at the reset")
 
@@ -146,19 +170,17 @@ class Rows:
         for row in np.flatnonzero(board.playing).tolist():
             board.current[0] = row
             try:
-                observation, reward, terminated, truncated, _ = self._envs[row].step(actions[row])
+                answer = self._envs[row].step(actions[row])
             except Exception as error:
                 raise CollectionError(
-                    f"{self._who(row)} failed {where} on action {actions[row]}: {_describe(error)}"
+                    f"{self._who(row)} failed {where} on action {actions[row]}: {describe(error)}"
                 ) from error
-            self._write(board, row, observation, where)
             try:
-                board.rewards[row] = reward
-                board.terminated[row], board.truncated[row] = terminated, truncated and not terminated
-            except (TypeError, ValueError) as error:
-                raise CollectionError(
-                    f"{self._who(row)} gave the reward {reward!r} {where}: it must be a number"
-                ) from error
+                outcome = read_step(answer)
+            except AnswerError as error:
+                raise error.by(self._who(row), where) from error
+            self._write(board, row, outcome.observation, where)
+            board.rewards[row], board.terminated[row], board.truncated[row] = outcome[1:]
         require_finite(board, self._who, where)
         self._steps += 1
 
@@ -184,8 +206,9 @@ class Rows:
 
     def _prepare(self, env: gym.Env) -> None:
         self._observation_space, self._action_space = env.observation_space, env.action_space
-        self._shape, _ = observation_spec(env.observation_space)
-        self._plain = isinstance(env.observation_space, spaces.Box)
+        self._shape, dtype = observation_spec(env.observation_space)
+        plain = isinstance(env.observation_space, spaces.Box)
+        self._kinds = () if not plain else (dtype,) if dtype == np.uint8 else (np.float64, np.float32)
 
     def _clipped(self, actions: np.ndarray) -> Sequence[Any]:
         """All rows' actions as environments take them."""
@@ -196,12 +219,14 @@ class Rows:
         return list(actions.astype(self._action_space.dtype))
 
     def _write(self, board: Board, row: int, observation: Any, where: str) -> None:
+        """A copy. What has the space's shape and kind already is not looked at again: this is done at every step."""
         try:
-            if not self._plain or np.shape(observation) != self._shape:
+            fits = type(observation) is np.ndarray and observation.dtype in self._kinds
+            if not fits or observation.shape != self._shape:
                 observation = flatten_observation(self._observation_space, observation)
             board.observations[row] = observation
-        except (CollectionError, TypeError, ValueError, KeyError, IndexError) as error:
-            raise CollectionError(f"{self._who(row)} gave a wrong observation {where}: {_describe(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise CollectionError(f"{self._who(row)} gave a wrong observation {where}: {describe(error)}") from error
 
     def _who(self, row: int) -> str:
         return f"{env_name(self._envs[row])} with {describe_task(self._tasks[row])}"
@@ -246,7 +271,3 @@ def describe_task(task: Mapping[str, Any]) -> str:
     sizes = {name: np.size(value) for name, value in task.items()}
     long = {name: f"({size} numbers)" for name, size in sizes.items() if size > 4}
     return ", ".join(f"{name}={long.get(name) or np.round(value, 4).tolist()}" for name, value in task.items())
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if not isinstance(error, CollectionError) else str(error)

@@ -32,14 +32,28 @@ class Case(NamedTuple):
 
 
 def check_family(family: AnyFamily) -> None:
-    """Run every check on the family.
+    """Run every check on the family. One without out-of-range tasks (``sample`` refuses ``ood`` by a ValueError) is
+    checked on the other splits.
 
     Raises:
         AssertionError: names the family, what it did and what it should have done.
+        TypeError: it is no family.
     """
+    if not isinstance(family, TaskFamily | HostFamily):
+        what = f"the class {family.__name__}" if isinstance(family, type) else f"a {type(family).__name__}"
+        raise TypeError(f"check_family was given {what}; it checks a TaskFamily or a HostFamily, such as GymFamily(…).")
     checks = host_checks() if isinstance(family, HostFamily) else CHECKS
     for check in checks.values():
         check(family)
+
+
+def splits_of(family: AnyFamily) -> tuple[str, ...]:
+    """The splits that the family has: all, or all but ``ood``."""
+    try:
+        family.sample(1, "ood", 0)
+    except ValueError:
+        return tuple(split for split in SPLITS if split != "ood")
+    return SPLITS
 
 
 def host_checks() -> dict[str, Callable[[Any], None]]:
@@ -66,7 +80,7 @@ def check_declarations(family: AnyFamily) -> None:
 
 def check_sampling(family: AnyFamily) -> None:
     """Tasks are finite float32 ``[count, ...]``, a pure function of split and seed, alike for int and tensor seeds."""
-    for split in SPLITS:
+    for split in splits_of(family):
         first, again, other = (family.sample(_TASKS, split, seed) for seed in (3, tf.constant(3), 4))
         for name, field in first._asdict().items():
             what = f"field {name!r} of {split} tasks"
@@ -80,7 +94,7 @@ def check_sampling(family: AnyFamily) -> None:
 def check_splits(family: AnyFamily) -> None:
     """No task occurs in two splits, whatever the seeds."""
     origin: dict[bytes, str] = {}
-    for split in SPLITS:
+    for split in splits_of(family):
         for seed in range(len(SPLITS)):
             tasks = [np.reshape(field, (64, -1)) for field in tf.nest.flatten(family.sample(64, split, seed))]
             for row in np.concatenate(tasks, 1):
@@ -183,8 +197,10 @@ def check_episodes(family: TaskFamily) -> None:
 def check_compilation(family: TaskFamily) -> None:
     """Eager, graph and XLA agree on given draws, and neither new seeds nor new tasks cause a retrace."""
 
+    splits = splits_of(family)
+
     def outcome(seed: tf.Tensor, case: Case) -> Any:
-        tasks = [family.sample(_TASKS, split, seed) for split in SPLITS]
+        tasks = [family.sample(_TASKS, split, seed) for split in splits]
         start = family.reset(per_episode(tasks[0]), case.key)
         after = _step(family, case)
         return tasks, start, after, family.observe(case.task, after.state)

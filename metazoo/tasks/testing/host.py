@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from metazoo.tasks.family import SPLITS
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.testing import graph as testing
 from metazoo.types import Box, Discrete, MultiDiscrete
@@ -27,7 +26,7 @@ def check_declarations(family: HostFamily) -> None:
 
 def check_sampling(family: HostFamily) -> None:
     """Tasks are finite float32 ``[count, ...]``, and a pure function of split, seed and their place."""
-    for split in SPLITS:
+    for split in testing.splits_of(family):
         first, again, longer = (family.sample(count, split, 3) for count in (6, 6, 9))
         for name, field in first._asdict().items():
             what = f"field {name!r} of {split} tasks"

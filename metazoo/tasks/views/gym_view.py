@@ -84,7 +84,8 @@ class FamilyEnv(gym.Env):
         render_mode: ``rgb_array`` for the classic-control families if pygame is installed.
 
     Raises:
-        ValueError: an unknown family, task parameter, split or render mode, or an unusable value.
+        ValueError: an unknown family or one that is not in the graph, an unknown task parameter, split or render mode,
+            or an unusable value.
     """
 
     metadata: dict[str, Any] = {"render_modes": gym_render.MODES, "render_fps": 50}
@@ -217,6 +218,7 @@ def _prepare(family: "TaskFamily | str", task: Any, split: str | None, seed: int
     from metazoo.tasks.views import programs
 
     family = programs.family_named(family) if isinstance(family, str) else family
+    programs.require_in_graph(family)
     return family, programs.Batch(family, programs.make_tasks(family, task, split, seed, count))
 
 

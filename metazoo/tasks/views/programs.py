@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.family import SPLITS, TaskFamily, per_episode
+from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.registry import IN_GRAPH
 from metazoo.types import Discrete
 
@@ -112,6 +113,16 @@ def family_named(name: str) -> TaskFamily:
     if name not in IN_GRAPH:
         raise ValueError(f"family is {name!r}; choose one of {', '.join(IN_GRAPH)}.")
     return IN_GRAPH[name]()
+
+
+def require_in_graph(family: Any) -> None:
+    """Raises ValueError for what is not a family of the graph."""
+    if isinstance(family, TaskFamily):
+        return
+    if isinstance(family, HostFamily):
+        raise ValueError(f"{family.name} does not run in the graph; GymFamily.environment(task) is for such families.")
+    what = f"the class {family.__name__}" if isinstance(family, type) else f"a {type(family).__name__}"
+    raise ValueError(f"family is {what}; it must be a TaskFamily, or the name of one.")
 
 
 def make_tasks(family: TaskFamily, given: Any, split: str | None, seed: int, count: int) -> Any:
