@@ -5,7 +5,8 @@ Texts and codes are TF Serving's; where its two APIs differ for the same fault, 
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.engine import feeds, inference
+from serving.engine.budget import Budget
 from serving.engine.servable import Servable
 from serving.engine.signature import DEFAULT_SIGNATURE, Feeds, Outputs, Signature
 from serving.errors import Code, ServingError, invalid
 from serving.metrics import EXAMPLE_COUNTS, EXAMPLE_TOTAL, RUNTIME_LATENCY, Metrics
 from serving.models.manager import Manager, VersionStatus
+from serving.options import Quota
 from serving.wire import codec, examples, json_writer
 
 SIGNATURE_DEF: Final = "signature_def"
@@ -31,8 +34,9 @@ REST_TIMEOUT_MS: Final = 30_000
 class DataPlane:
     """Predict, status and metadata over whatever the manager has loaded. Methods raise ``ServingError``."""
 
-    def __init__(self, manager: Manager, metrics: Metrics | None = None):
+    def __init__(self, manager: Manager, metrics: Metrics | None = None, budget: Budget | None = None):
         self.manager, self.metrics = manager, metrics or Metrics()
+        self.budget = budget or Budget(Quota.tensor_bytes, Quota.bytes_under_way)
 
     def predict(
         self,
@@ -110,25 +114,35 @@ class DataPlane:
     def classify(self, servable: Servable, signature_name: str, given: Any, timeout_ms: int) -> Any:
         """Labels and scores for each example of an ``Input``."""
         started = time.perf_counter()
-        result = inference.classify(servable.signatures, signature_name, given, timeout_ms)
+        with self._examples(given):
+            result = inference.classify(servable.signatures, signature_name, given, timeout_ms)
         self._inferred(servable.name, "Classify", started, len(result.classifications))
         return result
 
     def regress(self, servable: Servable, signature_name: str, given: Any, timeout_ms: int) -> Any:
         """A value for each example of an ``Input``."""
         started = time.perf_counter()
-        result = inference.regress(servable.signatures, signature_name, given, timeout_ms)
+        with self._examples(given):
+            result = inference.regress(servable.signatures, signature_name, given, timeout_ms)
         self._inferred(servable.name, "Regress", started, len(result.regressions))
         return result
 
     def multi_inference(self, servable: Servable, tasks: Any, given: Any, timeout_ms: int) -> Any:
         """Several of these on the same examples."""
         started = time.perf_counter()
-        results = inference.multi_inference(servable.signatures, servable.version, tasks, given, timeout_ms)
+        with self._examples(given):
+            results = inference.multi_inference(servable.signatures, servable.version, tasks, given, timeout_ms)
         first = results[0]
         count = len(first.classification_result.classifications) or len(first.regression_result.regressions)
         self._inferred(servable.name, "MultiInference", started, count)
         return results
+
+    @contextmanager
+    def _examples(self, given: Any) -> Iterator[None]:
+        """Around the work on examples, of which each gets a copy of the context."""
+        with self.budget.request(given.ByteSize) as allowance:
+            allowance.take(examples.serialized_bytes(given))
+            yield
 
     def _inferred(self, name: str, api: str, started: float, count: int) -> None:
         self.metrics.observe(RUNTIME_LATENCY, (time.perf_counter() - started) * 1e6, name, api, "TF1")

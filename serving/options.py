@@ -16,7 +16,8 @@ class Quota:
 
     Args:
         body_bytes: of one request, unpacked.
-        bytes_under_way: of all bodies that are received or worked on at a time.
+        bytes_under_way: of all bodies that are received or worked on at a time; and as many of their tensors.
+        tensor_bytes: of the tensors of one request, decoded; larger if the request itself is.
         requests: under way at a time over REST; the next one is answered 503.
         waiting: requests that wait for a thread, for each of REST and gRPC; the next one is answered 503, UNAVAILABLE.
         client_seconds: how long a client may take to send a request, besides a second for every 16 KiB.
@@ -25,6 +26,7 @@ class Quota:
 
     body_bytes: int = 256 * 2**20
     bytes_under_way: int = 2 * GIGABYTE
+    tensor_bytes: int = 256 * 2**20
     requests: int = 4096
     waiting: int = 512
     client_seconds: float = 30.0

@@ -12,8 +12,10 @@ from typing import Final
 
 import uvicorn
 
+from serving.engine import without_onednn  # isort: skip  # before anything that imports TensorFlow
 from serving import ports, security
 from serving.adapting.adapter import Adapter
+from serving.engine.budget import Budget
 from serving.engine.servable import Loader
 from serving.errors import ServingError
 from serving.handlers import DataPlane
@@ -80,7 +82,8 @@ class Server:
         self.manager = Manager(
             self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions
         )
-        self.plane = DataPlane(self.manager, metrics)
+        quota = self.options.quota
+        self.plane = DataPlane(self.manager, metrics, Budget(quota.tensor_bytes, quota.bytes_under_way))
         self.adapter = Adapter(self.plane, self._adapted_dir, self.options)
         self._stopped = threading.Event()
         self._models_file: ConfigFile | None = None
@@ -108,6 +111,9 @@ class Server:
             raise FileNotFoundError(f"there is no models directory {self._models_dir}")
         if self._adapted_dir is not None:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
+        if without_onednn.is_on():
+            text = "oneDNN is on, and some malformed requests to convolutions would end this process"
+            event(log, logging.WARNING, text, remedy=f"set {without_onednn.VARIABLE}=0 before TensorFlow is imported")
         listener = ports.bind(
             self.host, self.rest_port, "REST"
         )  # bound first: a port in use is found before minutes of loading

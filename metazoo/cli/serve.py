@@ -49,6 +49,8 @@ def serve(
     """
     if engine not in ("embedded", "tensorflow_model_server"):
         raise ValueError(f"--engine is {engine!r}; it must be embedded or tensorflow_model_server.")
+    import serving.engine.without_onednn  # noqa: F401 — it must come before TensorFlow
+
     cli_support.load_tensorflow()
     from serving import logs, security
     from serving.engine import batch_parameters

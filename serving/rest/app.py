@@ -94,7 +94,8 @@ class RestApp:
                 if method != "GET":
                     check_token(self._options.token, dict(scope["headers"]).get(b"authorization"))
                 key = dict(scope["headers"]).get(b"idempotency-key")
-                return 200, JSON, await self._in_thread(partial(self._adaptation, method, path, body, key))
+                work = partial(self._adaptation, method, path, body, key)
+                return 200, JSON, await self._in_thread(work, body)
             return 404, b"text/html", _NOT_FOUND
         except ServingError:
             raise
@@ -124,12 +125,15 @@ class RestApp:
         if verb == "predict" and len(body) <= QUICK_BYTES:
             with self._plane.metrics.request(name, verb, "REST"):
                 return 200, JSON, await self._plane.predict_json_async(name, number, label, body)
-        return 200, JSON, await self._in_thread(partial(self._counted, run, verb, name, number, label, body))
+        return 200, JSON, await self._in_thread(partial(self._counted, run, verb, name, number, label, body), body)
 
-    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
+    async def _in_thread(self, work: Callable[[], bytes], body: bytes) -> bytes:
         def unless_overloaded() -> bytes:
             self._executor.check()
-            return work()
+            with self._plane.budget.request() as allowance:
+                if len(body) > QUICK_BYTES:
+                    allowance.take_json(body)
+                return work()
 
         return await asyncio.wrap_future(self._executor.submit(unless_overloaded))
 

@@ -24,14 +24,15 @@ class AdaptationService:
         self._adapter, self._door = adapter, door
 
     def Adapt(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._door(context, changes=True):
+        with self._door(context, changes=True), self._adapter.plane.budget.request(request.ByteSize) as allowance:
+            take = allowance.take
             task, has_memory = request.task or None, request.HasField("memory")
             answer = self._adapter.adapt(
                 AdaptRequest(
                     policy=request.policy,
                     task=task,
-                    fields={name: tensors.decode(name, proto) for name, proto in request.episodes.items()},
-                    memory=tensors.decode("memory", request.memory) if has_memory else None,
+                    fields={name: tensors.decode(name, proto, take) for name, proto in request.episodes.items()},
+                    memory=tensors.decode("memory", request.memory, take) if has_memory else None,
                     key=dict(context.invocation_metadata()).get(KEY),
                     digest=adapt_request.digest_of(request.policy, task, request.SerializeToString(deterministic=True)),
                 )

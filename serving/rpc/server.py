@@ -112,9 +112,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             servable = _lookup(self._plane, request.model_spec, request.HasField("model_spec"))
             timeout_ms = _timeout_ms(context.time_remaining())
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            outputs = self._plane.predict_protos(
-                servable, signature_name, request.inputs, request.output_filter, timeout_ms
-            )
+            with self._plane.budget.request(request.ByteSize) as allowance:
+                outputs = self._plane.predict_protos(
+                    servable, signature_name, request.inputs, request.output_filter, timeout_ms, allowance.take
+                )
             response = predict_pb2.PredictResponse()
             _fill_spec(response.model_spec, request.model_spec.name, signature_name, servable)
             for name, array in outputs.items():

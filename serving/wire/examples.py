@@ -74,6 +74,12 @@ def _convert(name: str, value: Any) -> tuple[str, Any]:
     raise invalid(f"Feature: {name} has element with unexpected JSON type: {json_kind(value)}")
 
 
+def serialized_bytes(given: input_pb2.Input) -> int:
+    """How long they are together."""
+    context = given.example_list_with_context
+    return given.ByteSize() + context.context.ByteSize() * len(context.examples)
+
+
 def serialized(given: input_pb2.Input) -> list[bytes]:
     """One serialized example per row; a context is put before each, so that an example's own features win.
 
