@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import tensorflow as tf
 
+from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, signatures, store
 from metazoo.artefact.episodes import fields_of
@@ -19,7 +20,7 @@ from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
 if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds that loading need not wait for
-    from metazoo.evaluation import Agent
+    from metazoo.rollouts.agent import Agent
     from metazoo.tasks.host_family import AnyFamily
 
 
@@ -174,7 +175,7 @@ class Pretrained:
 
     def agent(self) -> "Agent":
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
-        from metazoo.evaluation import Agent
+        from metazoo.rollouts.agent import Agent
 
         online = self.metadata["memory"]["online"]
         return Agent(lambda: tf.constant(self.memory), self._graph_step, self._graph_adapt, online)
@@ -235,10 +236,7 @@ class Pretrained:
         return StepOutputs(shaped["actions"], {}, shaped["log_probs"], after)
 
     def _graph_adapt(self, memory: tf.Tensor, episodes: Episodes) -> tf.Tensor:
-        fields = {}
-        for name, value in episodes._asdict().items():
-            order = [0, 1] if name == "final_observations" else [1, 2, 0]
-            fields[name] = tf.transpose(value, [*order, *range(len(order), value.shape.rank)])
+        fields = axes.batch_major(episodes)._asdict()
         return self._model.signatures[signatures.ADAPT](memory=memory[:, 0], **fields)["memory"][:, None]
 
 

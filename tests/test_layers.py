@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Low to high. A module imports lower ones and its own unit (a package, or modules split for size), nothing else.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "random", "losses", "axes", "cores"),
+    ("types", "random", "cores"),
+    ("losses", "axes"),
     ("artefact",),
     ("hub", "tasks", "policies", "collect"),
     ("rollouts",),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.bench import gym_peers, host_families
 from metazoo.bench.timing import take_turns
 from metazoo.tasks.family import TaskFamily, per_episode
@@ -71,7 +71,7 @@ def in_graph(family: TaskFamily, copies: int, steps: int) -> Callable[[], tuple[
             after = family.step(task, state, random_actions(family, random.fold(key, 0)), random.fold(key, 1))
             ended = after.terminated | (age + 1 >= family.horizon)
             fresh = family.reset(task, random.fold(key, 2))
-            state = tf.nest.map_structure(lambda new, old: _choose(ended, new, old), fresh, after.state)
+            state = axes.where(ended, fresh, after.state)
             age = tf.where(ended, 0, age + 1)
             return t + 1, state, age, rewards + after.rewards, seen + family.observe(task, state)
 
@@ -88,8 +88,3 @@ def in_graph(family: TaskFamily, copies: int, steps: int) -> Callable[[], tuple[
 
     action()
     return action
-
-
-def _choose(where: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Entries of ``new`` where ``where [M, E]``, else of ``old``; both ``[M, E, ...]``."""
-    return tf.where(tf.reshape(where, [*where.shape, *[1] * (new.shape.rank - where.shape.rank)]), new, old)

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.rollouts import host as host_rollouts
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.host_family import AnyFamily, HostFamily
@@ -123,7 +123,7 @@ def _play(
         }
         arrays = {name: array.write(t, values[name]) for name, array in arrays.items()}
         new = (after.state, (out.actions, after.rewards), [out.memory] if online else [])
-        state, previous, carried = _where(alive, new, (state, previous, carried))
+        state, previous, carried = axes.where(alive, new, (state, previous, carried))
         return t + 1, state, previous, going, carried, arrays
 
     start = (tf.constant(0), family.reset(task, random.fold(rows, 0)), nothing, ~never, carried, arrays)
@@ -136,20 +136,7 @@ def _play(
     return Episodes(final_observations=family.observe(task, state), **fields), memory
 
 
-def _where(alive: tf.Tensor, new: Any, old: Any) -> Any:
-    """Entries of ``new`` where ``alive [M, E]``, else of ``old``; nests of tensors ``[M, E, ...]``."""
-
-    def choose(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-        mask = alive
-        for _ in range(new.shape.rank - alive.shape.rank):
-            mask = mask[..., None]
-        return tf.where(mask, new, old)
-
-    return tf.nest.map_structure(choose, new, old)
-
-
 def _episodes_last(name: str, field: tf.Tensor) -> tf.Tensor:
     """``[K, T, M, 1, ...] → [T, M, K, ...]``; final observations have no T."""
-    lead = [1, 0] if name == "final_observations" else [1, 2, 0]
-    field = tf.squeeze(field, len(lead))
-    return tf.transpose(field, [*lead, *range(len(lead), field.shape.rank)])
+    order = [1, 0] if name == "final_observations" else [1, 2, 0]
+    return axes.turn(tf.squeeze(field, len(order)), *order)

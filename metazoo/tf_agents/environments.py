@@ -13,7 +13,7 @@ from tf_agents.environments import py_environment, tf_environment
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.artefact.answers import read_observation, read_reset, read_step, require_finite
 from metazoo.artefact.spaces import clip_to_box, require_env, to_env_action
 from metazoo.tasks.family import TaskFamily, per_episode
@@ -103,7 +103,7 @@ class FamilyEnvironment(tf_environment.TFEnvironment):
         last = (terminated | (steps >= self.family.horizon)) & ~rests
         self._step_type.assign(tf.where(last, ts.StepType.LAST, tf.fill(tf.shape(steps), ts.StepType.MID)))
         self._discount.assign(tf.where(terminated & ~over, 0.0, tf.ones_like(self._discount)))
-        state = tf.nest.map_structure(lambda new, old: _where(~rests, new, old), after.state, state)
+        state = axes.where(~rests, after.state, state)
         return self._restart(over, state, tf.where(rests, 0.0, after.rewards[:, 0]), steps)
 
     def _restart(self, over: tf.Tensor, state: Any, rewards: tf.Tensor, steps: tf.Tensor) -> ts.TimeStep:
@@ -112,7 +112,7 @@ class FamilyEnvironment(tf_environment.TFEnvironment):
         self._played.assign_add(tf.cast(over, tf.int32))
         fresh = self._begin(self._episode)
         for variable, new, old in zip(*map(tf.nest.flatten, (self._state, fresh, state)), strict=True):
-            variable.assign(_where(over, new, old))
+            variable.assign(axes.where(over, new, old))
         self._steps.assign(tf.where(over, 0, steps))
         self._reward.assign(tf.where(over, 0.0, rewards))
         self._discount.assign(tf.where(over, 1.0, self._discount))
@@ -223,8 +223,3 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
 
 def _variable(value: tf.Tensor) -> tf.Variable:
     return tf.Variable(value, trainable=False)
-
-
-def _where(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Entries of ``new [M, ...]`` where ``rows [M]``, else of ``old``."""
-    return tf.where(tf.reshape(rows, [-1, *[1] * (new.shape.rank - 1)]), new, old)

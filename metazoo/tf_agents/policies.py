@@ -14,7 +14,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.artefact import signatures
 from metazoo.collect import space_from_metadata
 from metazoo.pretrained import Pretrained
@@ -121,10 +121,10 @@ class ZooPolicy(tf_policy.TFPolicy):
         episode = state.episode + tf.cast(new_episode, tf.int32)
         step = tf.where(first, 0, state.step)
         key = random.fold(random.fold(tf.bitcast(state.key, tf.uint32), episode), step + 1)
-        memory = _where(new_episode, self._first_memory(rows[0]), state.memory) if self._forget else state.memory
+        memory = axes.where(new_episode, self._first_memory(rows[0]), state.memory) if self._forget else state.memory
         outputs = self._call(
             observations=time_step.observation,
-            previous_actions=_where(first, tf.zeros_like(state.previous_actions), state.previous_actions),
+            previous_actions=axes.where(first, tf.zeros_like(state.previous_actions), state.previous_actions),
             previous_rewards=tf.where(first, 0.0, tf.cast(time_step.reward, tf.float32)),
             previous_done=time_step.is_last(),
             memory=memory,
@@ -147,8 +147,3 @@ class ZooPolicy(tf_policy.TFPolicy):
             for part, shift in zip(tf.split(outputs["logits"], sizes, -1), low.tolist(), strict=True)
         ]
         return tfp.distributions.Blockwise(draws)
-
-
-def _where(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """Entries of ``new [B, ...]`` where ``rows [B]``, else of ``old``."""
-    return tf.where(tf.reshape(rows, [-1, *[1] * (new.shape.rank - 1)]), new, old)

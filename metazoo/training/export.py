@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.algorithms.common.learner import Learner
 from metazoo.artefact import signatures, store
 from metazoo.artefact.spaces import space_to_metadata
@@ -75,9 +75,7 @@ class Exported(tf.Module):
         }
 
     def _adapt(self, memory, *episodes):
-        episodes = Episodes(*episodes)
-        timed = Episodes(*(field if name == "final_observations" else _time_major(field)
-                           for name, field in episodes._asdict().items()))  # fmt: skip
+        timed = axes.time_major(Episodes(*episodes))
         after, diagnostics = self._learner.adapt(self._weights(), memory[:, None], timed)
         finite = {name: tf.where(tf.math.is_finite(value), value, 0.0) for name, value in diagnostics.items()}
         return {"memory": tf.identity(after[:, 0]), **finite}
@@ -192,8 +190,3 @@ def _warmup_value(learner: Learner, argument: str) -> float:
     if argument.endswith("actions"):
         return getattr(learner.family.action_space, "start", 0)
     return float(argument == "mask")
-
-
-def _time_major(field: tf.Tensor) -> tf.Tensor:
-    """``[B, K, T, ...] → [T, B, K, ...]``."""
-    return tf.transpose(field, [2, 0, 1, *range(3, field.shape.rank)])

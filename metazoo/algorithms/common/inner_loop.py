@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from metazoo import losses
+from metazoo import axes, losses
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
 from metazoo.rollouts import returns
@@ -173,9 +173,4 @@ def outer_loss(
 
 def _by_task(field: tf.Tensor) -> tf.Tensor:
     """``[T, M, E, ...] → [M, T·E, ...]``."""
-    swapped = tf.transpose(field, [1, 0, 2, *range(3, field.shape.rank)])
-    shape = tf.shape(swapped)
-    flat = tf.reshape(swapped, tf.concat([shape[:1], shape[1:2] * shape[2:3], shape[3:]], 0))
-    steps = None if None in swapped.shape[1:3] else swapped.shape[1] * swapped.shape[2]
-    flat.set_shape(swapped.shape[:1].concatenate([steps]).concatenate(swapped.shape[3:]))
-    return flat
+    return axes.merge(axes.turn(field, 1, 0, 2), 1)

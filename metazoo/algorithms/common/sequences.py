@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from metazoo import axes
 from metazoo.types import Episodes, StepInputs
 
 
@@ -30,7 +31,7 @@ def as_sequence(episodes: Episodes) -> Sequence:
 
     def at_end(field: tf.Tensor) -> tf.Tensor:
         """The entry of each episode's last step, ``[M, K, ...]``."""
-        weights = _like(tf.cast(last, field.dtype), field)
+        weights = axes.like(tf.cast(last, field.dtype), field)
         return tf.reduce_sum(field * weights, 0)
 
     def shifted(field: tf.Tensor) -> tf.Tensor:
@@ -53,16 +54,4 @@ def as_sequence(episodes: Episodes) -> Sequence:
 
 def _in_order(field: tf.Tensor) -> tf.Tensor:
     """``[T + 1, M, K, ...] → [K·(T + 1), M, ...]``."""
-    swapped = tf.transpose(field, [2, 0, 1, *range(3, field.shape.rank)])
-    shape = tf.shape(swapped)
-    flat = tf.reshape(swapped, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
-    known = None if None in swapped.shape[:2] else swapped.shape[0] * swapped.shape[1]
-    flat.set_shape([known, *swapped.shape[2:]])
-    return flat
-
-
-def _like(mask: tf.Tensor, field: tf.Tensor) -> tf.Tensor:
-    """``mask`` with axes appended to broadcast against ``field``."""
-    for _ in range(field.shape.rank - mask.shape.rank):
-        mask = mask[..., None]
-    return mask
+    return axes.merge(axes.turn(field, 2, 0, 1), 0)

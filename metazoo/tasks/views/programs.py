@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import axes, random
 from metazoo.tasks.family import SPLITS, TaskFamily, per_episode
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.registry import IN_GRAPH
@@ -82,7 +82,7 @@ def _compiled(family: TaskFamily, count: int) -> tuple[Callable[..., Any], Calla
         after = family.step(task, tf.nest.pack_sequence_as(state_like, state), actions[:, None], noise)
         moved = [*tf.nest.flatten(after.state), keys, steps + 1]
         fresh = begin(task, random.fold(keys, -1))
-        rows = [tf.where(_like(restart, new), new, old) for new, old in zip(fresh, moved, strict=True)]
+        rows = axes.where(restart, list(fresh), moved)
         rewards = tf.where(restart, 0.0, after.rewards[:, 0])
         return [*rows, observe(task, rows), rewards, after.terminated[:, 0] & ~restart]
 
@@ -159,8 +159,3 @@ def _field(name: str, value: Any, like: np.ndarray) -> np.ndarray:
         many = f", or {len(like)} of them" if len(like) > 1 else ""
         raise ValueError(f"task parameter {name!r} is {value!r}; it must be {shape}{many}, finite.") from error
     return np.broadcast_to(array, like.shape)
-
-
-def _like(flags: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """``flags [N]`` with axes appended to broadcast against ``value [N, ...]``."""
-    return tf.reshape(flags, tf.concat([tf.shape(flags), tf.ones(value.shape.rank - 1, tf.int32)], 0))
