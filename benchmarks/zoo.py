@@ -23,9 +23,9 @@ cli_support.load_tensorflow()
 import keras  # noqa: E402
 
 from metazoo import random  # noqa: E402
-from metazoo.algorithms.common.learner import updates  # noqa: E402
+from metazoo.algorithms.common.learner import agent_of, updates  # noqa: E402
 from metazoo.algorithms.distillation import Student  # noqa: E402
-from metazoo.evaluation import agent_of, player  # noqa: E402
+from metazoo.evaluation import player  # noqa: E402
 from metazoo.presets.mujoco import MUJOCO_PRESETS  # noqa: E402
 from metazoo.presets.registry import PRESETS, Preset  # noqa: E402
 from metazoo.training import callbacks  # noqa: E402

@@ -27,8 +27,8 @@ import tensorflow as tf  # noqa: E402
 
 import metazoo  # noqa: E402
 from metazoo import random  # noqa: E402
-from metazoo.algorithms.common.learner import updates  # noqa: E402
-from metazoo.evaluation import agent_of, evaluate  # noqa: E402
+from metazoo.algorithms.common.learner import agent_of, updates  # noqa: E402
+from metazoo.evaluation import evaluate  # noqa: E402
 from metazoo.presets.preset import Preset  # noqa: E402
 from metazoo.pretrained import family_of  # noqa: E402
 from metazoo.rollouts.graph import trial  # noqa: E402

@@ -10,18 +10,18 @@ runs over its episodes. A supervised family has one support set, which all inner
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from scipy import stats
 
 from metazoo import random
-from metazoo.algorithms.common.learner import Learner
 from metazoo.rollouts import returns
-from metazoo.rollouts.graph import Step, rollout, trial
+from metazoo.rollouts.agent import Agent
+from metazoo.rollouts.graph import rollout, trial
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
+from metazoo.types import Episodes
 
 CHUNK, CHUNK_ONLINE = 50, 1000
 """Tasks played side by side: bounds the memory, changes no result. An online memory is small."""
@@ -29,45 +29,6 @@ HELD = 2**28
 """Numbers of played episodes held in memory at once: where they are long, fewer tasks are played side by side."""
 RESAMPLES, BATCH = 2000, 100
 """Of the bootstrap, and how many of them are held in memory at once."""
-
-
-class Agent(NamedTuple):
-    """What evaluation needs of a policy: three functions on tensors, in the shapes of training."""
-
-    initial_memory: Callable[[], tf.Tensor]
-    """→ ``[S]``."""
-    step: Step
-    adapt: Callable[[tf.Tensor, Episodes], tf.Tensor]
-    """``(memory [M, E', S], time-major episodes) → memory``."""
-    online: bool = False
-    """Whether ``step`` changes the memory."""
-
-
-def agent_of(learner: Learner) -> Agent:
-    """A learner with its current weights."""
-    return Agent(
-        lambda: learner.initial_memory(learner.current_weights()),
-        lambda *args: learner.step(learner.current_weights(), *args),
-        lambda memory, episodes: learner.adapt(learner.current_weights(), memory, episodes)[0],
-        learner.online,
-    )
-
-
-def random_agent(family: AnyFamily) -> Agent:
-    """Uniformly random actions, the floor of every comparison."""
-    space = family.action_space
-
-    def step(inputs, memory, key, deterministic):
-        if isinstance(space, Discrete):
-            actions = random.integers(key, space.n) + space.start
-        elif isinstance(space, MultiDiscrete):
-            parts = [random.integers(random.fold(key, i), size) for i, size in enumerate(space.nvec)]
-            actions = tf.stack(parts, -1) + space.start
-        else:
-            actions = random.uniform(random.spread(key, *space.shape), space.low, space.high)
-        return StepOutputs(actions, {}, tf.zeros(tf.shape(key)), memory)
-
-    return Agent(lambda: tf.zeros([0]), step, lambda memory, episodes: memory)
 
 
 def player(

@@ -8,18 +8,12 @@ import tensorflow as tf
 from scipy import stats
 
 from metazoo import evaluation, random
+from metazoo.algorithms.common.learner import agent_of
 from metazoo.artefact.store import read_metadata
-from metazoo.evaluation import (
-    agent_of,
-    bootstrap_interval,
-    evaluate,
-    interquartile_mean,
-    play_split,
-    random_agent,
-    summary,
-)
+from metazoo.evaluation import bootstrap_interval, evaluate, interquartile_mean, play_split, summary
 from metazoo.pretrained import Pretrained
 from metazoo.rollouts import returns
+from metazoo.rollouts.agent import random_agent
 from metazoo.rollouts.graph import rollout
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.navigation import Navigation

@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 import metazoo
-from metazoo.evaluation import play_split, random_agent
+from metazoo.evaluation import play_split
 from metazoo.pretrained import family_of
+from metazoo.rollouts.agent import random_agent
 from metazoo.rollouts.graph import rollout, trial
 from metazoo.tasks.families.cartpole import CartPole
 from metazoo.tasks.families.navigation import Navigation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from metazoo.algorithms.common.bilevel import BilevelConfig, BilevelLearner
-from metazoo.algorithms.common.learner import Config, setting
+from metazoo.algorithms.common.config import Config, setting
 from metazoo.policies.networks import Scale
 
 

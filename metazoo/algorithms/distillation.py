@@ -25,14 +25,16 @@ import tensorflow as tf
 
 from metazoo import losses, random
 from metazoo.algorithms.common import inner_loop
-from metazoo.algorithms.common.learner import Config, Learner, Tensors, clip, setting
+from metazoo.algorithms.common.config import Config, setting
+from metazoo.algorithms.common.learner import Learner
+from metazoo.algorithms.common.outer_step import clip
 from metazoo.algorithms.common.plain import PlainLearner
 from metazoo.algorithms.common.recurrent import RecurrentLearner
 from metazoo.algorithms.common.sequences import Sequence, as_sequence
 from metazoo.algorithms.common.teachers import Teacher
 from metazoo.policies.acting import choose
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.weights import flatten
+from metazoo.policies.weights import Tensors, flatten
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import Step, rollout, trial
 from metazoo.types import Box, Episodes, MultiDiscrete, StepInputs, StepOutputs

@@ -21,11 +21,12 @@ import tensorflow as tf
 
 from metazoo import losses
 from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.common.outer_step import clip
 from metazoo.algorithms.common.plain import PlainLearner
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.weights import flatten
+from metazoo.policies.weights import Tensors, flatten
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import rollout
 from metazoo.types import Episodes

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from metazoo.algorithms.common import inner_loop
 from metazoo.algorithms.common.bilevel import BilevelConfig, BilevelLearner
-from metazoo.algorithms.common.learner import Config, Tensors, setting
+from metazoo.algorithms.common.config import Config, setting
+from metazoo.policies.weights import Tensors
 
 
 @dataclass(frozen=True)

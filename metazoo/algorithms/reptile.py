@@ -15,11 +15,12 @@ from typing import ClassVar, NamedTuple, final
 import tensorflow as tf
 
 from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.fast_weights import FastWeightsConfig, FastWeightsLearner
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.common.outer_step import clip
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.weights import unflatten
+from metazoo.policies.weights import Tensors, unflatten
 from metazoo.types import Episodes
 
 DECAY, EPSILON = 0.999, 1e-8

@@ -23,9 +23,11 @@ import tensorflow as tf
 
 from metazoo import losses
 from metazoo.algorithms.common import side_by_side
-from metazoo.algorithms.common.learner import Config, Tensors, clip, setting
+from metazoo.algorithms.common.config import Config, setting
+from metazoo.algorithms.common.outer_step import clip
 from metazoo.algorithms.common.recurrent import RecurrentLearner
 from metazoo.algorithms.common.sequences import Sequence, as_sequence
+from metazoo.policies.weights import Tensors
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import trial
 from metazoo.types import Episodes
@@ -84,10 +86,6 @@ class RL2(RecurrentLearner):
     @property
     def env_steps_per_update(self) -> int:
         return self.config.tasks * self.config.episodes * self.family.horizon
-
-    def sample_tasks(self, key: tf.Tensor) -> Any:
-        tasks = self.family.sample(self.config.tasks // self.config.replicas, "train", key)
-        return tf.nest.map_structure(lambda field: tf.repeat(field, self.config.replicas, 0), tasks)
 
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
         """The trials as played, and as they are learnt from: with the rewards' means, where the family knows them."""

@@ -24,15 +24,17 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import random, savedmodels_directory
+from metazoo.algorithms.common.learner import agent_of
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
 from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
 from metazoo.classical.baselines import classical_baselines
-from metazoo.evaluation import agent_of, evaluate, player, random_agent, summary
+from metazoo.evaluation import evaluate, player, summary
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.rollouts.agent import random_agent
 from metazoo.tasks.families.cartpole import CartPoleGoal, best_fixed_position
 from metazoo.tasks.families.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
 from metazoo.tasks.host_family import AnyFamily

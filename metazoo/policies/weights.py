@@ -1,9 +1,11 @@
 """Between a list of weight tensors and one flat vector, the form in which a policy's memory carries them."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+Tensors = Sequence[tf.Tensor]
 Shapes = tuple[tuple[int, ...], ...]
 
 

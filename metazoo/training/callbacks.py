@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.algorithms.common.learner import Learner
-from metazoo.evaluation import agent_of, player
+from metazoo.algorithms.common.learner import Learner, agent_of
+from metazoo.evaluation import player
 
 VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
 """Held-out tasks for checkpoints to be chosen on; more where a task is one trial instead of rounds of episodes."""

@@ -6,14 +6,15 @@ import pytest
 from gymnasium import spaces
 
 import metazoo
-from metazoo.algorithms.common.learner import updates
+from metazoo.algorithms.common.learner import agent_of, updates
 from metazoo.algorithms.domain_randomised import DomainRandomised, DomainRandomisedConfig
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.algorithms.rl2 import RL2, RL2Config
-from metazoo.evaluation import agent_of, evaluate, random_agent
+from metazoo.evaluation import evaluate
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.rollouts.agent import random_agent
 from metazoo.tasks.gym.family import GymFamily
 from metazoo.training.export import export
 from tests.host_envs import Odd, Point

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.algorithms.common.learner import clip, updates
+from metazoo.algorithms.common.learner import updates
+from metazoo.algorithms.common.outer_step import clip
 from metazoo.algorithms.registry import LEARNERS
 
 CONFIGS = {name: learner.config_class for name, learner in LEARNERS.items()}

@@ -8,7 +8,8 @@ from metazoo.algorithms.maml import MAML
 from metazoo.artefact import store
 from metazoo.cards import baselines, report
 from metazoo.cards.report import evaluate_preset
-from metazoo.evaluation import evaluate, random_agent
+from metazoo.evaluation import evaluate
+from metazoo.rollouts.agent import random_agent
 from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
 from metazoo.training.export import export
 from tests.algorithms.problems import small_policy

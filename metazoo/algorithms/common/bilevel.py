@@ -15,10 +15,13 @@ import keras
 import tensorflow as tf
 
 from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.config import setting
+from metazoo.algorithms.common.credit import Credit, credited
 from metazoo.algorithms.common.fast_weights import FastWeightsConfig, FastWeightsLearner
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Tensors, clip, setting
+from metazoo.algorithms.common.outer_step import OuterStep, descent
 from metazoo.policies.distributions import Parameters
+from metazoo.policies.weights import Tensors
 from metazoo.types import Episodes
 
 OUTER_LOSSES = {"policy_gradient": "policy_gradient", "ppo": "clipped_ratio", "trpo": "likelihood_ratio"}
@@ -42,6 +45,7 @@ class BilevelConfig(FastWeightsConfig):
     every_step: int = setting(1, (0, 1), "1: the outer loss counts every round after the first; 0: only the last")
     step_weight: float = setting(1.0, (0.01, 100.0), "a round's weight in the outer loss, relative to the one before")
     outer: str = setting("policy_gradient", ("policy_gradient", "ppo"), "outer loss")
+    advantages = "task"  # a setting of MAML alone
     epochs: int = setting(1, (1, 100), "outer steps on the same episodes; more than one with ppo only")
     clip: float = setting(0.2, (0.0, 10.0), "ppo: how far the likelihood ratio may move from 1 and still gain")
     entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss")
@@ -73,13 +77,25 @@ class Round(NamedTuple):
 class BilevelLearner(FastWeightsLearner, ABC):
     """Differentiates the outer loss through the inner steps. ``config`` is a ``BilevelConfig``.
 
+    ``outer_step``: how the outer loss is descended, by default along its gradient. ``credit`` for exploration.
+
     α = ``inner_rate`` · (1 + ``step_size_gain`` · r) with ``rates`` r that start at 0 and are trained like the weights.
     """
 
     config: Any
 
-    def __init__(self, policy, family, config: BilevelConfig | None = None, seed: int = 0):
+    def __init__(
+        self,
+        policy,
+        family,
+        config: BilevelConfig | None = None,
+        seed: int = 0,
+        outer_step: OuterStep | None = None,
+        credit: Credit | None = None,
+    ):
         super().__init__(policy, family, config, seed)
+        self.outer_step = outer_step or descent(self.config.clip_norm)
+        self.apply_step, self.credit = self.outer_step.apply, credit
         rows = max(1, self.config.inner_steps) if self.config.step_sizes_per_step else 1
         columns = policy.size - self.frozen if self.config.step_sizes == "parameter" else 1
         self.rates = self.add_weight(
@@ -120,8 +136,9 @@ class BilevelLearner(FastWeightsLearner, ABC):
         return "mse" if self.family.supervised else OUTER_LOSSES[self.config.outer]
 
     def counted(self, rounds: int) -> range:
-        """The rounds that are part of the outer loss."""
-        return range(min(1, self.config.inner_steps) if self.config.every_step else self.config.inner_steps, rounds)
+        """The rounds that are part of the outer loss: with credit for exploration the first one, too."""
+        first = min(1, self.config.inner_steps) if self.config.every_step else self.config.inner_steps
+        return range(0 if self.credit else first, rounds)
 
     def batches(self, rounds: list[Episodes]) -> Pairs:
         """Each round's samples ``[M, N, ...]`` as the inner and as the outer loss take them."""
@@ -133,7 +150,12 @@ class BilevelLearner(FastWeightsLearner, ABC):
     def outer_samples(self, rounds: list[Episodes]) -> list[Samples]:
         """Each round's samples ``[M, N, ...]`` as the outer loss takes them."""
         config, horizon = self.config, self.family.horizon
-        return [inner_loop.samples(episodes, config.gamma, config.lambda_, horizon) for episodes in rounds]
+        by_task = config.advantages == "task"
+        outer = [inner_loop.samples(episodes, config.gamma, config.lambda_, horizon, by_task) for episodes in rounds]
+        if not by_task:
+            first = self.counted(len(rounds)).start
+            outer[first:] = inner_loop.rescale(outer[first:])
+        return credited(outer, rounds, self.credit) if self.credit else outer
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Batch:
         pairs = self.batches(rounds)
@@ -142,12 +164,9 @@ class BilevelLearner(FastWeightsLearner, ABC):
         return Batch(pairs, self.returns_of(rounds))
 
     def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        weights = list(weights)
-        loss, gradients = inner_loop.gradient_over_tasks(
-            lambda pairs: self.meta_loss(weights, pairs), weights, batch.pairs
-        )
-        gradients, norm = clip(gradients, self.config.clip_norm)
-        return gradients, {"loss": loss, "gradient_norm": norm, **batch.metrics}
+        """Of an outer step that is not a gradient's, the finished step, to be subtracted as it is."""
+        step, metrics = self.outer_step.direction(self.meta_loss, self.divergence, list(weights), batch.pairs)
+        return step, {**metrics, **batch.metrics}
 
     def meta_loss(self, weights: Tensors, pairs: Pairs) -> tf.Tensor:
         """One task's part of the meta-objective, a scalar, from its samples ``[N, ...]`` of every round.

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Config, Learner, Tensors, setting
+from metazoo.algorithms.common.learner import Learner
 from metazoo.policies.acting import act
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.weights import unflatten
+from metazoo.policies.weights import Tensors, unflatten
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import rollout
 from metazoo.types import Episodes, StepInputs, StepOutputs

@@ -1,8 +1,6 @@
 """What every learner is: a Keras model whose ``train_step`` collects episodes and applies a meta-gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import keras
@@ -10,37 +8,15 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.algorithms.common import side_by_side
+from metazoo.algorithms.common.config import Config
+from metazoo.algorithms.common.host_calls import compiled, with_memory_apart
+from metazoo.algorithms.common.outer_step import optimize
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
+from metazoo.policies.weights import Tensors
+from metazoo.rollouts.agent import Agent
 from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Episodes, StepInputs, StepOutputs
-
-Tensors = Sequence[tf.Tensor]
-
-
-def setting(default: Any, allowed: Any, doc: str) -> Any:
-    """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from."""
-    return field(default=default, metadata={"allowed": allowed, "doc": doc})
-
-
-@dataclass(frozen=True)
-class Config:
-    """Base of the learners' configs: refuses values that ``setting`` does not allow, naming the field and its range."""
-
-    def __post_init__(self):
-        for item in fields(self):
-            allowed, value = item.metadata.get("allowed"), getattr(self, item.name)
-            if allowed is None:
-                continue
-            if isinstance(allowed[0], str):
-                if value not in allowed:
-                    raise ValueError(f"{item.name} is {value!r}; choose one of {', '.join(allowed)}.")
-                continue
-            whole = isinstance(item.default, int)
-            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            if not number or not allowed[0] <= value <= allowed[1]:
-                must = "be a whole number" if whole else "lie"
-                raise ValueError(f"{item.name} is {value!r}; it must {must} in [{allowed[0]}, {allowed[1]}].")
 
 
 class Learner(keras.Model, ABC):
@@ -63,6 +39,8 @@ class Learner(keras.Model, ABC):
     """Whether ``step`` changes the memory."""
     config: Any
     """Settings of type ``config_class``; ``tasks`` is one of every learner's."""
+    apply_step: Any = staticmethod(optimize)
+    """How what ``meta_gradient`` answers changes ``meta_variables``: an ``OuterStep``'s ``apply``."""
     parts = 1
     """Into how many an update's batch is cut for outer steps, each with a thread of its own; ``compile`` decides."""
 
@@ -152,8 +130,10 @@ class Learner(keras.Model, ABC):
         return [tf.convert_to_tensor(variable.value) for variable in self.meta_variables]
 
     def sample_tasks(self, key: tf.Tensor) -> Any:
-        """The training tasks ``[M, ...]`` of one update."""
-        return self.family.sample(self.config.tasks, "train", key)
+        """The training tasks ``[M, ...]`` of one update; each ``replicas`` times in a row, where the config says so."""
+        replicas = getattr(self.config, "replicas", 1)
+        tasks = self.family.sample(self.config.tasks // replicas, "train", key)
+        return tf.nest.map_structure(lambda field: tf.repeat(field, replicas, 0), tasks) if replicas > 1 else tasks
 
     def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
         """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
@@ -190,8 +170,8 @@ class Learner(keras.Model, ABC):
 
     def _compile_pieces(self) -> None:
         """Replaces the methods that an eager ``train_step`` calls by compiled ones; graphs still get the originals."""
-        step = _compiled(self.step) if self.online else _with_memory_apart(self.step)
-        self.__dict__.update(step=step, adapt=_compiled(self.adapt), _update=_compiled(self._update))
+        step = compiled(self.step) if self.online else with_memory_apart(self.step)
+        self.__dict__.update(step=step, adapt=compiled(self.adapt), _update=compiled(self._update))
 
     def _update(self, weights: Tensors, rounds: list[Episodes]) -> dict[str, tf.Tensor]:
         return self._outer_steps(self.prepare(weights, rounds))
@@ -201,7 +181,7 @@ class Learner(keras.Model, ABC):
 
         def outer_step() -> dict[str, tf.Tensor]:
             gradients, metrics = self.meta_gradient(self.current_weights(), batch)
-            self.optimizer.apply(gradients, self.meta_variables)
+            self.apply_step(self.optimizer, gradients, self.meta_variables)
             return metrics
 
         metrics = outer_step()
@@ -212,74 +192,6 @@ class Learner(keras.Model, ABC):
         return metrics
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as XLA programs, one for each shape, when it is called eagerly; itself when a graph is being built.
-
-    A plain function: a ``tf.function`` would be tracked by Keras and saved with the policy. It takes programs of flat
-    arguments apart, because TensorFlow spends several times as long on their structure as on a policy's step.
-    """
-    programs: dict[Any, Callable[[list[Any]], Any]] = {}
-
-    def call(*args: Any) -> Any:
-        if not tf.executing_eagerly():
-            return function(*args)
-        flat = tf.nest.flatten(args)
-        tensors = [value for value in flat if isinstance(value, tf.Tensor)]
-        others = [None if isinstance(value, tf.Tensor) else value for value in flat]
-        signature = (*others, *[(tensor._shape_tuple(), tensor.dtype) for tensor in tensors])
-        if signature not in programs:
-            programs[signature] = _program(function, args, flat)
-        return programs[signature](tensors)
-
-    return call
-
-
-def _program(function: Callable[..., Any], args: Any, flat: list[Any]) -> Callable[[list[tf.Tensor]], Any]:
-    """The function compiled for arguments like ``args``: takes their tensors; what is no tensor stays as it is."""
-    like: list[Any] = []
-
-    def run(*tensors: tf.Tensor) -> list[tf.Tensor]:
-        given = iter(tensors)
-        result = function(*tf.nest.pack_sequence_as(args, [next(given) if tf.is_tensor(x) else x for x in flat]))
-        like.append(tf.nest.map_structure(lambda _: 0, result))
-        return tf.nest.flatten(result)
-
-    specs = [tf.TensorSpec(value.shape, value.dtype) for value in flat if tf.is_tensor(value)]
-    program = tf.function(run, jit_compile=True, autograph=False).get_concrete_function(*specs)
-    # calling the program itself checks each argument in Python, which takes as long again as a policy's step
-    call = getattr(program, "_call_flat", lambda tensors, _: program(*tensors))
-    captured, pack = program.captured_inputs, _packer(like[-1])
-    return lambda tensors: pack(iter(call(tensors, captured)))
-
-
-def _packer(like: Any) -> Callable[[Iterator[tf.Tensor]], Any]:
-    """Packs tensors like ``tf.nest.pack_sequence_as``, which takes a quarter as long as a policy's step."""
-    if isinstance(like, dict):
-        items = [(name, _packer(like[name])) for name in sorted(like)]
-        return lambda tensors: {name: pack(tensors) for name, pack in items}
-    if isinstance(like, tuple | list):
-        parts = [_packer(part) for part in like]
-        make = (lambda made: type(like)(*made)) if hasattr(like, "_fields") else type(like)
-        return lambda tensors: make([pack(tensors) for pack in parts])
-    return next
-
-
-def _with_memory_apart(step: Callable[..., StepOutputs]) -> Callable[..., StepOutputs]:
-    """A ``step`` that leaves the memory alone, compiled without it among the results: fast weights are megabytes."""
-    compiled = _compiled(lambda *args: step(*args)._replace(memory=()))
-
-    def call(weights: Tensors, inputs: StepInputs, memory: tf.Tensor, *rest: Any) -> StepOutputs:
-        return compiled(weights, inputs, memory, *rest)._replace(memory=memory)
-
-    return call
-
-
-def clip(gradients: list[tf.Tensor], norm: float) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """The gradients scaled down to a global norm of at most ``norm`` (0: as they are), and their norm before."""
-    before = tf.linalg.global_norm(gradients)
-    return (tf.clip_by_global_norm(gradients, norm, before)[0] if norm else gradients), before
-
-
 def updates(start: int, stop: int) -> tf.data.Dataset:
     """The indices ``start … stop − 1`` of the updates to make, for ``Learner.fit``.
 
@@ -288,3 +200,13 @@ def updates(start: int, stop: int) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return tf.data.Dataset.range(start, stop).with_options(options)
+
+
+def agent_of(learner: Learner) -> Agent:
+    """A learner with its current weights."""
+    return Agent(
+        lambda: learner.initial_memory(learner.current_weights()),
+        lambda *args: learner.step(learner.current_weights(), *args),
+        lambda memory, episodes: learner.adapt(learner.current_weights(), memory, episodes)[0],
+        learner.online,
+    )

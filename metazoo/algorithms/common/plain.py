@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from metazoo.algorithms.common.learner import Learner, Tensors
+from metazoo.algorithms.common.learner import Learner
 from metazoo.policies.acting import act
 from metazoo.policies.distributions import Parameters
-from metazoo.policies.weights import flatten
+from metazoo.policies.weights import Tensors, flatten
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
 

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from metazoo.algorithms.common.learner import Learner, Tensors
+from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.common.sequences import Sequence, as_sequence
 from metazoo.policies.recurrent import RecurrentPolicy
+from metazoo.policies.weights import Tensors
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
 

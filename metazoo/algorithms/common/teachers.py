@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Config, setting
 from metazoo.policies.acting import act
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy

@@ -8,15 +8,14 @@ products: Hv = ∇(∇KL · v). Both functions may contain inner steps; then all
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from metazoo.algorithms.common.inner_loop import gradient_over_tasks
+from metazoo.algorithms.common.outer_step import Direction, OfTask, OuterStep
 from metazoo.policies.weights import flatten, unflatten
-
-OfTask = Callable[[list[tf.Tensor], Any], tf.Tensor]
-"""``(weights, one task's part of the batch) → scalar``."""
 
 
 class TrustRegion(NamedTuple):
@@ -28,9 +27,19 @@ class TrustRegion(NamedTuple):
     halvings: int = 15
 
 
-def step(
-    loss: OfTask, divergence: OfTask, weights: list[tf.Tensor], batch: Any, region: TrustRegion
-) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+def outer_step(region: TrustRegion) -> OuterStep:
+    """TRPO's step as a learner takes it: finished, so that an optimizer has nothing to add but to count it."""
+    return OuterStep(partial(step, region=region), subtract)
+
+
+def subtract(optimizer: Any, change: list[tf.Tensor], variables: list[Any]) -> None:
+    """Makes a finished step."""
+    for variable, part in zip(variables, change, strict=True):
+        variable.assign_sub(part)
+    optimizer.iterations.assign_add(1)
+
+
+def step(loss: OfTask, divergence: OfTask, weights: list[tf.Tensor], batch: Any, region: TrustRegion) -> Direction:
     """What to subtract from ``weights``, zeros where no step will do, and metrics.
 
     ``batch`` is a nest of tensors ``[M, ...]``; ``loss`` and ``divergence`` are averaged over its tasks.

@@ -1,0 +1,29 @@
+"""Settings of learners: plain frozen dataclasses whose fields know what they allow and what they mean."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def setting(default: Any, allowed: Any, doc: str) -> Any:
+    """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from."""
+    return field(default=default, metadata={"allowed": allowed, "doc": doc})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of the learners' configs: refuses values that ``setting`` does not allow, naming the field and its range."""
+
+    def __post_init__(self):
+        for item in fields(self):
+            allowed, value = item.metadata.get("allowed"), getattr(self, item.name)
+            if allowed is None:
+                continue
+            if isinstance(allowed[0], str):
+                if value not in allowed:
+                    raise ValueError(f"{item.name} is {value!r}; choose one of {', '.join(allowed)}.")
+                continue
+            whole = isinstance(item.default, int)
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            if not number or not allowed[0] <= value <= allowed[1]:
+                must = "be a whole number" if whole else "lie"
+                raise ValueError(f"{item.name} is {value!r}; it must {must} in [{allowed[0]}, {allowed[1]}].")
