@@ -87,6 +87,10 @@ class Server:
         self.adapter = Adapter(self.plane, self._adapted_dir, self.options)
         self._stopped = threading.Event()
         self._models_file: ConfigFile | None = None
+        self._listener: socket.socket | None = None
+        self._grpc: GrpcServer | None = None
+        self._executor: BoundedExecutor | None = None
+        self._rest_thread: threading.Thread | None = None
         self._started = False
 
     @property
@@ -100,7 +104,7 @@ class Server:
         return f"{self.host}:{self.grpc_port}"
 
     def start(self) -> "Server":
-        """Load everything, then open the ports.
+        """Load everything, then open the ports. If that fails, nothing of it is left.
 
         Raises:
             FileNotFoundError: ``models_dir`` or ``model_config_file`` does not exist.
@@ -114,42 +118,54 @@ class Server:
         if without_onednn.is_on():
             text = "oneDNN is on, and some malformed requests to convolutions would end this process"
             event(log, logging.WARNING, text, remedy=f"set {without_onednn.VARIABLE}=0 before TensorFlow is imported")
-        listener = ports.bind(
-            self.host, self.rest_port, "REST"
-        )  # bound first: a port in use is found before minutes of loading
         try:
-            self._grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
-            if self._config_file is not None:
-                self._configured.replace(self.manager, model_config.read_file(self._config_file), "servable")
-            self.manager.start()
-            self.adapter.warm_up()
+            self._open()
         except BaseException:
-            listener.close()
+            self._release()
             raise
-        self.rest_port, self.grpc_port = listener.getsockname()[1], self._grpc.port
-        self._grpc.start()
-        self._start_rest(listener)
+        self._started = True
+        event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
+        return self
+
+    def _open(self) -> None:
+        # bound first: a port in use is found before minutes of loading
+        self._listener = listener = ports.bind(self.host, self.rest_port, "REST")
+        self._grpc = grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
+        if self._config_file is not None:
+            self._configured.replace(self.manager, model_config.read_file(self._config_file), "servable")
+        self.manager.start()
+        self.adapter.warm_up()
         if self.options.models_config is not None:
             self._models_file = ConfigFile(Path(self.options.models_config))
             self._models_file.update(self._configured())
-        self._started = True
+        self.rest_port, self.grpc_port = listener.getsockname()[1], grpc.port
+        grpc.start()
+        self._start_rest(listener)
         threading.Thread(target=self._keep_house, name="expiry", daemon=True).start()
         if self._config_file is not None and self.options.model_config_poll_seconds:
             threading.Thread(target=self._follow_config_file, name="model-config", daemon=True).start()
-        event(log, logging.INFO, "serving", models=len(self.manager.names()), rest=self.url, grpc=self.grpc_target)
-        return self
 
     def stop(self) -> None:
         """Stop accepting, finish the requests under way (at most 5 s), release everything. Safe to call twice."""
         if not self._started or self._stopped.is_set():
             return
         event(log, logging.INFO, "stopping", grace_seconds=GRACE_SECONDS)
-        finished = self._grpc.stop(GRACE_SECONDS)
-        self._rest.should_exit = True
-        self._rest_thread.join()
-        finished.wait()
+        self._release()
+
+    def _release(self) -> None:
+        """End whatever has been started, all of it or a part."""
+        finished = None if self._grpc is None else self._grpc.stop(GRACE_SECONDS)
+        if self._rest_thread is not None:
+            self._rest.should_exit = True
+            self._rest_thread.join()
+        if self._listener is not None:
+            self._listener.close()
+        if self._grpc is not None and finished is not None:
+            finished.wait()
+            self._grpc.release()
         self.manager.stop()
-        self._executor.shutdown()
+        if self._executor is not None:
+            self._executor.shutdown()
         self._stopped.set()
 
     def wait(self) -> None:
@@ -213,5 +229,6 @@ class Server:
                 runner.run(self._rest.serve(sockets=[listener]))
 
         listener.listen(BACKLOG)  # from here on connections queue, so nobody has to wait for the thread
-        self._rest_thread = threading.Thread(target=run, name="rest", daemon=True)
-        self._rest_thread.start()
+        thread = threading.Thread(target=run, name="rest", daemon=True)
+        thread.start()
+        self._rest_thread = thread

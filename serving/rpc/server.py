@@ -63,6 +63,7 @@ class GrpcServer:
         Raises:
             PortInUseError: the address is taken or not ours.
         """
+        self._started = False
         self._executor = BoundedExecutor(WORKERS, options.quota.waiting, "grpc")
         self._server = grpc.server(self._executor, options=OPTIONS)
         plane, door = adapter.plane, Door(self._executor, options.token)
@@ -90,12 +91,20 @@ class GrpcServer:
             raise PortInUseError(f"cannot listen for gRPC on {address}: the port is in use or not permitted")
 
     def start(self) -> None:
+        self._started = True
         self._server.start()
 
     def stop(self, grace_seconds: float) -> threading.Event:
         """Say that no more is served, refuse new calls, and let those under way finish. The event tells when."""
         self._health.enter_graceful_shutdown()
+        if not self._started:  # only a server that was started gives its port back
+            self._server.start()
+            grace_seconds = 0
         return self._server.stop(grace_seconds)
+
+    def release(self) -> None:
+        """End the threads, once all calls are finished."""
+        self._executor.shutdown()
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):

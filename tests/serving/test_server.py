@@ -7,16 +7,71 @@ import socket
 import threading
 import time
 
+import grpc
 import numpy as np
 import pytest
 
 from metazoo.artefact import store
-from serving.errors import PortInUseError
+from serving import server as server_module
+from serving.adapting.adapter import Adapter
+from serving.errors import PortInUseError, ServingError
+from serving.options import Options
 from serving.server import Server
 from tests import toy_policy
 from tests.serving.conftest import copy_version
 
 BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}
+
+
+def threads():
+    return {thread.name for thread in threading.enumerate() if thread.is_alive()}
+
+
+def free_ports(count=2):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    numbers = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return numbers
+
+
+def broken(monkeypatch, tmp_path, where):
+    """Something that fails at this point of the start; returns arguments for the server."""
+    if where == "list of models":
+        (tmp_path / "file").write_text("")
+        return {"options": Options(models_config=tmp_path / "file" / "models.config")}
+    if where == "config file":
+        (tmp_path / "bad.config").write_text("nonsense")
+        return {"model_config_file": tmp_path / "bad.config"}
+
+    def fail(*_, **__):
+        raise OSError(f"no {where} today")
+
+    target = {"warm-up": (Adapter, "warm_up"), "REST": (server_module, "RestApp"), "house": (Server, "_keep_house")}
+    if where == "house":
+        monkeypatch.setattr(Server, "_start_rest", lambda self, listener: (start_rest(self, listener), fail()))
+    else:
+        monkeypatch.setattr(*target[where], fail)
+    return {}
+
+
+start_rest = Server._start_rest
+
+
+@pytest.mark.parametrize("where", ["config file", "warm-up", "list of models", "REST", "house"])
+def test_a_start_that_fails_leaves_nothing_running(models, tmp_path, monkeypatch, where, http_of):
+    rest, rpc = free_ports()
+    before = threads()
+    with monkeypatch.context() as patch:
+        server = Server(models, rest_port=rest, grpc_port=rpc, **broken(patch, tmp_path, where))
+        with pytest.raises((OSError, ServingError)):
+            server.start()
+    server.stop()
+    wait_until(lambda: threads() <= before)
+    with Server(models, rest_port=rest, grpc_port=rpc) as again:  # both ports are free
+        assert http_of(again)("POST", "/v1/models/toy:predict", BODY)[0] == 200
+        grpc.channel_ready_future(grpc.insecure_channel(again.grpc_target)).result(timeout=10)
+    wait_until(lambda: threads() <= before)
 
 
 def wait_until(condition, seconds=20):
