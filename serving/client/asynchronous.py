@@ -5,10 +5,13 @@ import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import numpy as np
+from yarl import URL
 
 from metazoo.artefact import signatures
 from metazoo.artefact.answers import read_observation
@@ -19,10 +22,6 @@ from serving.client.client import TIMEOUT_SECONDS, TRIES, Adaptation, Client
 from serving.client.messages import Request
 from serving.client.retrying import Pauses
 from serving.errors import Code, ServingError
-
-MAX_IDLE: Final = 64
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class AsyncClient:
@@ -98,7 +97,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Close all connections."""
         if self._rest is not None:
-            self._rest.close()
+            await self._rest.close()
         if self._grpc is not None:
             await self._grpc.close()
 
@@ -141,60 +140,49 @@ class AsyncClient:
 
 
 class _RestConnections:
-    """HTTP/1.1 over kept connections, as many as there are requests at a time."""
+    """HTTP over kept connections, as many as there are requests at a time."""
 
     def __init__(self, url: str, token: str | None, ca: str | None):
         parts = urlsplit(url)
-        self._host, secure = parts.hostname or "", parts.scheme == "https"
-        self._port = parts.port or (443 if secure else 80)
-        self._context = ssl.create_default_context(cafile=ca) if secure else None
-        self._head = f"Host: {parts.netloc}\r\n" + ("" if token is None else f"Authorization: Bearer {token}\r\n")
-        self._idle: list[Connection] = []
+        self._where = f"{parts.scheme}://{parts.netloc}"
+        self._context = ssl.create_default_context(cafile=ca) if parts.scheme == "https" else None
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._session: aiohttp.ClientSession | None = None
 
     async def exchange(self, request: Request) -> tuple[int, bytes]:
         """The status and the body of the answer."""
-        while True:
-            reused = bool(self._idle)
-            connection = self._idle.pop() if reused else await self._open()
-            try:
-                answer, keep = await self._send(connection, request)
-            except (ConnectionError, asyncio.IncompleteReadError) as error:
-                connection[1].close()
-                if reused:  # the server closed it meanwhile
-                    continue
-                raise ServingError(Code.UNAVAILABLE, f"The server closed the connection: {error!r}") from error
-            except BaseException:
-                connection[1].close()
-                raise
-            if keep and len(self._idle) < MAX_IDLE:
-                self._idle.append(connection)
-            else:
-                connection[1].close()
-            return answer
-
-    def close(self) -> None:
-        for _, writer in self._idle:
-            writer.close()
-        self._idle.clear()
-
-    async def _open(self) -> Connection:
         try:
-            return await asyncio.open_connection(self._host, self._port, ssl=self._context)
-        except OSError as error:
-            text = f"There is no server at {self._host}:{self._port}: {error}"
-            raise ServingError(Code.UNAVAILABLE, text) from error
+            return await self._send(request)
+        except aiohttp.ClientConnectorCertificateError as error:
+            text = f"{self._where} shows a certificate that is not trusted: {error.certificate_error}"
+            raise ServingError(Code.PERMISSION_DENIED, text) from error
+        except aiohttp.ClientConnectorError as error:
+            raise ServingError(Code.UNAVAILABLE, f"There is no server at {self._where}: {error.os_error}") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise ServingError(Code.UNAVAILABLE, f"The server closed the connection: {error!r}") from error
 
-    async def _send(self, connection: Connection, request: Request) -> tuple[tuple[int, bytes], bool]:
-        reader, writer = connection
-        body = request.body or b""
-        extra = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        head = f"{request.method} {request.path} HTTP/1.1\r\n{self._head}{extra}Content-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode("latin-1") + body)
-        await writer.drain()
-        status, *headers = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in headers)}
-        answer = int(status.split(" ", 2)[1]), await reader.readexactly(int(fields["content-length"]))
-        return answer, fields.get("connection", "").lower() != "close"
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _send(self, request: Request) -> tuple[int, bytes]:
+        """A connection that the server closed meanwhile is opened again, once."""
+        try:
+            return await self._send_once(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._send_once(request)
+
+    async def _send_once(self, request: Request) -> tuple[int, bytes]:
+        if self._session is None:  # only here is it certain that there is an event loop
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._context or True)
+            forever = aiohttp.ClientTimeout(total=None)  # the caller keeps the time
+            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=forever)
+        url, body = URL(self._where + request.path, encoded=True), BytesIO(request.body or b"")
+        async with self._session.request(request.method, url, data=body, headers=request.headers) as answer:
+            return answer.status, await answer.read()
 
 
 class _GrpcCalls:

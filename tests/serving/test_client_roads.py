@@ -1,7 +1,9 @@
 """The client over gRPC, TLS and a store; retries; asynchronous; recurrent policies."""
 
 import asyncio
+import gzip
 import http.server
+import re
 import threading
 import time
 
@@ -224,13 +226,74 @@ def test_the_asynchronous_client_retries_and_gives_up(busy):
         async with AsyncClient(busy) as client:
             assert await client._ask(messages.policies()) == {"policies": []}
         async with AsyncClient("http://127.0.0.1:9", tries=2) as client:
-            with pytest.raises(ServingError, match="There is no server at 127.0.0.1:9"):
+            with pytest.raises(ServingError, match="There is no server at http://127.0.0.1:9"):
                 await client.predict("toy", {"x": np.ones(1)})
         with pytest.raises(ValueError, match="is no address"):
             AsyncClient("localhost:1")
 
     asyncio.run(main())
     assert Busy.seen == 3
+
+
+ANSWERS = {
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b'6\r\n{"outp\r\nc;x=y\r\nuts": [1.5]}\r\n0\r\n\r\n',
+    "until the end": b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"outputs": [1.5]}',
+    "packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(gzip.compress(b'{"outputs": [1.5]}', mtime=0)), gzip.compress(b'{"outputs": [1.5]}', mtime=0)),
+    "after a hint": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    b'HTTP/1.1 200 OK\r\ncontent-length: 18\r\n\r\n{"outputs": [1.5]}',
+    "cut off": b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"outputs"',
+    "no HTTP": b"\x16\x03\x01",
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_the_asynchronous_client_reads_what_proxies_answer(kind):
+    """Each answer comes twice, on one connection or on two; bodies of some megabytes are sent."""
+    received = []
+
+    async def answer(reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+            received.append(len(await reader.readexactly(length)))
+            writer.write(ANSWERS[kind])
+            if kind != "chunked":
+                break
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, AsyncClient(url, tries=1) as client:
+            for _ in range(2):
+                inputs = {"x": np.ones(1_000_000, np.float32)}
+                if kind in ("cut off", "no HTTP"):
+                    with pytest.raises(ServingError, match="The server closed the connection"):
+                        await client.predict("toy", inputs)
+                else:
+                    assert (await client.predict("toy", inputs, outputs=("y",)))["y"].tolist() == [1.5]
+
+    asyncio.run(main())
+    assert min(received) > 2_000_000
+
+
+def test_the_asynchronous_client_opens_a_connection_again_that_idled_too_long():
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + b'{"policies": []}')
+        await asyncio.sleep(0.05)
+        writer.close()  # although it said nothing of it
+
+    async def main():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, AsyncClient(url, tries=1) as client:
+            for pause in (0.0, 0.02, 0.2, 0.0):
+                assert await client._ask(messages.policies()) == {"policies": []}
+                await asyncio.sleep(pause)
+
+    asyncio.run(main())
 
 
 # --- recurrent policies ------------------------------------------------------------------------------------------
