@@ -196,7 +196,7 @@ class _Player:
     def _observation(self, observation: Any, where: str) -> np.ndarray:
         try:
             array = flatten_observation(self.env.observation_space, observation)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise CollectionError(f"{self.name} gave a wrong observation {where}: {describe(error)}") from error
         if not np.all(np.isfinite(array)):
             bad = array[~np.isfinite(array)][0]

@@ -150,9 +150,22 @@ def test_a_family_may_do_what_it_likes_to_the_actions_it_is_given():
     assert np.all(played.actions == 0.25) and np.all(played.mask == 1.0)
 
 
+class Foreign:
+    """A number of another library, which no array takes: as a tensor that requires a gradient."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("detach me first")
+
+    def __float__(self):
+        return 2.5
+
+    def __repr__(self):
+        return "Foreign()"
+
+
 NUMBERS = [
     2, True, 2.5, np.float16(2.5), np.float64(2.5), np.int64(2), np.bool_(True), np.array(2.5), np.array([2.5]),
-    [2.5], (2.5,), np.array([[2.5]], np.float16), Fraction(5, 2), Decimal("2.5"),
+    [2.5], (2.5,), np.array([[2.5]], np.float16), Fraction(5, 2), Decimal("2.5"), Foreign(),
 ]  # fmt: skip
 
 
@@ -161,7 +174,8 @@ NUMBERS = [
 def test_every_number_is_a_reward(play, reward):
     rewards = play(Answering(lambda o, r, *rest: (o, reward, *rest)))
     rewards = rewards.rewards if play is by_collect else rewards[1]
-    assert set(np.ravel(rewards).tolist()) == {float(np.ravel(np.array(reward, np.float64))[0])}
+    value = reward if isinstance(reward, Foreign) else np.ravel(np.array(reward))[0]
+    assert set(np.ravel(rewards).tolist()) == {float(value)}
 
 
 @ROADS
@@ -272,6 +286,7 @@ def test_a_reset_without_info_that_looks_like_a_pair_is_refused(play):
         ({"o": 1.0}, r"shape \[\]"),
         ([[1.0], [1.0, 2.0]], "wrong observation"),
         ([object()], "wrong observation"),
+        (Foreign(), "RuntimeError: detach me first"),
         ([np.nan], "nan"),
         ([None], "nan"),
         (np.array([np.inf]), "inf"),
@@ -366,6 +381,12 @@ class NoSpaces(gym.Env):
     pass
 
 
+class Abstract(gym.Env):
+    @property
+    def observation_space(self):
+        raise NotImplementedError
+
+
 class HalfSpaces(Point):
     def __init__(self):
         super().__init__()
@@ -380,6 +401,7 @@ class HalfSpaces(Point):
         (Duck(), "a Duck is not an environment.*not a vector"),
         (NoSpaces(), "NoSpaces has no observation_space"),
         (gym.Wrapper(NoSpaces()), "NoSpaces has no observation_space"),
+        (Abstract(), "Abstract has no observation_space"),
         (HalfSpaces(), "HalfSpaces has the action_space 'anything'"),
         (None, "None is not an environment"),
         (gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"), "not an environment.*not a vector"),
@@ -395,3 +417,30 @@ def test_what_is_no_environment_is_refused_by_name(thing, why):
 def test_a_family_needs_environments_too(made):
     with pytest.raises(CollectionError, match="must make a gymnasium.Env|needs one of gymnasium.spaces"):
         GymFamily(lambda goal=0.0: made, {"goal": (0.0, 1.0)}, 5)
+
+
+def test_an_environment_that_cannot_be_closed_has_been_played(caplog):
+    class Stuck(Point):
+        def close(self):
+            raise RuntimeError("the door is stuck")
+
+    family = GymFamily(lambda wall=1.0: Stuck(wall), {"wall": (50.0, 60.0)}, STEPS)
+    for seed in (0, 1):  # the second time in environments made anew
+        family.reset(family.sample(1, "train", seed), np.zeros(1, np.uint32))
+    family.close()
+    assert caplog.text.count("Stuck failed to close: RuntimeError: the door is stuck") == 3
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "right"),
+    [
+        (spaces.Discrete(3), 1, [0, 1, 0]),
+        (spaces.Discrete(3), [0, 1, 0], [0, 1, 0]),
+        (spaces.Discrete(3), [[0, 1, 0], [1, 0, 0]], [[0, 1, 0], [1, 0, 0]]),
+        (spaces.Tuple([spaces.Discrete(2), spaces.Box(0.0, 1.0, (2,))]), (1, [0.5, 0.25]), [0, 1, 0.5, 0.25]),
+        (spaces.Box(-1.0, 1.0, ()), [0.5, 1.0], [0.5, 1.0]),
+        (IMAGE, np.ones((3, 2, 2)), np.ones((3, 2, 2)).tolist()),
+    ],
+)
+def test_a_policy_is_asked_about_one_observation_or_a_batch(space, given, right):
+    assert answers.read_observations(space, given).tolist() == right

@@ -128,6 +128,67 @@ def test_the_ends_of_episodes_on_the_host():
         assert cut == [1.0] * 12
 
 
+class Rude(gym.Wrapper):
+    """One array again and again, numbers as lists of one, and actions changed in place; or the ``reward`` given."""
+
+    def __init__(self, env, reward=None):
+        super().__init__(env)
+        self.seen, self.reward = np.zeros(2, np.float32), reward
+
+    def reset(self, **options):
+        self.seen[:], info = self.env.reset(**options)
+        return self.seen, info
+
+    def step(self, action):
+        self.seen[:], reward, terminated, truncated, info = self.env.step(action)
+        if isinstance(action, np.ndarray):
+            action[...] = 0
+        return self.seen, [reward] if self.reward is None else self.reward, [terminated], np.array([truncated]), info
+
+
+@pytest.mark.tf_agents
+def test_what_an_environment_changes_later_stays_out_of_time_steps():
+    def played(env):
+        environment = GymnasiumEnvironment(env, seed=0)
+        action = np.ones(environment.action_spec().shape, environment.action_spec().dtype)
+        steps = [environment.reset(), *(environment.step(action) for _ in range(9))]
+        assert np.all(action == 1)
+        return steps
+
+    def make():
+        return gym.make("MountainCarContinuous-v0", max_episode_steps=5)
+
+    for right, found in zip(played(make()), played(Rude(make())), strict=True):
+        for one, other in zip(right, found, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for reward, why in ((np.zeros(2), "must be a number"), (np.nan, "must be finite")):
+        with pytest.raises(ValueError, match=f"MountainCarContinuous-v0 gave the reward .* in a step: it {why}"):
+            played(Rude(make(), reward))
+    for thing in ("CartPole-v1", None, gym.Env):
+        with pytest.raises(ValueError, match="is not an environment: a gymnasium.Env is needed"):
+            GymnasiumEnvironment(thing)
+
+
+@pytest.mark.tf_agents
+def test_an_action_stays_as_the_policy_chose_it_for_vectors_too():
+    class Many(gym.Env):
+        observation_space = gym.spaces.Box(-1.0, 1.0, (1,))
+        action_space = gym.spaces.MultiDiscrete([3, 3], dtype=np.int32)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            action[...] = 0
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    for env, shape in ((Many(), (2,)), (gym.vector.SyncVectorEnv([Many, Many]), (2, 2))):
+        environment, action = GymnasiumEnvironment(env), np.ones(shape, np.int32)
+        environment.reset()
+        environment.step(action)
+        assert np.all(action == 1)
+
+
 @pytest.mark.tf_agents
 def test_unusable_environments_are_refused():
     restarting = gym.make_vec(

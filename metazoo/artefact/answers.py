@@ -6,8 +6,6 @@ four values of old Gym. Whoever records episodes or tells a policy of them reads
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
-from numbers import Real
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -72,7 +70,7 @@ def read_observation(space: spaces.Space, observation: Any) -> np.ndarray:
     """
     try:
         array = flatten_observation(space, observation)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # the caller's own kinds of arrays may raise anything
         raise CollectionError(f"the observation is wrong: {describe(error)}") from error
     require_finite(array, "the observation")
     return array
@@ -200,16 +198,22 @@ def _number(value: Any) -> float | None:
         return None
     one = array.item()
     try:
-        return float(one) if isinstance(one, Real | Decimal) else None
+        return float(one) if hasattr(one, "__float__") else None
     except OverflowError:  # a whole number beyond all floats
         return math.inf
+    except Exception:  # of somebody else's number
+        return None
 
 
 def _array(value: Any) -> np.ndarray | None:
     try:
         return np.asarray(value)
-    except (TypeError, ValueError):  # lists that no array can be made of
-        return None
+    except Exception:  # lists that no array can be made of, tensors of another library that refuse
+        if not hasattr(value, "__float__"):
+            return None
+        whole = np.empty((), object)
+        whole[()] = value
+        return whole
 
 
 def _shown(answer: Any) -> str:

@@ -139,7 +139,10 @@ def require_env(env: Any) -> None:
     if not isinstance(getattr(env, "unwrapped", None), gym.Env):
         raise CollectionError(f"{_given(env)} is not an environment: a gymnasium.Env is needed, {_instead(env)}")
     for role in ("observation_space", "action_space"):
-        space = getattr(env, role, None)
+        try:
+            space = getattr(env, role, None)
+        except Exception:  # a property that raises
+            space = None
         if not isinstance(space, spaces.Space):
             found = f"no {role}" if space is None else f"the {role} {space!r}"
             raise CollectionError(f"{env_name(env)} has {found}: a gymnasium.Env needs one of gymnasium.spaces")

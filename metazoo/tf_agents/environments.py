@@ -5,6 +5,8 @@
 and 1 after truncation, and the step after a ``LAST`` one begins the next episode.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
@@ -14,8 +16,8 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from metazoo import axes, random
-from metazoo.artefact.answers import read_observation, read_reset, read_step, require_finite
-from metazoo.artefact.spaces import clip_to_box, require_env, to_env_action
+from metazoo.artefact.answers import AnswerError, read_observation, read_reset, read_step, require_finite
+from metazoo.artefact.spaces import clip_to_box, env_name, require_env, to_env_action
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.tf_agents import specs
@@ -180,13 +182,15 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
         return self._specs[1]
 
     def _reset(self) -> ts.TimeStep:
-        observation = read_reset(self.env.reset(seed=self._seed))
+        with self._named("at a reset"):
+            observation = read_reset(self.env.reset(seed=self._seed))
         self._seed = None
         return ts.restart(self._observed(observation), self.batch_size)
 
     def _step(self, action: np.ndarray) -> ts.TimeStep:
         if not self._vector:
-            return self._alone(*read_step(self.env.step(to_env_action(self._done, action))))
+            with self._named("in a step"):
+                return self._alone(*read_step(self.env.step(to_env_action(self._done, action))))
         over = self._current_time_step.is_last()
         if hasattr(self._done, "low"):
             action = clip_to_box(self._done, action)
@@ -205,6 +209,13 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
         if terminated:
             return ts.termination(seen, reward)
         return ts.truncation(seen, reward, np.float32(1.0)) if truncated else ts.transition(seen, reward)
+
+    @contextmanager
+    def _named(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except AnswerError as error:
+            raise error.by(env_name(self.env), where) from error
 
     def _observed(self, observation: Any) -> np.ndarray:
         if not self._vector:

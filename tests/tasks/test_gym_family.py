@@ -321,6 +321,11 @@ def test_tasks_that_are_no_numbers_are_refused(draw, why):
         use()
 
 
+def test_a_task_that_is_asked_for_must_be_finite():
+    with pytest.raises(ValueError, match="'goal' is nan; it must be finite"):
+        GymFamily(Point, goals, 5).environment({"goal": float("nan")})
+
+
 class HandsOn(Point):
     """Its arguments go on to its parent, as Gymnasium's MuJoCo environments do it."""
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from gymnasium.envs.registration import load_env_creator
 
 from metazoo.artefact.answers import describe
 from metazoo.artefact.spaces import CollectionError, env_name
+
+_log = logging.getLogger(__name__)
 
 
 class Constructor:
@@ -62,7 +65,7 @@ class Constructor:
         except Exception:  # it cannot do without
             return False
         before = getattr(other.unwrapped, name, missing)
-        other.close()
+        close(other)
         return _equal(before, now)
 
 
@@ -134,6 +137,14 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(np.array_equal(one, other))
     except Exception:  # things that do not compare
         return one is other
+
+
+def close(env: gym.Env) -> None:
+    """Close an environment that is needed no more; that it fails to is no reason to stop."""
+    try:
+        env.close()
+    except Exception as error:  # the user's code
+        _log.warning("%s failed to close: %s", env_name(env), describe(error))
 
 
 def set_attributes(env: gym.Env, values: Mapping[str, Any]) -> None:

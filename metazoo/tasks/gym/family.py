@@ -17,6 +17,7 @@ from gymnasium import spaces
 
 from metazoo.artefact.spaces import CollectionError, env_name, observation_spec, space_to_metadata
 from metazoo.tasks.family import SPLITS
+from metazoo.tasks.gym import attributes as gym_attributes
 from metazoo.tasks.gym.board import Board, Layout
 from metazoo.tasks.gym.pool import Pool, Tasks
 from metazoo.tasks.gym.rows import Recipe, rows_for
@@ -92,7 +93,7 @@ class GymFamily(HostFamily):
             own = env.spec.max_episode_steps if env.spec is not None else None
             self._layout = Layout.of(env, rows)
         finally:
-            env.close()
+            gym_attributes.close(env)
         if horizon is None and own is None:
             raise CollectionError(f"{self.name} has no time limit of its own: give a horizon")
         self.horizon = horizon or own
@@ -137,6 +138,8 @@ class GymFamily(HostFamily):
             except (TypeError, ValueError) as error:
                 shape = list(drawn[name].shape)
                 raise ValueError(f"task parameter {name!r} is {value!r}; its shape must be {shape}.") from error
+            if not np.all(np.isfinite(drawn[name])):
+                raise ValueError(f"task parameter {name!r} is {value!r}; it must be finite.")
         env = self._recipe.build(self._as_sampled(drawn))
         return gym.wrappers.TimeLimit(env, horizon or self.horizon)
 

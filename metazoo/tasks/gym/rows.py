@@ -186,7 +186,7 @@ class Rows:
 
     def close(self) -> None:
         for env in self._envs:
-            env.close()
+            gym_attributes.close(env)
         self._envs.clear()
         self._tasks.clear()
 
@@ -198,7 +198,7 @@ class Rows:
             self._prepare(self._envs[0])
         elif self.recipe.needs_new(self._envs[row], self._tasks[row], task):
             old, self._envs[row] = self._envs[row], self.recipe.build(task)
-            old.close()
+            gym_attributes.close(old)
         else:
             self.recipe.set_task(self._envs[row], task)
         self._tasks[row] = task
@@ -225,7 +225,7 @@ class Rows:
             if not fits or observation.shape != self._shape:
                 observation = flatten_observation(self._observation_space, observation)
             board.observations[row] = observation
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise CollectionError(f"{self._who(row)} gave a wrong observation {where}: {describe(error)}") from error
 
     def _who(self, row: int) -> str:
