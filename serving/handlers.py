@@ -7,8 +7,8 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from google.protobuf import json_format
@@ -230,11 +230,17 @@ def _signature_map(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap
     return message
 
 
-@lru_cache(maxsize=64)
+_known: "WeakKeyDictionary[Servable, dict[str, Any]]" = WeakKeyDictionary()
+
+
 def _signatures_json(servable: Servable) -> dict[str, Any]:
     """Default-valued fields are printed too, as TF Serving does."""
-    definitions = {name: _definition_json(definition) for name, definition in sorted(servable.signature_defs.items())}
-    return {SIGNATURE_DEF: definitions}
+    if servable not in _known:
+        definitions = servable.signature_defs
+        _known[servable] = {
+            SIGNATURE_DEF: {name: _definition_json(definition) for name, definition in sorted(definitions.items())}
+        }
+    return _known[servable]
 
 
 def _definition_json(definition: meta_graph_pb2.SignatureDef) -> dict[str, Any]:

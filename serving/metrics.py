@@ -3,18 +3,17 @@
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from itertools import accumulate
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from serving.errors import Code, ServingError
 
 LATENCY_BUCKETS: Final = tuple(10 * 1.8**power for power in range(33))
 """Microseconds; TF Serving's own limits, about 20 minutes the last."""
 EXAMPLE_BUCKETS: Final = tuple(2.0**power for power in range(15))
-
-MAX_SERIES: Final = 10_000
-"""Label sets beyond this are dropped: model names come from clients, and memory must not."""
 
 REQUEST_COUNT: Final = ":tensorflow:serving:request_count"
 REQUEST_LATENCY: Final = ":tensorflow:serving:request_latency"
@@ -39,42 +38,85 @@ _LABELS: Final = {
 }
 
 
+_OF_A_MODEL: Final = ("model_name", "model")
+UNKNOWN: Final = ""
+"""Stands for every model that is not served: clients may ask for any name, and each would be a series for ever."""
+
+
+class Counter:
+    """A sum that only grows."""
+
+    kind: Final = "counter"
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def add(self, value: float) -> None:
+        self._value += int(value)
+
+    def lines(self, key: "Key") -> str:
+        return f"{key.metric}{_labels(key)} {self._value}\n"
+
+
 class Histogram:
     """Counts by bucket, as Prometheus cumulates them."""
 
+    kind: Final = "histogram"
+
     def __init__(self, limits: tuple[float, ...]) -> None:
-        self.limits, self.counts, self.total = limits, [0] * (len(limits) + 1), 0.0
+        self._limits, self._counts, self._total = limits, [0] * (len(limits) + 1), 0.0
+        self._lines: str | None = None
 
     def add(self, value: float) -> None:
-        self.counts[bisect_left(self.limits, value)] += 1
-        self.total += value
+        self._counts[bisect_left(self._limits, value)] += 1
+        self._total += value
+        self._lines = None
+
+    def lines(self, key: "Key") -> str:
+        """Written again only after a change: of a thousand policies few were asked since the last scrape."""
+        if self._lines is None:
+            bounds = [*(f"{limit:.6g}" for limit in self._limits), "+Inf"]
+            cumulated = list(accumulate(self._counts))
+            labels, name = _labels(key), key.metric
+            start = f"{name}_bucket{labels[:-1]},le="
+            buckets = "".join(f'{start}"{bound}"}} {count}\n' for bound, count in zip(bounds, cumulated, strict=True))
+            self._lines = f"{buckets}{name}_sum{labels} {self._total:.6g}\n{name}_count{labels} {cumulated[-1]}\n"
+        return self._lines
+
+
+class Key(NamedTuple):
+    """A series. ``owner``: the model or the path that it is about, its first label."""
+
+    metric: str
+    owner: str
+    others: tuple[str, ...]
 
 
 class Metrics:
-    """Counters and latencies of one server. Thread-safe."""
+    """Counters and latencies of one server. Thread-safe.
+
+    Series go with what they are about (``drop``), and none are begun for models that are not served.
+    """
 
     def __init__(self) -> None:
+        self.is_served: Callable[[str], bool] = lambda name: True
         self._lock = threading.Lock()
-        self._counters: dict[tuple[str, ...], int] = {}
-        self._histograms: dict[tuple[str, ...], Histogram] = {}
+        self._series: dict[Key, Counter | Histogram] = {}
+        self._owned: dict[str, set[Key]] = {}
 
-    def count(self, name: str, *labels: str, by: int = 1) -> None:
-        with self._lock:
-            key = (name, *labels)
-            if key in self._counters or len(self._counters) < MAX_SERIES:
-                self._counters[key] = self._counters.get(key, 0) + by
+    def count(self, metric: str, owner: str, *others: str, by: float = 1) -> None:
+        self._add(metric, owner, others, by, Counter)
 
-    def observe(self, name: str, value: float, *labels: str) -> None:
+    def observe(self, metric: str, value: float, owner: str, *others: str) -> None:
         """``value``: microseconds, or examples."""
+        limits = EXAMPLE_BUCKETS if metric == EXAMPLE_COUNTS else LATENCY_BUCKETS
+        self._add(metric, owner, others, value, lambda: Histogram(limits))
+
+    def drop(self, owner: str) -> None:
+        """End the series of a model, or of a version's path."""
         with self._lock:
-            key = (name, *labels)
-            histogram = self._histograms.get(key)
-            if histogram is None:
-                if len(self._histograms) >= MAX_SERIES:
-                    return
-                limits = EXAMPLE_BUCKETS if name == EXAMPLE_COUNTS else LATENCY_BUCKETS
-                histogram = self._histograms[key] = Histogram(limits)
-            histogram.add(value)
+            for key in self._owned.pop(owner, ()):
+                del self._series[key]
 
     @contextmanager
     def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -89,36 +131,37 @@ class Metrics:
         self.observe(REQUEST_LATENCY, (time.perf_counter() - started) * 1e6, model, api, entrypoint)
 
     def text(self) -> str:
-        """Prometheus' text format."""
+        """Prometheus' text format. Takes its time: not for an event loop."""
         with self._lock:
-            counters = sorted(self._counters.items())
-            histograms = sorted((key, one.limits, list(one.counts), one.total) for key, one in self._histograms.items())
-        lines: list[str] = []
-        for key, value in counters:
-            _header(lines, key[0], "counter")
-            lines.append(f"{key[0]}{_labels(key)} {value}")
-        for key, limits, counts, total in histograms:
-            _header(lines, key[0], "histogram")
-            cumulated = 0
-            for limit, count in zip((*limits, None), counts, strict=True):
-                cumulated += count
-                bound = "+Inf" if limit is None else f"{limit:.6g}"
-                lines.append(f"{key[0]}_bucket{_labels(key, bound)} {cumulated}")
-            lines.append(f"{key[0]}_sum{_labels(key)} {total:.6g}")
-            lines.append(f"{key[0]}_count{_labels(key)} {cumulated}")
-        return "\n".join(lines) + "\n"
+            series = sorted(self._series.items(), key=itemgetter(0))
+        parts: list[str] = []
+        metric = ""
+        for key, one in series:
+            if key.metric != metric:
+                metric = key.metric
+                parts.append(f"# TYPE {metric} {one.kind}\n")
+            with self._lock:
+                parts.append(one.lines(key))
+        return "".join(parts)
+
+    def _add(
+        self, metric: str, owner: str, others: tuple[str, ...], value: float,
+        new: Callable[[], Counter | Histogram],
+    ) -> None:  # fmt: skip
+        with self._lock:  # a model that goes now is dropped before or after this, not in between
+            if _LABELS[metric][0] in _OF_A_MODEL and not self.is_served(owner):
+                owner = UNKNOWN
+            key = Key(metric, owner, others)
+            one = self._series.get(key)
+            if one is None:
+                one = self._series[key] = new()
+                self._owned.setdefault(owner, set()).add(key)
+            one.add(value)
 
 
-def _header(lines: list[str], name: str, kind: str) -> None:
-    header = f"# TYPE {name} {kind}"
-    if header not in lines:
-        lines.append(header)
-
-
-def _labels(key: tuple[str, ...], bound: str | None = None) -> str:
-    pairs = [f'{label}="{_escape(value)}"' for label, value in zip(_LABELS[key[0]], key[1:], strict=True)]
-    if bound is not None:
-        pairs.append(f'le="{bound}"')
+def _labels(key: Key) -> str:
+    values = key.owner, *key.others
+    pairs = (f'{label}="{_escape(value)}"' for label, value in zip(_LABELS[key.metric], values, strict=True))
     return "{" + ",".join(pairs) + "}"
 
 

@@ -80,8 +80,9 @@ class Server:
         self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir, versions=versions))
         versions, metrics = VersionCache(), Metrics()
         self.manager = Manager(
-            self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions
+            self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions, gone=metrics.drop
         )
+        metrics.is_served = self.manager.is_available
         quota = self.options.quota
         self.plane = DataPlane(self.manager, metrics, Budget(quota.tensor_bytes, quota.bytes_under_way))
         self.adapter = Adapter(self.plane, self._adapted_dir, self.options)

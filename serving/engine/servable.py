@@ -59,7 +59,7 @@ class Loader:
             self._metrics.count(LOAD_COUNT, os.fspath(path), "fail")
             raise
         self._metrics.count(LOAD_COUNT, os.fspath(path), "success")
-        self._metrics.observe(LOAD_LATENCY, (time.perf_counter() - started) * 1e6, os.fspath(path))
+        self._metrics.count(LOAD_LATENCY, os.fspath(path), by=(time.perf_counter() - started) * 1e6)
         program = servable.program
         if program.warmup_records and program.path == servable.path:  # not a shared one, which was warm
             self._metrics.count(WARMUP_RECORDS, os.fspath(path), Code.OK.name, by=program.warmup_records)

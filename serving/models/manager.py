@@ -5,6 +5,7 @@ meet a gap. All changes happen in one thread at a time, under one lock.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ class _Version:
     servable: Servable | None = None
     attempts: int = 0
     retry_at: float = 0.0  # time.monotonic()
+    path: Path | None = None
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Manager:
         load_retries: int = 0,
         retry_seconds: float = 60.0,
         versions: Versions = store.versions,
+        gone: Callable[[str], None] = lambda owner: None,
     ):
         """Args:
         sources: see ``Sources``.
@@ -81,8 +84,9 @@ class Manager:
         load_retries: how often a version that fails to load is tried again (TF Serving: 5) before it ends.
         retry_seconds: the time between two tries, at least; other models are not held up by it.
         versions: lists base paths.
+        gone: is told the path of each version that is no longer loaded, and the name of each model of which none is.
         """
-        self._versions = versions
+        self._versions, self._gone = versions, gone
         self._sources, self._poll_seconds, self._load = sources, poll_seconds, load or Loader()
         self._load_retries, self._retry_seconds = load_retries, retry_seconds
         self._models: dict[str, _Model] = {}
@@ -170,7 +174,9 @@ class Manager:
         """Unload a model whose files were deleted, with its history."""
         with self._lock:
             self._live.pop(name, None)
-            self._models.pop(name, None)
+            model = self._models.pop(name, None)
+            if model is not None:
+                self._tell(name, list(model.versions.values()))
 
     def _poll(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
@@ -184,6 +190,7 @@ class Manager:
         if config is None:
             if model is not None:
                 self._unload(name, model, keep=set())
+                self._tell(name, list(model.versions.values()))
             return
         if model is None:
             model = self._models[name] = _Model(config)
@@ -202,6 +209,7 @@ class Manager:
                 entry = model.versions[number] = _Version(State.LOADING)
             if entry.state is State.LOADING and time.monotonic() >= entry.retry_at:
                 self._load_version(name, model, number, found[number])
+        self._tell(name, [entry for number, entry in model.versions.items() if number not in found])
         keep = set(aspired)
         if not all(number in model.versions and model.versions[number].servable for number in aspired):
             # a new version is broken, or not ready yet: what was loaded goes on serving
@@ -210,7 +218,7 @@ class Manager:
 
     def _load_version(self, name: str, model: _Model, number: int, path: Path) -> None:
         entry = model.versions[number]
-        entry.attempts += 1
+        entry.attempts, entry.path = entry.attempts + 1, path
         try:
             entry.servable, entry.error = self._load(name, number, path), None
         except ServingError as error:
@@ -223,7 +231,7 @@ class Manager:
             self._publish(name, model)
             event(log, logging.INFO, "version is available", model=name, version=number)
         elif not path.exists():  # deleted while it was being loaded; if it comes again, it is another one
-            del model.versions[number]
+            self._tell(name, [model.versions.pop(number)])
         elif entry.attempts <= self._load_retries:
             entry.retry_at = time.monotonic() + self._retry_seconds
             fields = {"model": name, "version": number, "error": entry.error.message}
@@ -243,6 +251,17 @@ class Manager:
             event(log, logging.INFO, "versions unloaded", model=name, versions=gone)
         for entry in unloaded:
             entry.state = State.END
+        self._tell(name, unloaded)
+
+    def _tell(self, name: str, entries: list[_Version]) -> None:
+        """That these versions are gone, unless they are loaded still; and the model, if no other is loaded."""
+        forgotten = name not in self._models
+        gone = [entry for entry in entries if entry.path is not None and (forgotten or entry.servable is None)]
+        for entry in gone:
+            self._gone(os.fspath(entry.path or ""))
+            entry.path = None
+        if gone and not self.is_available(name):
+            self._gone(name)
 
     def _publish(self, name: str, model: _Model) -> None:
         """Replace what requests see."""

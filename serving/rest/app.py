@@ -85,7 +85,7 @@ class RestApp:
             path += "?" + scope["query_string"].decode("latin-1")
         try:
             if path == self._options.metrics_path:
-                return 200, b"text/plain", self._plane.metrics.text().encode()
+                return 200, b"text/plain", await asyncio.to_thread(lambda: self._plane.metrics.text().encode())
             if path[:4].lower() == "/v1/":
                 return await self._serve(method, path, scope, body)
             if path == openapi.PATH and method == "GET":
