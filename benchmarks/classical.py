@@ -131,7 +131,10 @@ def tune(pulls: list[int], arms: list[int], episodes: list[int], instances: int 
             beb = partial(_mean_total, tasks, count, priors.get("beb", mdps.TRUE_PRIOR))
             egreedy = partial(_mean_total, tasks, count, priors.get("epsilon_greedy", mdps.TRUE_PRIOR))
             chosen = settings.MDPSettings(
-                scale, _best("beta", mdps.BEB, beb), _best("mdp_epsilon", mdps.EpsilonGreedy, egreedy)
+                scale,
+                _best("beta", mdps.BEB, beb),
+                _best("mdp_epsilon", mdps.EpsilonGreedy, egreedy),
+                _best("replanned_beta", lambda beta: mdps.Replanned(mdps.BEB(beta, pseudo=False)), beb),
             )
             yield {"episodes": count, "table": table, "chosen": repr(chosen)}
 

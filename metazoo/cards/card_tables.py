@@ -26,6 +26,7 @@ BASELINES = {
     "opsrl": "optimistic posterior sampling",
     "ucrl2": "UCRL2",
     "beb": "Bayesian exploration bonus",
+    "beb_replanned": "Bayesian exploration bonus, planned anew at every step",
 }
 
 

@@ -2,9 +2,10 @@
 
 Each plans once an episode, from the posterior over MDPs: it scores every action in every state at every step of the
 coming episode, and the action with the largest score is taken. As in RL² (Duan et al. 2016, arXiv 1611.02779, section
-3.2).
+3.2). ``Replanned`` ones plan anew at every step, with what the steps before showed.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -37,16 +38,16 @@ FLAT_PRIOR = Prior(0.0, 1e-4, 1e-4)
 
 
 class Posterior(NamedTuple):
-    """What an algorithm knows before an episode."""
+    """What an algorithm knows when it plans."""
 
     moves: np.ndarray
     """Times that a transition was seen, ``[N, states, actions, states]`` float32."""
     rewards: np.ndarray
     """Sum of the rewards, ``[N, states, actions]`` float32."""
-    episode: int
-    """Episodes played so far."""
+    steps: int
+    """Steps played so far."""
     horizon: int
-    """Steps of an episode."""
+    """Steps to plan for: those left of the episode."""
     key: tf.Tensor
     """Keys ``[N]`` for the algorithm's own draws."""
     prior: Prior = TRUE_PRIOR
@@ -131,7 +132,7 @@ class UCRL2:
         states, actions = known.rewards.shape[1:]
         visits = known.visits
         seen = np.maximum(visits, 1.0)
-        time = known.episode * known.horizon + 1
+        time = known.steps + 1
         reward_bound = np.sqrt(3.5 * np.log(2.0 * states * actions * time / 0.05) / seen)
         move_bound = np.sqrt(14.0 * states * np.log(2.0 * actions * time / 0.05) / seen)
         empirical = np.where(visits[..., None] > 0.0, known.moves / seen[..., None], np.float32(1.0 / states))
@@ -144,12 +145,15 @@ class BEB:
     """Optimal in the mean of the posterior with the bonus β / (1 + n) on rewards (Kolter and Ng 2009).
 
     n is the sum of the Dirichlet parameters of a state and action: its visits, and the prior's pseudo-observations.
+    Without ``pseudo`` n is the visits alone, so that the bonus falls faster.
     """
 
     beta: float
+    pseudo: bool = True
 
     def __call__(self, known: Posterior) -> np.ndarray:
-        bonus = np.float32(self.beta) / (1.0 + known.dirichlet.sum(-1))
+        seen = known.dirichlet.sum(-1) if self.pseudo else known.visits
+        bonus = np.float32(self.beta) / (1.0 + seen)
         return value_iteration(known.mean_transitions, known.mean_rewards + bonus, known.horizon)
 
 
@@ -162,6 +166,16 @@ class EpsilonGreedy:
     def __call__(self, known: Posterior) -> np.ndarray:
         explore = random.bernoulli(known.keys(1, known.horizon, known.rewards.shape[1]), self.epsilon).numpy()
         return np.where(explore.swapaxes(0, 1)[..., None], uniformly_random(known), greedy(known))
+
+
+@dataclass(frozen=True)
+class Replanned:
+    """An algorithm that plans at every step, for the steps that are left of the episode, instead of once an episode."""
+
+    planner: Algorithm
+
+    def __call__(self, known: Posterior) -> np.ndarray:
+        return self.planner(known)
 
 
 def _optimal_in_draw(known: Posterior, sample: int) -> np.ndarray:
@@ -205,11 +219,13 @@ def play_mdp(
     rewards = np.zeros((count, states, actions), np.float32)
     returns = np.zeros((count, episodes), np.float32)
     for episode in range(episodes):
-        scores = algorithm(Posterior(moves, rewards, episode, horizon, random.fold(own, episode), prior))
-        tie = random.fold(ties, episode)
-        state = np.zeros(count, np.int32)
+        key, tie = random.fold(own, episode), random.fold(ties, episode)
+        state, scores = np.zeros(count, np.int32), deque[np.ndarray]()
         for h in range(horizon):
-            action = _largest(scores[h, rows, state], random.fold(tie, h))
+            if h == 0 or isinstance(algorithm, Replanned):
+                drawn = random.fold(key, h) if h else key
+                scores = deque(algorithm(Posterior(moves, rewards, episode * horizon + h, horizon - h, drawn, prior)))
+            action = _largest(scores.popleft()[rows, state], random.fold(tie, h))
             at = rows, state, action
             reward, following = (part.numpy() for part in step(on_device, state, action, world[at], visits[at]))
             moves[*at, following] += 1.0

@@ -23,11 +23,13 @@ class BanditSettings(NamedTuple):
 
 
 class MDPSettings(NamedTuple):
-    """The factor on ``UCRL2``'s bounds, β of ``BEB`` and ε of ``EpsilonGreedy``."""
+    """The factor on ``UCRL2``'s bounds, β of ``BEB``, ε of ``EpsilonGreedy``, and β of ``BEB`` without
+    pseudo-observations that is ``Replanned``."""
 
     scale: float
     beta: float
     epsilon: float
+    replanned_beta: float = 0.5
 
 
 GRID = {
@@ -37,6 +39,7 @@ GRID = {
     "scale": (0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
     "beta": (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0),
     "mdp_epsilon": (0.01, 0.02, 0.05, 0.1, 0.2),
+    "replanned_beta": (0.1, 0.25, 0.5, 0.75, 1.0, 2.0),
 }
 """What ``tune`` tries."""
 
@@ -97,7 +100,7 @@ def bandit_algorithms(arms: int, pulls: int) -> dict[str, bandits.Algorithm]:
 
 def mdp_algorithms(episodes: int, settings: dict[int, MDPSettings] = MDP) -> dict[str, mdps.Algorithm]:
     """All algorithms for tabular MDPs."""
-    scale, beta, epsilon = settings[min(settings, key=lambda one: abs(np.log(one / episodes)))]
+    scale, beta, epsilon, replanned = settings[min(settings, key=lambda one: abs(np.log(one / episodes)))]
     return {
         "random": mdps.uniformly_random,
         "greedy": mdps.greedy,
@@ -106,4 +109,5 @@ def mdp_algorithms(episodes: int, settings: dict[int, MDPSettings] = MDP) -> dic
         "opsrl": mdps.OPSRL(OPSRL_SAMPLES),
         "ucrl2": mdps.UCRL2(scale),
         "beb": mdps.BEB(beta),
+        "beb_replanned": mdps.Replanned(mdps.BEB(replanned, pseudo=False)),
     }

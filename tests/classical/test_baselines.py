@@ -30,7 +30,7 @@ def test_regret_curves_rise_and_the_best_algorithm_regrets_least():
 def test_mdps():
     family = TabularMDP()
     returns = baselines.classical_baselines(family, family.sample(50, "test", 0), episodes=3)
-    assert set(returns) == {"random", "greedy", "epsilon_greedy", "psrl", "opsrl", "ucrl2", "beb"}
+    assert set(returns) == {"random", "greedy", "epsilon_greedy", "psrl", "opsrl", "ucrl2", "beb", "beb_replanned"}
     assert {one.shape for one in returns.values()} == {(50, 3)}
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 
 from metazoo import random
-from metazoo.classical import mdps
+from metazoo.classical import mdps, settings
 from metazoo.classical.planning import optimistic_value_iteration, value_iteration
 from metazoo.tasks.families.tabular_mdp import TabularMDP, TabularMDPTask, optimal_returns
 
@@ -19,6 +19,8 @@ ALGORITHMS = {
     "opsrl": mdps.OPSRL(3),
     "ucrl2": mdps.UCRL2(0.3),
     "beb": mdps.BEB(10.0),
+    "beb_replanned": mdps.Replanned(mdps.BEB(0.5, pseudo=False)),
+    "psrl_replanned": mdps.Replanned(mdps.psrl),
 }
 RNG = np.random.default_rng(0)
 P = RNG.dirichlet(np.ones(2), (1, 2, 2))
@@ -26,9 +28,9 @@ R = RNG.normal(size=(1, 2, 2))
 TASKS = TabularMDPTask(*(field.numpy() for field in TabularMDP(4, 3, 5).sample(40, "validation", 0)))
 
 
-def known(moves, rewards, prior=mdps.TRUE_PRIOR, horizon=2, episode=0):
+def known(moves, rewards, prior=mdps.TRUE_PRIOR, horizon=2, steps=0):
     moves, rewards = np.asarray(moves, np.float32)[None], np.asarray(rewards, np.float32)[None]
-    return mdps.Posterior(moves, rewards, episode, horizon, random.spread(random.key(0), 1), prior)
+    return mdps.Posterior(moves, rewards, steps, horizon, random.spread(random.key(0), 1), prior)
 
 
 def test_value_iteration_finds_the_best_of_all_policies():
@@ -75,6 +77,38 @@ def test_beb_adds_its_bonus_to_the_posterior_mean():
     seen = known([[[2, 1], [0, 0]], [[0, 0], [0, 0]]], [[6.0, 0.0], [0.0, 0.0]], horizon=1)
     # n = 3 visits and 2 prior observations; β / (1 + n)
     np.testing.assert_allclose(mdps.BEB(12.0)(seen)[0, 0], [[7 / 4 + 2, 1 + 4], [1 + 4, 1 + 4]], rtol=1e-6)
+
+
+def test_beb_without_pseudo_observations_counts_visits_alone():
+    seen = known([[[2, 1], [0, 0]], [[0, 0], [0, 0]]], [[6.0, 0.0], [0.0, 0.0]], horizon=1)
+    np.testing.assert_allclose(mdps.BEB(12.0, False)(seen)[0, 0], [[7 / 4 + 3, 1 + 12], [1 + 12] * 2], rtol=1e-6)
+
+
+def test_who_replans_is_asked_at_every_step_with_what_the_steps_before_showed():
+    asked = []
+
+    def asking(seen):
+        asked.append((seen.steps, seen.horizon, int(seen.moves[0].sum())))
+        return mdps.greedy(seen)
+
+    once = mdps.play_mdp(asking, TASKS, 2, horizon=3)
+    assert asked == [(0, 3, 0), (3, 3, 3)]
+    asked.clear()
+    every = mdps.play_mdp(mdps.Replanned(asking), TASKS, 2, horizon=3)
+    assert asked == [(n, 3 - n % 3, n) for n in range(6)]
+    np.testing.assert_array_equal(
+        mdps.play_mdp(mdps.Replanned(mdps.greedy), TASKS, 2, horizon=1), mdps.play_mdp(mdps.greedy, TASKS, 2, horizon=1)
+    )
+    assert np.any(once != every)
+
+
+def test_replanning_at_every_step_earns_what_was_measured():
+    """162.7 ± 0.7 on 5,000 test tasks, where BEB planned once an episode earns 156.3: paired, here on 1,000."""
+    tasks = TabularMDP().sample(1000, "test", 0)
+    algorithms = settings.mdp_algorithms(10)
+    replanned, once = (mdps.play_mdp(algorithms[name], tasks, 10).sum(1) for name in ("beb_replanned", "beb"))
+    assert replanned.mean() == pytest.approx(162.7, abs=3.0)
+    assert (replanned - once).mean() > 4.0
 
 
 def test_ucrl2_adds_its_bound_to_empirical_means():
