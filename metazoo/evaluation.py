@@ -10,7 +10,7 @@ runs over its episodes. A supervised family has one support set, which all inner
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,8 @@ CHUNK, CHUNK_ONLINE = 50, 1000
 """Tasks played side by side: bounds the memory, changes no result. An online memory is small."""
 HELD = 2**28
 """Numbers of played episodes held in memory at once: where they are long, fewer tasks are played side by side."""
+FEW = 4
+"""Distinct tasks up to which each is reported by itself: a mean over few hides how far they lie apart."""
 RESAMPLES, BATCH = 2000, 100
 """Of the bootstrap, and how many of them are held in memory at once."""
 
@@ -91,9 +93,24 @@ def play_split(
     long: AnyFamily | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``player``'s returns ``[points, tasks, episodes]`` and long returns ``[tasks, episodes]`` on a split's tasks."""
+    sampled = family.sample(tasks, split, seed)
+    return play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
+
+
+def play_tasks(
+    agent: Agent,
+    family: AnyFamily,
+    sampled: Any,
+    episodes: int,
+    steps: int,
+    seed: int = 0,
+    deterministic: bool = False,
+    long: AnyFamily | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """``play_split`` on tasks that were sampled already."""
+    tasks = len(tf.nest.flatten(sampled)[0])
     chunk = min(CHUNK_ONLINE if agent.online else CHUNK, _tasks_held(agent, long or family, episodes, steps))
     play = player(agent, family, episodes, steps, deterministic, long)
-    sampled = family.sample(tasks, split, seed)
     keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
     curves, ends = [], []
     for start in range(0, tasks, chunk):
@@ -133,7 +150,9 @@ def evaluate(
     95 % intervals, and the whole trial's total.
 
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
-    tasks, not how much training runs differ. ``long`` (the family at a longer horizon) adds ``at_horizon``.
+    tasks, not how much training runs differ. Where there are few distinct tasks, each has its own figures under
+    ``by_task`` of a point, and the intervals are stratified by them. ``long`` (the family at a longer horizon) adds
+    ``at_horizon``.
 
     Raises:
         ValueError: no tasks, no episodes, negative steps, or an unknown split.
@@ -141,7 +160,9 @@ def evaluate(
     for what, value, least in (("tasks", tasks, 2), ("episodes", episodes, 1), ("steps", steps, 0)):
         if value < least:
             raise ValueError(f"{what} is {value}; it must be at least {least}.")
-    played, end = play_split(agent, family, split, tasks, episodes, steps, seed, deterministic, long)
+    sampled = family.sample(tasks, split, seed)
+    played, end = play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
+    kinds = strata(sampled)
     if family.supervised:
         played = -played
     report = {
@@ -154,34 +175,67 @@ def evaluate(
         "higher_is_better": not family.supervised,
         "horizon": family.horizon,
         "online": agent.online,
-        "curve": _curve(played, episodes, agent.online, family.supervised),
-        "total": summary(played.sum((0, 2))),
+        "curve": _curve(played, kinds, episodes, agent.online, family.supervised),
+        "total": _stratified(played.sum((0, 2)), kinds),
         "baselines": {},
     }
     if long is not None and end.size:
-        report["at_horizon"] = {str(long.horizon): summary(end.mean(1))}
+        report["at_horizon"] = {str(long.horizon): _stratified(end.mean(1), kinds)}
     return report
 
 
-def _curve(played: np.ndarray, episodes: int, online: bool, supervised: bool) -> list[dict[str, Any]]:
+class Stratum(NamedTuple):
+    """One of few distinct tasks, and where it stands among those that were sampled."""
+
+    task: dict[str, Any]
+    where: np.ndarray
+
+
+def strata(sampled: Any) -> list[Stratum]:
+    """The distinct tasks among ``sampled``, where there are few and each occurs several times; else none."""
+    fields = {name: np.asarray(value) for name, value in sampled._asdict().items()}
+    rows = np.concatenate([value.reshape(len(value), -1) for value in fields.values()], 1)
+    _, first, kind, counts = np.unique(rows, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    if not 1 < len(first) <= FEW or counts.min() < 2:
+        return []
+    tasks = [{name: value[i].tolist() for name, value in fields.items()} for i in first]
+    return [Stratum(task, np.flatnonzero(kind.reshape(-1) == i)) for i, task in enumerate(tasks)]
+
+
+def _stratified(per_task: np.ndarray, kinds: list[Stratum]) -> dict[str, Any]:
+    return summary(*(per_task[kind.where] for kind in kinds)) if kinds else summary(per_task)
+
+
+def _curve(
+    played: np.ndarray, kinds: list[Stratum], episodes: int, online: bool, supervised: bool
+) -> list[dict[str, Any]]:
     """A point for each round, or for each episode of a trial, with what had been played of the task before it."""
     points = []
     for i, per_task in enumerate(played.mean(2)):
         steps, explored = (i // episodes, i) if online else (i, min(i, 1) if supervised else i * episodes)
-        points.append(
-            {"steps": steps, "episodes": explored, **summary(per_task), "per_task": per_task.round(3).tolist()}
-        )
+        point = {"steps": steps, "episodes": explored, **_stratified(per_task, kinds)}
+        point["per_task"] = per_task.round(3).tolist()
+        if kinds:
+            point["by_task"] = [
+                {"task": kind.task, "tasks": len(kind.where), **summary(per_task[kind.where])} for kind in kinds
+            ]
+        points.append(point)
     return points
 
 
-def summary(per_task: np.ndarray) -> dict[str, Any]:
-    """Mean and interquartile mean over tasks ``[N]``, each with its 95 % bootstrap interval."""
+def summary(*strata: np.ndarray) -> dict[str, Any]:
+    """Mean and interquartile mean over tasks ``[N]``, each with its 95 % bootstrap interval; with several strata, over
+    the tasks of all, drawn anew within each."""
     return {
-        "mean": float(np.mean(per_task)),
-        "iqm": float(interquartile_mean(per_task)),
-        "ci95": bootstrap_interval(np.mean, per_task),
-        "iqm_ci95": bootstrap_interval(interquartile_mean, per_task),
+        "mean": float(np.mean(np.concatenate(strata))),
+        "iqm": float(interquartile_mean(*strata)),
+        "ci95": bootstrap_interval(_mean, *strata),
+        "iqm_ci95": bootstrap_interval(interquartile_mean, *strata),
     }
+
+
+def _mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.mean(np.concatenate(strata, axis), axis)
 
 
 def interquartile_mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:

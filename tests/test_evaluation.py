@@ -1,6 +1,7 @@
 """The evaluation protocol: by hand, from a learner and from its export, and whatever should not change a result."""
 
 import json
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy import stats
 from metazoo import evaluation, random
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.artefact.store import read_metadata
-from metazoo.evaluation import bootstrap_interval, evaluate, interquartile_mean, play_split, summary
+from metazoo.evaluation import bootstrap_interval, evaluate, interquartile_mean, play_split, strata, summary
 from metazoo.pretrained import Pretrained
 from metazoo.rollouts import returns
 from metazoo.rollouts.agent import random_agent
@@ -206,6 +207,36 @@ def test_summary_of_equal_values_and_of_outliers():
     assert found["iqm"] == 3.5 and found["mean"] == 127.625 and found["ci95"][0] < 10
     low, high = found["iqm_ci95"]
     assert 1 <= low < 3.5 < high
+
+
+class TwoWays(NamedTuple):
+    """``direction`` −1 or 1, and an ``offset`` that may make tasks differ further."""
+
+    direction: Any
+    offset: Any
+
+
+def test_few_distinct_tasks_are_strata():
+    directions = np.float32([1, -1, -1, 1, 1])
+    found = strata(TwoWays(directions, np.zeros((5, 2), np.float32)))
+    assert [kind.task for kind in found] == [
+        {"direction": -1.0, "offset": [0.0, 0.0]},
+        {"direction": 1.0, "offset": [0, 0]},
+    ]
+    assert [kind.where.tolist() for kind in found] == [[1, 2], [0, 3, 4]]
+    assert strata(TwoWays(directions, np.arange(5.0))) == [], "all differ"
+    assert strata(TwoWays(directions, np.zeros(5) + (directions > 0) * [0, 0, 0, 0, 1])) == [], "one occurs once"
+    assert strata(TwoWays(np.ones(5), np.zeros(5))) == [], "they are all the same"
+
+
+def test_intervals_are_drawn_within_strata():
+    """Two tasks far apart, each without spread: how many of either a resample has must not matter."""
+    kinds = [evaluation.Stratum({}, np.array([0, 2])), evaluation.Stratum({}, np.array([1, 3]))]
+    (point,) = evaluation._curve(np.float32([[[87.0], [586.0], [87.0], [586.0]]]), kinds, 1, False, False)
+    assert point["mean"] == 336.5 and point["ci95"] == [336.5, 336.5]
+    assert [(one["tasks"], one["mean"]) for one in point["by_task"]] == [(2, 87.0), (2, 586.0)]
+    low, high = summary(np.array([87.0, 586.0, 87.0, 586.0]))["ci95"]
+    assert high - low > 200
 
 
 def test_the_stratified_interval_draws_within_each_stratum():

@@ -6,7 +6,7 @@
     max_θ  mean min(r Â, clip(r, 1−ε, 1+ε) Â) + c H(π),   r = π(a|o) / π_old(a|o),
 
 with Â from GAE on the linear time-feature baseline, normalised for each task. On a family that shows the task in the
-observation (``reveal_target``) it is the oracle.
+observation (``reveal_target``) it is told the task.
 
 Differs from the paper: no value network (the baseline is fitted to each task's episodes), and every outer step takes
 the whole batch. With ``epochs = 1`` nothing is ever clipped, and it is the policy gradient: what MAML's outer loss

@@ -5,8 +5,7 @@
 - ``fine_tuning``: the domain-randomised policy among them, adapted by plain gradient steps (multi-task pretraining).
 - ``from_scratch``: the same network with its initial weights, adapted alike.
 - The classical algorithms for bandits and tabular MDPs.
-- Closed forms: the best fixed position of ``cartpole_goal``; standing still and the straight way of ``navigation``; the
-  best fixed velocity of ``half_cheetah_vel`` and standing still in ``half_cheetah_dir``.
+- What the family itself knows to be possible (``references``): closed forms, optima, a controller that knows the task.
 
 Fine-tuning and training from scratch play the episodes that the policy plays, and make a gradient step after each
 round, as it does. Their step sizes are the best of ``RATES`` on validation tasks: ``python -m
@@ -35,10 +34,7 @@ from metazoo.policies.policy import Policy
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.agent import random_agent
-from metazoo.tasks.families.cartpole import CartPoleGoal, best_fixed_position
-from metazoo.tasks.families.navigation import GOAL_RADIUS, STEP_LIMIT, Navigation
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.tasks.mujoco.families import HalfCheetahDir, HalfCheetahVel, best_fixed_velocity
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 STEP_SIZES: dict[str, dict[str, float]] = {
@@ -81,7 +77,7 @@ def baselines(policy: Pretrained, family: AnyFamily, protocol: Protocol, long_ho
         same_view = metadata.get("family_args") == policy.metadata.get("family_args")
         if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.name in STEP_SIZES:
             found |= _by_gradient_steps(directory, protocol)
-    return found | _classical(family, plain) | _closed_forms(family, protocol)
+    return found | _classical(family, plain) | _references(family.name, arguments, *protocol[:2], protocol.seed)
 
 
 @functools.cache
@@ -148,15 +144,6 @@ def choose_step_sizes(name: str) -> dict[str, dict[float, float]]:
     return scores
 
 
-def straight_way(goals: Any, horizon: int) -> np.ndarray:
-    """Largest returns ``[N]`` possible on ``goals [N, 2]``: the fastest way along each axis, which shortens the
-    distance at every step as much as any way does."""
-    goals = np.abs(np.asarray(goals, np.float64))
-    left = np.maximum(goals[None] - STEP_LIMIT * np.arange(1, horizon + 1)[:, None, None], 0.0)
-    reached = np.cumsum((left < GOAL_RADIUS).all(-1), axis=0) > 1  # the step that arrives still counts
-    return np.where(reached, 0.0, -np.linalg.norm(left, axis=-1)).sum(0)
-
-
 def _installed(policy: Pretrained) -> Iterator[Path]:
     """The newest versions of the baselines that its preset names: those beside it, or those that come along."""
     for name in PRESETS[policy.name].baselines if policy.name in PRESETS else ():
@@ -175,21 +162,12 @@ def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
     return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
 
 
-def _closed_forms(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
-    tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
-    if isinstance(family, CartPoleGoal):
-        position, mean = best_fixed_position(tasks.target, family.horizon)
-        return {"best_fixed_position": {"mean": mean, "position": position, "closed_form": True}}
-    if isinstance(family, Navigation):
-        still = -family.horizon * float(np.linalg.norm(tasks.goal, axis=-1).mean())
-        best = float(straight_way(tasks.goal, family.horizon).mean())
-        return {"standing_still": {"mean": still, "closed_form": True}, "oracle": {"mean": best, "closed_form": True}}
-    if isinstance(family, HalfCheetahVel):
-        velocity, mean = best_fixed_velocity(tasks.velocity, family.horizon)
-        return {"best_fixed_velocity": {"mean": mean, "velocity": velocity, "closed_form": True}}
-    if isinstance(family, HalfCheetahDir):
-        return {"standing_still": {"mean": 0.0, "closed_form": True}}
-    return {}
+@functools.cache
+def _references(family_name: str, arguments: str, split: str, tasks: int, seed: int) -> dict[str, dict[str, Any]]:
+    """What the family knows to be possible on these tasks."""
+    family = family_of({"family": family_name, "family_args": json.loads(arguments)})
+    known = family.references(family.sample(tasks, split, seed))
+    return {name: {**summary(np.asarray(one.returns)), "what": one.what} for name, one in known.items()}
 
 
 def _brief(report: dict[str, Any]) -> dict[str, Any]:

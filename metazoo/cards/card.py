@@ -21,14 +21,14 @@ from metazoo.tasks.host_family import AnyFamily
 
 ALGORITHMS = {
     "maml": "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or a few"
-    " policy-gradient steps on a task's own episodes improve them most.",
+    " gradient steps on a task's own data improve them most.",
     "anil": "ANIL ([Raghu et al. 2020](https://arxiv.org/abs/1909.09157)): MAML whose steps move the last layer only.",
     "meta_sgd": "Meta-SGD ([Li et al. 2017](https://arxiv.org/abs/1707.09835)): MAML that also learned the size and"
     " sign of every single weight's step.",
     "promp": "ProMP ([Rothfuss et al. 2018](https://arxiv.org/abs/1810.06784)): MAML trained by several proximal outer"
     " steps on the same episodes.",
     "reptile": "Reptile ([Nichol et al. 2018](https://arxiv.org/abs/1803.02999)): the weights were trained to lie near"
-    " those that a few policy-gradient steps lead to, whatever the task.",
+    " those that a few gradient steps lead to, whatever the task.",
     "rl2": "RL² ([Duan et al. 2016](https://arxiv.org/abs/1611.02779)): a recurrent policy that is told its last action"
     " and reward and keeps its state from episode to episode, trained for the return of whole trials. It adapts by"
     " playing.",
@@ -189,7 +189,12 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         f" {_space(action)}, in that order and those units.",
         "It was trained in simulation only, without noise, delays or wear that the family does not have.",
     ]
-    if adapt["steps"]:
+    if metadata.get("supervised"):
+        limits.append(
+            f"More than {count(last['steps'], 'inner step')}, or another number of points than {metadata['horizon']},"
+            " is not covered by the table."
+        )
+    elif adapt["steps"]:
         limits += [
             f"More than {count(last['steps'], 'inner step')}, or another number of episodes than {adapt['episodes']} a"
             " step, is not covered by the table; fewer episodes make noisier steps.",
@@ -262,14 +267,28 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 |---|---|
 | seed | {provenance["seed"]} |
 | updates | {provenance["updates"]:,} |
-| environment steps | {provenance["env_steps"]:,} |
-| wall-clock | {provenance["seconds"] / 60:.1f} minutes |
+| {"points seen" if metadata.get("supervised") else "environment steps"} | {_steps(metadata)} |
+| wall-clock | {provenance["seconds"] / 60:.1f} minutes |{_teacher_row(metadata)}
 | hardware | {provenance["hardware"]} |
 | versions | {versions} |
 | date | {provenance["date"]} |
 
 The exported weights are those with the best {best} on *validation* tasks, not on test tasks{_best_update(provenance)}.
 All of this for programs: `metazoo card {metadata["name"]} --json`."""
+
+
+def _steps(metadata: Mapping[str, Any]) -> str:
+    """Steps of training as they were planned: what ended early was not counted."""
+    nominal = "" if metadata.get("supervised") else ", nominal: every episode counted at its full length"
+    return f"{metadata['provenance']['env_steps']:,}{nominal}"
+
+
+def _teacher_row(metadata: Mapping[str, Any]) -> str:
+    """What a student's teacher took, which comes on top."""
+    teacher = metadata.get("teacher") or {}
+    took = [f"{teacher['env_steps']:,} environment steps (nominal)"] if "env_steps" in teacher else []
+    took += [f"{teacher['seconds'] / 60:.1f} minutes"] if "seconds" in teacher else []
+    return f"\n| on top: its teacher, {teacher['name']} | {', '.join(took) or 'not known'} |" if teacher else ""
 
 
 def _best_update(provenance: Mapping[str, Any]) -> str:

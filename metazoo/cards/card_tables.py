@@ -7,12 +7,12 @@ from metazoo.presets.registry import PRESETS
 
 BASELINES = {
     "random": "uniformly random actions",
-    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
-    "from_scratch": "untrained weights, after the same steps",
     "standing_still": "closed form: never leaving the start",
-    "oracle": "closed form: straight to the goal, which nothing can beat",
+    "oracle": "closed form: full speed along both axes to the known goal; nothing earns more on these tasks",
     "best_fixed_velocity": "closed form: the best constant velocity, the bound for a policy that runs at one speed",
     "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
+    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
+    "from_scratch": "untrained weights, after the same steps",
     "greedy": "the arm or model that looks best so far",
     "epsilon_greedy": "greedy, with random actions now and then",
     "thompson": "Thompson sampling",
@@ -39,9 +39,11 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     text += f" (task seed {report['seed']}), {better} is better"
     if not supervised:
         text += f", with {'its most likely actions' if report.get('deterministic') else 'actions sampled from it'}"
+    kinds = report["curve"][-1].get("by_task", [])
+    drawn = f"drawn within each of the {len(kinds)} distinct ones, " if kinds else ""
     text += (
-        ". Brackets: 95 % bootstrap interval over tasks, which says how well *this* policy does on new tasks, not how"
-        " much training runs differ. IQM: mean of the middle half of the tasks, with its own interval."
+        f". Brackets: 95 % bootstrap interval over tasks, {drawn}which says how well *this* policy does on new tasks,"
+        " not how much training runs differ. IQM: mean of the middle half of the tasks, with its own interval."
     )
     if report.get("online"):
         text += " The episodes of a trial are played one after another; every one is both test and experience."
@@ -55,6 +57,8 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         cells = [*_place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
+    if kinds:
+        parts += [f"By task, for the family has {len(kinds)} only:", _by_task(shown, metadata, report)]
     if report.get("online") and len(report["curve"]) > 1:
         parts.append(f"In the whole trial, all episodes added up: {interval(report['total'])}.")
     longer = report.get("at_horizon", {})
@@ -63,6 +67,18 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         equal = "" if supervised else ", with as many episodes"
         parts += [f"On the same {report['split']} tasks{equal}:", _baselines(report)]
     return "\n\n".join(parts)
+
+
+def _by_task(shown: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """A row for each distinct task of each split, a column for each point of the curve."""
+    axis, points = _axes(metadata, report)[0], [_place(point, metadata, report)[0] for point in report["curve"]]
+    lines = ["| task | split | tasks | " + " | ".join(f"{axis} {point}" for point in points) + " |"]
+    lines.append("|" + "---|" * (len(points) + 3))
+    for split, curve in shown.items():
+        for same in zip(*(point["by_task"] for point in curve), strict=True):
+            task = ", ".join(f"`{name}` {value:g}".replace("-", "−") for name, value in same[0]["task"].items())
+            lines.append(f"| {task} | {split} | {same[0]['tasks']} | " + " | ".join(map(interval, same)) + " |")
+    return "\n".join(lines)
 
 
 def curves(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -89,11 +105,11 @@ def seeds(metadata: Mapping[str, Any]) -> list[str]:
     what = "In a whole trial" if spread["of"] == "total" else "After adapting"
     text = (
         f"The preset was trained {len(runs)} times with different training seeds and nothing else changed; all were"
-        f" evaluated on the same tasks. {what}: mean {number(spread['mean'])}, from {number(spread['min'])} to"
-        f" {number(spread['max'])}, standard deviation {number(spread['sd'])} over trainings. Interquartile mean over"
-        f" all trainings and tasks: {interval(spread, 'iqm')}, with a 95 % bootstrap interval stratified by task"
-        " ([Agarwal et al. 2021](https://arxiv.org/abs/2108.13264)), which leaves out what a training does on all tasks"
-        " alike: the standard deviation has that."
+        f" evaluated on the same {recorded['tasks']:,} test tasks. {what}: mean {interval(spread)}, from"
+        f" {number(spread['min'])} to {number(spread['max'])}, standard deviation {number(spread['sd'])} over"
+        f" trainings. The bracket is Student's 95 % interval of the mean over trainings, with n = {len(runs)}: wide,"
+        " because so few trainings say little about the next one, however many tasks each was tested on. Interquartile"
+        f" mean over all trainings and tasks: {number(spread['iqm'])}."
     )
     return ["## Other trainings", text, "\n".join(rows)]
 
@@ -136,7 +152,7 @@ def _baselines(report: Mapping[str, Any]) -> str:
     for name, baseline in baselines.items():
         others = [baseline.get("total")] if trials else []
         others += [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
-        what = PRESETS[name].description if name in PRESETS else BASELINES.get(name, "")
+        what = PRESETS[name].description if name in PRESETS else baseline.get("what") or BASELINES.get(name, "")
         cells = [f"`{name}`", interval(baseline), *(interval(b) if b else "" for b in others), what]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

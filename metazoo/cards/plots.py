@@ -79,7 +79,8 @@ def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_c
     means = [point["mean"] for point in report["curve"]]
     low, high = zip(*(point["ci95"] for point in report["curve"]), strict=True)
     each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
-    label = f"{report['name']} ({each} episodes a step)" if tell_cost else report["name"]
+    cost = f"{report['horizon']} points" if _points([report]) else f"{each} episodes a step"
+    label = f"{report['name']} ({cost})" if tell_cost else report["name"]
     if spread:
         lowest, highest = zip(*(_middle(point) for point in report["curve"]), strict=True)
         _draw_band(axes, steps, lowest, highest, color, 0.08)
@@ -134,12 +135,17 @@ def _alignment(means: list[float], i: int, steep: float) -> str:
 
 
 def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """(name, report) of every baseline, best last; one that several reports share stands there once."""
-    found: dict[tuple[str, float], dict[str, Any]] = {}
-    for report in reports:
+    """(name, report) of every baseline, best last; one that several reports share stands there once.
+
+    Those that do not adapt are the same however many episodes a report lets them play, which moves their means a
+    little: of these the one stays that played most.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for report in sorted(reports, key=lambda report: -len(report["curve"])):
         for name, baseline in report.get("baselines", {}).items():
-            found.setdefault((name.replace("_", " "), round(float(baseline["mean"]), 6)), baseline)
-    return [(name, baseline) for (name, _), baseline in sorted(found.items(), key=lambda item: item[0][1])]
+            mine = round(float(baseline["mean"]), 6) if "curve" in baseline else report.get("horizon")
+            found.setdefault((name.replace("_", " "), mine), baseline)
+    return sorted(((key[0], baseline) for key, baseline in found.items()), key=lambda item: item[1]["mean"])
 
 
 def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis: str) -> list[str]:
@@ -204,12 +210,18 @@ def _edge(group: list[float], side: int) -> float:
     return sum(group) / len(group) + side * (len(group) - 1) * LABEL_GAP / 2
 
 
+def _points(reports: list[dict[str, Any]]) -> bool:
+    """Whether policies adapt to points, as in supervised families, not to episodes."""
+    return all(report.get("metric") == "mse" for report in reports)
+
+
 def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:
-    """steps → episodes they took, or None where the reports differ."""
+    """steps → episodes, or points, that they took, or None where the reports differ."""
     cost: dict[int, int] = {}
     for report in reports:
+        each = report["horizon"] if _points([report]) else 1
         for point in report["curve"]:
-            if cost.setdefault(point["steps"], point["episodes"]) != point["episodes"]:
+            if cost.setdefault(point["steps"], each * point["episodes"]) != each * point["episodes"]:
                 return None
     return cost
 
@@ -232,7 +244,8 @@ def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     axes.set_xticks(steps, [f"{step}\n{cost[step]}" if cost else f"{step}" for step in steps])
     below = f"\nfar off: {', '.join(far)}" if far else ""
     name = "adaptation steps" if axis == "steps" else "episodes of the new task played before"
-    axes.set_xlabel(f"{name}\nepisodes of the new task, in all{below}" if cost else name + below)
+    what = "points" if _points(reports) else "episodes"
+    axes.set_xlabel(f"{name}\n{what} of the new task, in all{below}" if cost else name + below)
     metrics = {report.get("metric", "return") for report in reports}
     better = "higher" if first.get("higher_is_better", True) else "lower"
     unit = " per episode" if metrics == {"return"} else ""

@@ -1,5 +1,6 @@
 """``metazoo evaluate``: a policy of the zoo and its baselines on the same tasks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from metazoo.artefact import store
 from metazoo.cards.baselines import Protocol
 from metazoo.cards.baselines import baselines as compare
 from metazoo.evaluation import evaluate
+from metazoo.presets.preset import evaluate_command
+from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of, load
 
 DEFAULT_TASKS = 200
-"""How many a policy is evaluated on where its metadata does not say."""
+"""How many a policy is evaluated on where neither a preset nor its metadata says."""
 LONG_HORIZON = {"cartpole": 500}
 """Families whose return is also reported at a longer horizon than they adapt with."""
 
@@ -36,7 +39,7 @@ def evaluate_preset(
     policy = load(name_or_dir)
     family = family_of(policy.metadata)
     trained = policy.metadata["adapt"]
-    tasks = trained.get("tasks", DEFAULT_TASKS) if tasks is None else tasks
+    tasks = card_tasks(policy.metadata) if tasks is None else tasks
     episodes = trained["episodes"] if episodes is None else episodes
     steps = trained["steps"] if steps is None else steps
     protocol = Protocol(split, tasks, episodes, steps, seed, deterministic)
@@ -46,6 +49,14 @@ def evaluate_preset(
     if baselines:
         report["baselines"] = compare(policy, family, protocol, horizon)
     return report
+
+
+def card_tasks(metadata: Mapping[str, Any]) -> int:
+    """How many test tasks a policy's card has: those of its preset, else what its metadata says."""
+    preset, family = PRESETS.get(metadata["name"]), (metadata["family"], metadata.get("family_args", {}))
+    if preset and (preset.family, preset.family_args) == family:
+        return preset.evaluation_tasks
+    return metadata["adapt"].get("tasks", DEFAULT_TASKS)
 
 
 def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
@@ -67,6 +78,9 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
     metadata = store.read_metadata(version) or {}
     earlier = (metadata.get("evaluation") or {}).get("seeds")
     others = seeds.compare(version, runs) if runs else earlier
+    tasks = card_tasks(metadata)
+    metadata["adapt"]["tasks"] = tasks
+    metadata["provenance"]["evaluate_command"] = evaluate_command(metadata["name"], tasks)
     report = evaluate_preset(version)
     outside = evaluate_preset(version, split="ood", baselines=False)
     metadata["evaluation"] = {**brief(report), "ood": brief(outside), **({"seeds": others} if others else {})}

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from metazoo.artefact import store
-from metazoo.cards.report import DEFAULT_TASKS, evaluate_preset
-from metazoo.evaluation import bootstrap_interval, interquartile_mean
+from metazoo.cards.report import card_tasks, evaluate_preset
+from metazoo.evaluation import interquartile_mean
 
-SAME = ("family", "family_args", "algorithm", "network", "adapt")
-"""What trainings must have in common with the shipped policy, besides settings, by keys of their metadata."""
+SAME = ("family", "family_args", "algorithm", "network")
+"""What trainings must have in common with the shipped policy, besides settings, by keys of their metadata; and how they
+adapt."""
 
 
 def exports(directory: Path, name: str) -> list[Path]:
@@ -36,12 +38,13 @@ def exports(directory: Path, name: str) -> list[Path]:
 def compare(shipped: Path, runs: list[Path]) -> dict[str, Any]:
     """What ``evaluation.seeds`` of the shipped version's metadata says of other trainings of its preset.
 
-    ``runs`` holds seed and seconds of every training, and what its policy does on the test tasks: ``before`` and
-    ``after`` adapting, or ``total`` of whole trials where it learns while it plays (each with mean and interval).
-    ``spread`` holds mean, standard deviation (n − 1), least and largest ``after`` or ``total`` over the trainings, and
-    under ``of`` which; and the interquartile mean over trainings and tasks with its 95 % stratified bootstrap interval,
-    which draws trainings anew for each task (Agarwal et al. 2021, section 4.1). It takes what a training does on one
-    task to say nothing about another: ``sd`` is what tells how much trainings differ as a whole.
+    ``runs`` holds seed and seconds of every training, and what its policy does on the shipped policy's test ``tasks``:
+    ``before`` and ``after`` adapting, or ``total`` of whole trials where it learns while it plays (each with mean and
+    interval). ``spread`` holds mean, standard deviation (n − 1), least and largest ``after`` or ``total`` over the
+    trainings, and under ``of`` which; the mean's 95 % interval over trainings; and the interquartile mean over
+    trainings and tasks, which has no interval: drawing trainings anew for each task, as Agarwal et al. 2021 do, would
+    take what a training does on one task to say nothing about another, and so a few trainings for as many as there are
+    tasks.
 
     Raises:
         ValueError: an export was not trained as the shipped one was, or two have the same seed.
@@ -53,19 +56,26 @@ def compare(shipped: Path, runs: list[Path]) -> dict[str, Any]:
     seeds = [theirs["provenance"]["seed"] for theirs in metadata]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"the trainings have the seeds {seeds}; they must differ.")
-    measured = [_measured(version, theirs["provenance"]) for version, theirs in zip(runs, metadata, strict=True)]
+    tasks = card_tasks(ours)
+    measured = [_measured(version, theirs["provenance"], tasks) for version, theirs in zip(runs, metadata, strict=True)]
     rows, by_task = [row for row, _ in measured], np.array([per_task for _, per_task in measured]).T
     of = "total" if "total" in rows[0] else "after"
     means = np.array([row[of]["mean"] for row in rows])
     spread = {"mean": means.mean(), "sd": means.std(ddof=1), "min": means.min(), "max": means.max()}
     spread["iqm"] = interquartile_mean(*by_task)
-    bounds = bootstrap_interval(interquartile_mean, *by_task)
-    return {"runs": rows, "spread": {"of": of, **{key: float(spread[key]) for key in spread}, "iqm_ci95": bounds}}
+    figures = {key: float(spread[key]) for key in spread}
+    return {"tasks": tasks, "runs": rows, "spread": {"of": of, **figures, "ci95": over_trainings(means)}}
 
 
-def _measured(version: Path, provenance: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+def over_trainings(means: np.ndarray) -> list[float]:
+    """Student's 95 % interval of the mean over trainings, whose means are ``[n]``: n − 1 degrees of freedom."""
+    half = stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means))
+    return [float(np.mean(means) - half), float(np.mean(means) + half)]
+
+
+def _measured(version: Path, provenance: Mapping[str, Any], tasks: int) -> tuple[dict[str, Any], np.ndarray]:
     """A training's row, and what it says of every single task ``[N]``."""
-    report = evaluate_preset(version, baselines=False)
+    report = evaluate_preset(version, tasks=tasks, baselines=False)
     measured = {"before": report["curve"][0], "after": report["curve"][-1]}
     if report["online"]:
         measured = {"total": report["total"]}
@@ -77,8 +87,9 @@ def _measured(version: Path, provenance: Mapping[str, Any]) -> tuple[dict[str, A
 
 def _require_same(shipped: Path, ours: Mapping[str, Any], version: Path, theirs: Mapping[str, Any]) -> None:
     updates = ours["provenance"]["updates"], theirs["provenance"]["updates"]
-    full = [{**one, "adapt": {"tasks": DEFAULT_TASKS, **one["adapt"]}} for one in (ours, theirs)]  # older ones lack it
-    differing = [key for key in SAME if full[0].get(key) != full[1].get(key)] + ["updates"] * (updates[0] != updates[1])
+    adapt = [(one["adapt"]["episodes"], one["adapt"]["steps"]) for one in (ours, theirs)]
+    differing = [key for key in SAME if ours.get(key) != theirs.get(key)] + ["adapt"] * (adapt[0] != adapt[1])
+    differing += ["updates"] * (updates[0] != updates[1])
     config = [one.get("config") or {} for one in (ours, theirs)]
     common = set(config[0]) & set(config[1])  # a setting that one of them did not have yet is not another setting
     differing += ["config"] * any(config[0][key] != config[1][key] for key in common)

@@ -12,15 +12,6 @@ from metazoo.tasks.host_family import AnyFamily
 SAMPLES = 2000
 FEW = 4
 """Values that are listed one by one if a parameter has no others."""
-UNITS = {
-    "pole_mass": "kg",
-    "half_length": "m",
-    "force": "N",
-    "gravity": "m/s²",
-    "cart_mass": "kg",
-    "target": "m",
-    "velocity": "m/s",
-}
 
 
 class RangeRow(NamedTuple):
@@ -51,7 +42,7 @@ def range_rows(family: AnyFamily) -> list[RangeRow]:
         else:
             inside, outside = (f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood))
         nominal = family.nominal.get(name)
-        unit, sampled = UNITS.get(name, ""), name not in declared and not few
+        unit, sampled = family.units.get(name, ""), name not in declared and not few
         rows.append(RangeRow(name, unit, inside, outside, "" if nominal is None else f"{nominal:g}", sampled))
     return rows
 

@@ -165,7 +165,7 @@ _ALL = (
     ),
     Preset(
         name="oracle_cartpole_goal",
-        description="CartPole with the target in the observation: what knowing the task is worth",
+        description="CartPole that is shown the target, trained as dr_cartpole_goal: no upper bound",
         family="cartpole_goal",
         family_args={"reveal_target": True},
         algorithm="domain_randomised",

@@ -19,7 +19,6 @@ def _preset(name: str, algorithm: str, shots: int, updates: int, config: dict[st
         learning_rate=2e-3,
         episodes=1,
         steps=steps,
-        evaluation_tasks=2000,
     )
 
 

@@ -18,6 +18,15 @@ SPLITS = ("train", "validation", "test", "ood")
 """Tasks to learn from, to choose checkpoints on, to report, and from outside the training ranges."""
 
 
+class Reference(NamedTuple):
+    """What is known to be possible on given tasks: to compare policies with."""
+
+    returns: Any
+    """Mean return of an episode of each task, ``[M]``."""
+    what: str
+    """What earns it, in a line for model cards."""
+
+
 class Transition(NamedTuple):
     """The outcome of one environment step for ``[M, E]`` episodes."""
 
@@ -42,6 +51,9 @@ class TaskFamily(ABC):
     """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
     nominal: ClassVar[Mapping[str, float]] = {}
     """The original environment's values of the task parameters that have one; the others differ from task to task."""
+
+    units: ClassVar[Mapping[str, str]] = {}
+    """Units of the task parameters, empty of those that have none."""
 
     @abstractmethod
     def sample_task(self, key: tf.Tensor, split: str) -> Any:
@@ -70,6 +82,10 @@ class TaskFamily(ABC):
         policies are still shown the rewards they got.
         """
         return None
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
+        return {}
 
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.

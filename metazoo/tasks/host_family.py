@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.family import Reference, TaskFamily
 from metazoo.types import Box, Space
 
 
@@ -39,6 +39,8 @@ class HostFamily(ABC):
     """How many episodes are played side by side at most: bounds memory, changes no result."""
     supervised: ClassVar[bool] = False
     nominal: ClassVar[Mapping[str, float]] = {}
+    units: ClassVar[Mapping[str, str]] = {}
+    """Units of the task parameters, empty of those that have none."""
 
     @abstractmethod
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:
@@ -65,6 +67,10 @@ class HostFamily(ABC):
     def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> None:
         """None: nobody knows what the rewards of environments are on average."""
         return None
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
+        return {}
 
     def close(self) -> None:  # noqa: B027  families without processes need none
         """Give back processes and environments; the next ``reset`` makes new ones."""

@@ -103,7 +103,12 @@ def load_experts(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily
             f"the weights in {directory} are {list(weights.shape)}; its network and tasks need"
             f" {[len(tasks[0]), policy.size]}."
         )
-    return teacher_of(policy, tf.constant(weights), tasks, f"{len(weights)} experts"), theirs
+    teacher = teacher_of(policy, tf.constant(weights), tasks, f"{len(weights)} experts")
+    return teacher._replace(cost={"env_steps": _env_steps(made, theirs), "seconds": made["seconds"]}), theirs
+
+
+def _env_steps(made: Mapping[str, Any], family: AnyFamily) -> int:
+    return made["updates"] * made["config"]["tasks"] * made["config"]["episodes"] * family.horizon
 
 
 def _policy(family: AnyFamily, network: Mapping[str, Any], seed: int) -> Policy:

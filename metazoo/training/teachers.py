@@ -51,7 +51,9 @@ def load_policy(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]
         answer = model.signatures[signatures.ACT](observations=tf.reshape(observations, [-1, *shape]))
         return {name: tf.reshape(answer[name], tf.concat([lead, answer[name].shape[1:]], 0)) for name in names}
 
-    return Teacher(metadata["name"], size, parameters), theirs
+    made = metadata.get("provenance") or {}
+    cost = {key: made[key] for key in ("env_steps", "seconds") if key in made}
+    return Teacher(metadata["name"], size, parameters, cost=cost), theirs
 
 
 def load_tf_agents(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]:

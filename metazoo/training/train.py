@@ -23,7 +23,7 @@ from metazoo.cores import cores
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
-from metazoo.presets.registry import Preset
+from metazoo.presets.preset import Preset, evaluate_command
 from metazoo.tasks.registry import FAMILIES
 from metazoo.training.callbacks import Checkpoints, Divergence, Interrupt, Validation, keep_epochs
 from metazoo.training.export import export
@@ -162,7 +162,7 @@ def version_of(run: Path, name: str, export_to: Path | None) -> Path:
 def _taught(learner: Learner) -> dict[str, Any]:
     """The metadata's entry on a student's teacher."""
     teacher = learner.teacher if isinstance(learner, Student) else None
-    return {"teacher": {"name": teacher.name, "parameters": teacher.size}} if teacher else {}
+    return {"teacher": {"name": teacher.name, "parameters": teacher.size, **teacher.cost}} if teacher else {}
 
 
 def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, start: int, total: int) -> bool:
@@ -229,10 +229,9 @@ def _provenance(preset: Preset, seed: int, total: int, learner: Learner, done: C
         command += ["--set", f"{key}={value}"]
     if preset.teacher:
         command += ["--set", f"teacher={preset.teacher}"]
-    evaluate = f"metazoo evaluate {preset.name} --split test --tasks {preset.evaluation_tasks} --seed 0 --json"
     return {
         "command": shlex.join(command),
-        "evaluate_command": evaluate,
+        "evaluate_command": evaluate_command(preset.name, preset.evaluation_tasks),
         "seed": seed,
         "updates": total,
         "env_steps": total * learner.env_steps_per_update,

@@ -30,6 +30,12 @@ def test_family_keeps_the_contract(name, check):
     testing.CHECKS[check](VARIANTS[name]())
 
 
+@pytest.mark.parametrize("family", BUILT_IN, ids=lambda family: family.name)
+def test_every_task_parameter_has_its_unit(family):
+    """Cards print them; an empty one says that there is none."""
+    assert set(family.Task._fields) <= set(family.units)
+
+
 class ToyTask(NamedTuple):
     """``drift`` (m per step)."""
 

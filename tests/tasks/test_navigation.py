@@ -1,10 +1,18 @@
 """2D navigation: reward, end of an episode, clipping, goals, and what standing still is worth."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.tasks.families.navigation import Navigation, NavigationSparse, NavigationState, NavigationTask
+from metazoo.tasks.families.navigation import (
+    Navigation,
+    NavigationSparse,
+    NavigationState,
+    NavigationTask,
+    optimal_returns,
+)
 from metazoo.tasks.family import per_episode
 
 FAMILY = Navigation()
@@ -83,6 +91,44 @@ def test_walking_straight_to_a_known_goal_earns_the_closed_form(split):
     expected = -np.linalg.norm(goals, axis=1) * np.where(np.arange(1, 9) <= ended[:, None], left, 0.0).sum(1)
     np.testing.assert_array_equal(steps, ended)
     np.testing.assert_allclose(total, expected, atol=1e-4)
+
+
+def test_the_optimum_is_what_full_speed_along_both_axes_earns():
+    """Played in the family: both axes at once, each clipped by itself, so faster than the straight line."""
+    goals = FAMILY.sample(200, "test", 4).goal.numpy().astype(np.float64)
+    total, steps = play(FAMILY, goals, lambda task, state: task.goal - state.position)
+    best = optimal_returns(goals, FAMILY.horizon)
+    np.testing.assert_allclose(best, total, atol=1e-4)
+    assert best.mean() == pytest.approx(-0.506, abs=0.1) and np.all(steps <= 5)
+
+
+def test_no_moves_at_all_earn_more_than_the_optimum():
+    """All sequences of three moves on a grid of nine by nine displacements, towards goals that three moves reach."""
+    moves = np.array(list(itertools.product(np.linspace(-0.1, 0.1, 9), repeat=2)))
+    for goal in ((0.23, -0.12), (0.3, 0.05), (0.155, 0.205), (0.005, 0.27)):
+        best = {(0.0, 0.0): 0.0}
+        finished = []
+        for _ in range(3):
+            following: dict[tuple[float, float], float] = {}
+            for place, earned in best.items():
+                for at in (np.array(place) + moves).round(6):
+                    total = earned - np.hypot(*(at - goal))
+                    if (np.abs(at - goal) < 0.01).all():
+                        finished.append(total)
+                    elif total > following.get(tuple(at), -np.inf):
+                        following[tuple(at)] = total
+            best = following
+        (optimum,) = optimal_returns([goal], 3)
+        assert max([*finished, *best.values()]) <= optimum + 1e-9
+    assert optimal_returns([(0.2, -0.1)], 3)[0] == pytest.approx(-0.1), "one step is left on one axis, then it is there"
+
+
+def test_the_references_say_what_standing_still_and_the_optimum_earn():
+    tasks = FAMILY.Task(tf.constant([[0.3, -0.4], [0.005, -0.005]]))
+    known = FAMILY.references(tasks)
+    np.testing.assert_allclose(known["standing_still"].returns, [-50.0, -np.hypot(0.005, 0.005)], rtol=1e-5)
+    np.testing.assert_allclose(known["optimum"].returns, optimal_returns(tasks.goal, 100))
+    assert "nothing earns more" in known["optimum"].what
 
 
 def test_standing_still_in_the_sparse_variant():

@@ -17,6 +17,7 @@ def made_up_report(name: str, means: tuple[float, ...], episodes: int = 5, **cha
         "metric": "return",
         "higher_is_better": True,
         "deterministic": False,
+        "horizon": 200,
         "curve": curve,
         "total": {"mean": 999.0, "ci95": [900.0, 1100.0]},
         "baselines": {

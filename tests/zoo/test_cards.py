@@ -7,10 +7,13 @@ import pytest
 from metazoo.cards import card as cards
 from metazoo.cards.card import write_card
 from metazoo.cards.task_ranges import range_rows
+from metazoo.tasks.families.acrobot import Acrobot
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import RANGES, CartPole, CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation
+from metazoo.tasks.families.pendulum import Pendulum
 from metazoo.tasks.mujoco.families import HalfCheetahDir, HalfCheetahVel
+from metazoo.tasks.registry import ON_THE_HOST
 from tests.zoo.reports import made_up_metadata, made_up_report
 
 MEANS = (31.5, 152.25, 181.75, 190.5)
@@ -59,7 +62,7 @@ def test_provenance_and_limits(tmp_path):
     for value in (provenance["command"], provenance["evaluate_command"], provenance["hardware"], provenance["date"]):
         assert value in text
     assert table_row(text, "seed")[1] == "7" and table_row(text, "wall-clock")[1] == "8.4 minutes"
-    assert table_row(text, "environment steps")[1] == "240,000,000"
+    assert table_row(text, "environment steps")[1].startswith("240,000,000, nominal: every episode counted at its full")
     assert "python 3.11.7, tensorflow 2.21.0" in text
     assert "## What it cannot do" in text and "More than 3 inner steps" in text
     assert "a Box of shape [4] and 2 discrete actions" in text
@@ -142,6 +145,7 @@ def test_declared_ranges_are_quoted_exactly(family):
 def test_other_families_show_what_they_sample():
     (goal,) = range_rows(Navigation())
     assert goal.name == "goal" and goal.sampled and goal.train == "~ −0.5 to 0.5" and goal.ood == "~ −0.7 to 0.7"
+    assert goal.unit == "the paper's unit of length"
     (means,) = range_rows(Bandit())
     assert means.train == "~ 0 to 1"
 
@@ -152,6 +156,17 @@ def test_few_values_are_listed_and_velocities_have_their_unit():
     assert direction.train == direction.ood == "−1 or 1" and not direction.sampled
     (velocity,) = range_rows(HalfCheetahVel(workers=0, rows=1))
     assert velocity[1:4] == ("m/s", "0 to 2", "2 to 3") and not velocity.sampled
+
+
+@pytest.mark.mujoco
+@pytest.mark.parametrize("make", ON_THE_HOST, ids=lambda make: make.name)
+def test_every_task_parameter_on_the_host_has_its_unit(make):
+    assert set(make(workers=0, rows=1).Task._fields) == set(make.units)
+
+
+def test_pendulums_and_acrobots_have_their_units():
+    assert [row.unit for row in range_rows(Pendulum())] == ["m/s²", "kg", "m"]
+    assert [row.unit for row in range_rows(Acrobot())] == ["kg", "kg", "m", "m", "N·m"]
 
 
 def test_a_policy_that_learns_while_it_plays_has_a_row_for_each_episode_and_the_whole_trial(tmp_path):
@@ -186,7 +201,45 @@ def test_a_supervised_policy_speaks_of_points_and_errors(tmp_path):
     text = card(tmp_path, metadata, report)
     assert table_row(text, 0)[:2] == ["0", "0"] and table_row(text, 1)[:2] == ["1", "5"]
     assert "3.25 [0.75, 6.00]" in text and "lower is better" in text and "best error" in text
-    assert "after 1 step on 5 points" in text and "episode" not in text.split("## Results")[1].split("## What")[0]
+    assert "after 1 step on 5 points" in text and "episode" not in text.split("## Results")[1].split("## Use")[0]
+    assert "another number of points than 5, is not covered" in text and "on a task's own data" in text
+
+
+def test_few_distinct_tasks_are_reported_one_by_one(tmp_path):
+    curve = [
+        {"steps": i, "episodes": 20 * i, "mean": m, "iqm": m, "ci95": [m - 9, m + 9], "iqm_ci95": [m - 9, m + 9]}
+        | {"by_task": [
+            {"task": {"direction": d}, "tasks": n, "mean": m + 90 * d, "ci95": [m + 90 * d - 5, m + 90 * d + 5]}
+            for d, n in ((-1.0, 48), (1.0, 52))
+        ]}
+        for i, m in enumerate((-20.0, 330.0))
+    ]  # fmt: skip
+    text = card(tmp_path, report=made_up_report("maml_cartpole", (), curve=curve))
+    assert "over tasks, drawn within each of the 2 distinct ones, which says" in text
+    assert "By task, for the family has 2 only:" in text and "| task | split | tasks | steps 0 | steps 1 |" in text
+    assert table_row(text, "`direction` −1")[1:] == ["test", "48", "-110.0 [-115.0, -105.0]", "240.0 [235.0, 245.0]"]
+    assert table_row(text, "`direction` 1")[3:] == ["70.0 [65.0, 75.0]", "420.0 [415.0, 425.0]"]
+    assert "By task" not in card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cost", "cell"),
+    [
+        ({"env_steps": 112_000_000, "seconds": 90.0}, "112,000,000 environment steps (nominal), 1.5 minutes"),
+        ({"env_steps": 30_000_000}, "30,000,000 environment steps (nominal)"),
+        ({}, "not known"),
+    ],
+)
+def test_what_a_teacher_took_comes_on_top(tmp_path, cost, cell):
+    text = card(tmp_path, made_up_metadata(teacher={"name": "dr_cartpole", "parameters": 4610, **cost}))
+    assert table_row(text, "on top: its teacher, dr_cartpole")[1] == cell
+    assert "on top" not in card(tmp_path)
+
+
+def test_a_family_s_references_say_themselves_what_they_are(tmp_path):
+    report = made_up_report("maml_cartpole", MEANS)
+    report["baselines"]["optimum"] = {"mean": 199.5, "ci95": [199.0, 200.0], "what": "nothing earns more"}
+    assert table_row(card(tmp_path, report=report), "`optimum`")[1::2] == ["199.5 [199.0, 200.0]", "nothing earns more"]
 
 
 def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
@@ -195,12 +248,14 @@ def test_other_trainings_stand_on_the_card_where_they_were_recorded(tmp_path):
          "seconds": 90.0}
         for seed, mean in ((7, 190.0), (8, 186.0), (9, 182.0))
     ]  # fmt: skip
-    spread = {"of": "after", "mean": 186.0, "sd": 4.0, "min": 182.0, "max": 190.0}
-    spread |= {"iqm": 187.0, "iqm_ci95": [183.5, 189.5]}
-    text = card(tmp_path, made_up_metadata(evaluation={"seeds": {"runs": runs, "spread": spread}}))
+    spread = {"of": "after", "mean": 186.0, "sd": 4.0, "min": 182.0, "max": 190.0, "ci95": [176.1, 195.9], "iqm": 187.0}
+    seeds = {"tasks": 2000, "runs": runs, "spread": spread}
+    text = card(tmp_path, made_up_metadata(evaluation={"seeds": seeds}))
     assert table_row(text, "7 (this policy)")[2:] == ["190.0 [1.00, 2.00]", "1.5 minutes"]
-    assert "mean 186.0, from 182.0 to 190.0, standard deviation 4.00 over trainings" in text
-    assert "over all trainings and tasks: 187.0 [183.5, 189.5], with" in text
+    assert "evaluated on the same 2,000 test tasks" in text
+    assert "mean 186.0 [176.1, 195.9], from 182.0 to 190.0, standard deviation 4.00 over trainings" in text
+    assert "Student's 95 % interval of the mean over trainings, with n = 3" in text
+    assert "over all trainings and tasks: 187.0." in text
     assert "Other trainings" not in card(tmp_path)
 
 

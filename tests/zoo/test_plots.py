@@ -71,6 +71,27 @@ def test_several_policies_are_named_in_a_legend(tmp_path):
     assert words.count("random  21.3") == 1  # shared, so drawn once
 
 
+def test_a_baseline_that_does_not_adapt_is_drawn_once_however_many_episodes_it_played(tmp_path):
+    """As many as the policy's whole trial has, so its mean moves a little; that of the longest trial stays."""
+    other = made_up_report("reptile_cartpole", (30.0, 100.0), baselines={"random": {"mean": 20.9}})
+    words = texts(adaptation_curve([other, REPORT], tmp_path / "curve.svg"))
+    assert [word for word in words if word.startswith("random")] == ["random  21.3"]
+
+
+def test_points_are_not_counted_as_episodes(tmp_path):
+    """A supervised family's single episode is a set of points, which all inner steps use."""
+    supervised = {"metric": "mse", "higher_is_better": False, "horizon": 5, "baselines": {}}
+    reports = [made_up_report(name, (3.0, 0.6, 0.3), **supervised) for name in ("maml_sinusoid", "reptile_sinusoid")]
+    for report in reports:
+        for point in report["curve"]:
+            point["episodes"] = min(1, point["steps"])
+    below = " ".join(texts(adaptation_curve(reports, tmp_path / "curve.svg")))
+    assert "points of the new task, in all" in below and "episodes" not in below
+    reports[1]["horizon"] = 10
+    below = " ".join(texts(adaptation_curve(reports, tmp_path / "curve.svg")))
+    assert "maml_sinusoid (5 points)" in below and "reptile_sinusoid (10 points)" in below and "episodes" not in below
+
+
 def test_policies_with_other_numbers_of_episodes_say_how_many(tmp_path):
     other = made_up_report("promp_cartpole", (30.0, 100.0), episodes=20)
     words = texts(adaptation_curve([REPORT, other], tmp_path / "curve.svg"))

@@ -53,8 +53,10 @@ def test_the_spread_is_that_of_the_means_over_the_same_tasks(trainings):
     assert spread["sd"] == pytest.approx(np.std(means, ddof=1)) and spread["mean"] == pytest.approx(np.mean(means))
     every = np.concatenate([evaluate_preset(path, baselines=False)["curve"][-1]["per_task"] for path in found])
     assert len(every) == 8 and spread["iqm"] == pytest.approx(np.sort(every)[2:6].mean())
-    low, high = spread["iqm_ci95"]
-    assert low < spread["iqm"] < high
+    assert result["tasks"] == 4
+    low, high = spread["ci95"]  # Student's t with one degree of freedom: 12.706
+    assert (low + high) / 2 == pytest.approx(spread["mean"])
+    assert (high - low) / 2 == pytest.approx(12.7062 * spread["sd"] / np.sqrt(2), rel=1e-4)
     json.dumps(result, allow_nan=False)
 
 
@@ -64,8 +66,8 @@ def test_a_trial_of_a_training_counts_with_all_its_episodes(monkeypatch):
         {"mean": 6.0, "ci95": [5.0, 7.0], "per_task": [5.0, 7.0]},
     ]
     report = {"online": True, "curve": curve, "total": {"mean": 8.5, "ci95": [7.0, 10.0], "iqm": 8.5}}
-    monkeypatch.setattr(seeds, "evaluate_preset", lambda version, baselines: report)
-    row, per_task = seeds._measured("version", {"seed": 3, "seconds": 60.0})
+    monkeypatch.setattr(seeds, "evaluate_preset", lambda version, tasks, baselines: report)
+    row, per_task = seeds._measured("version", {"seed": 3, "seconds": 60.0}, 2)
     assert row == {"seed": 3, "total": {"mean": 8.5, "ci95": [7.0, 10.0]}, "seconds": 60.0}
     assert per_task.tolist() == [7.0, 10.0]
 
@@ -75,9 +77,6 @@ def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_pat
     other = export_seed(tmp_path, 3, adapt={"episodes": 3, "steps": 1, "tasks": 4})
     with pytest.raises(ValueError, match="has another adapt than .*; only seeds may differ"):
         seeds.compare(found[0], [*found, other])
-    older = export_seed(tmp_path / "older", 5, adapt={"episodes": 2, "steps": 1})  # from before its number was kept
-    with pytest.raises(ValueError, match="has another adapt than"):  # 4 tasks, not the default
-        seeds.compare(found[0], [*found, older])
     config = {**store.read_metadata(found[0])["config"], "inner_rate": 0.5}
     faster = export_seed(tmp_path / "faster", 4, config=config)
     with pytest.raises(ValueError, match="has another config than"):
@@ -87,9 +86,15 @@ def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_pat
     assert all(store.verify(path) for path in found)
 
 
-def test_a_number_of_tasks_that_was_not_kept_is_the_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(seeds, "DEFAULT_TASKS", 4)
-    older = export_seed(tmp_path, 1, adapt={"episodes": 2, "steps": 1})
-    newer = export_seed(tmp_path, 2)
-    for shipped in (older, newer):
-        seeds._require_same(shipped, store.read_metadata(shipped), newer, store.read_metadata(newer))
+def test_all_are_evaluated_on_the_tasks_of_the_shipped_one(tmp_path):
+    """Even those that were trained when a card had another number of them."""
+    shipped, other = export_seed(tmp_path, 1), export_seed(tmp_path, 2, adapt={"episodes": 2, "steps": 1, "tasks": 6})
+    result = seeds.compare(shipped, [shipped, other])
+    again = evaluate_preset(other, tasks=4, baselines=False)
+    assert result["tasks"] == 4 and result["runs"][1]["after"]["mean"] == again["curve"][-1]["mean"]
+
+
+def test_trainings_are_the_unit_of_their_interval():
+    """Three trainings of which each was tested on however many tasks: two degrees of freedom, t = 4.3027."""
+    low, high = seeds.over_trainings(np.array([111.5, 122.0, 123.9]))
+    assert (low, high) == pytest.approx((102.54, 135.72), abs=0.02)

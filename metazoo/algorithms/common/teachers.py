@@ -12,7 +12,7 @@ Differs from the paper: no value network (the linear time-feature baseline is fi
 every outer step takes the whole batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -42,6 +42,8 @@ class Teacher(NamedTuple):
     """``(tasks [M, ...], the student's observations [M, N, ...]) → distribution parameters [M, N, ...]``, in graph."""
     tasks: Any = None
     """The only tasks ``[K, ...]`` that it teaches, or None: all of the family."""
+    cost: Mapping[str, float] = {}
+    """What training it took, where that is known: ``env_steps`` and ``seconds``."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,13 @@ class Acrobot(TaskFamily):
     _BOUNDS = (1.0, 1.0, 1.0, 1.0, MAX_SPEED_1, MAX_SPEED_2)
     observation_space = Box((6,), tuple(-bound for bound in _BOUNDS), _BOUNDS)
     action_space = Discrete(3)
+    units: ClassVar[Mapping[str, str]] = {
+        "mass_1": "kg",
+        "mass_2": "kg",
+        "length_1": "m",
+        "length_2": "m",
+        "torque": "N·m",
+    }
     nominal: ClassVar[Mapping[str, float]] = dict.fromkeys(RANGES, 1.0)
 
     def __init__(self, horizon: int = 200):

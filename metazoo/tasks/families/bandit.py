@@ -4,6 +4,7 @@ One episode is one trial: ``horizon`` pulls of the same arms. The observation is
 are the rewards of earlier pulls, so a policy without memory cannot do better than always pulling one arm.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
@@ -29,6 +30,7 @@ class _BanditBase(TaskFamily):
     """Arms, spaces and the constant observation that both kinds share."""
 
     Task: ClassVar[type] = BanditTask
+    units: ClassVar[Mapping[str, str]] = {"means": "reward"}
     observation_space = Box((1,), 0.0, 1.0)
 
     def __init__(self, arms: int = 5, horizon: int = 100):

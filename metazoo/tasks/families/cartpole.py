@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box, Discrete
 
 TIME_STEP = 0.02
@@ -102,6 +103,14 @@ class _CartPoleBase(TaskFamily):
         "gravity": 9.8,
         "cart_mass": 1.0,
     }
+    units: ClassVar[Mapping[str, str]] = {
+        "pole_mass": "kg",
+        "half_length": "m",
+        "force": "N",
+        "gravity": "m/s²",
+        "cart_mass": "kg",
+        "target": "m",
+    }
 
     def reset(self, task: Any, key: tf.Tensor) -> CartPoleState:
         """Each coordinate ~ U[−0.05, 0.05], as in Gymnasium."""
@@ -136,7 +145,7 @@ class CartPole(_CartPoleBase):
 class CartPoleGoal(_CartPoleBase):
     """Balance the pole close to a target that no observation shows: reward max(0, 1−|x−x*|), x after the step.
 
-    The step at which the pole falls earns nothing. ``reveal_target`` appends x* to the observation: the oracle's view.
+    The step at which the pole falls earns nothing. ``reveal_target`` appends x* to the observation.
     """
 
     name: ClassVar[str] = "cartpole_goal"
@@ -167,6 +176,20 @@ class CartPoleGoal(_CartPoleBase):
         near = tf.maximum(0.0, 1.0 - tf.abs(state.position - task.target))
         return Transition(state, tf.where(fallen, 0.0, near), fallen)
 
+    def references(self, tasks: CartPoleGoalTask) -> dict[str, Reference]:
+        """The best fixed position, and ``cartpole_planning``, which knows the task: no upper bound, but out of range
+        far above what any policy finds."""
+        from metazoo.tasks.families.cartpole_planning import planned_returns  # it plays this family
+
+        position, _ = best_fixed_position(tasks.target, self.horizon)
+        fixed = self.horizon * np.maximum(0.0, 1.0 - np.abs(position - np.asarray(tasks.target, np.float64)))
+        bound = "closed form: the best constant position, the bound for a policy that does not adapt"
+        model = "a controller that knows physics and target and looks ahead in the model: good, not the optimum"
+        return {
+            "best_fixed_position": Reference(fixed, bound),
+            "model_rollout": Reference(planned_returns(self, tasks), model),
+        }
+
 
 def best_fixed_position(targets, horizon: int = 200) -> tuple[float, float]:
     """The non-adaptive bound on given targets ``[N]`` (m): (position, mean return) of the best constant position.
@@ -174,8 +197,6 @@ def best_fixed_position(targets, horizon: int = 200) -> tuple[float, float]:
     A cart that stood at x from the first step on would earn ``horizon · mean(max(0, 1−|x−x*|))``. The mean is
     piecewise linear in x and only concave where x is one of the targets, so its maximum lies on one of them.
     """
-    import numpy as np
-
     targets = np.asarray(targets, np.float64).reshape(-1)
     returns = np.maximum(0.0, 1.0 - np.abs(targets[:, None] - targets[None])).mean(1) * horizon
     best = int(np.argmax(returns))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box, Discrete
 
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
@@ -39,6 +39,7 @@ class Gridworld(TaskFamily):
     gym_name: ClassVar[str] = "Gridworld"
     Task: ClassVar[type] = GridworldTask
     action_space = Discrete(len(MOVES))
+    units: ClassVar[Mapping[str, str]] = {"goal": "cell", "slip": "probability"}
     nominal: ClassVar[Mapping[str, float]] = {"slip": 0.0}
     SLIP = Range((0.0, 0.1), ((0.1, 0.3),))
 
@@ -66,6 +67,11 @@ class Gridworld(TaskFamily):
 
     def observe(self, task: GridworldTask, state: GridworldState) -> tf.Tensor:
         return state.cell
+
+    def references(self, tasks: GridworldTask) -> dict[str, Reference]:
+        """``optimal_returns``: what knowing the goal is worth."""
+        what = "closed form: the best policy for the known goal, by backward induction"
+        return {"optimum": Reference(optimal_returns(tasks, self.size, self.horizon), what)}
 
 
 def optimal_returns(task: GridworldTask, size: int = 5, horizon: int = 15) -> np.ndarray:

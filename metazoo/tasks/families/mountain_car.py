@@ -41,6 +41,7 @@ class MountainCarContinuous(TaskFamily):
     Task: ClassVar[type] = MountainCarTask
     observation_space = Box((2,), (MIN_POSITION, -MAX_SPEED), (MAX_POSITION, MAX_SPEED))
     action_space = Box((1,), -1.0, 1.0)
+    units: ClassVar[Mapping[str, str]] = {"power": "speed per step", "goal": "position"}
     nominal: ClassVar[Mapping[str, float]] = {"power": 0.0015, "goal": 0.45}
     POWER = Range((0.001, 0.002), ((0.002, 0.003),))
     GOAL = Range((0.3, 0.5), ((0.2, 0.3), (0.5, 0.55)))

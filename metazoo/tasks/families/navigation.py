@@ -5,12 +5,14 @@ goal, which no observation shows. An episode ends within 0.01 of the goal on bot
 variant rewards nothing until the goal is near, in the manner of PEARL's sparse point robot (Rakelly et al. 2019).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import TaskFamily, Transition
+from metazoo.tasks.family import Reference, TaskFamily, Transition
 from metazoo.types import Box
 
 STEP_LIMIT = 0.1
@@ -33,6 +35,7 @@ class _NavigationBase(TaskFamily):
     """Goals ~ U[−0.5, 0.5]²; out of range: on the square ring between 0.5 and 0.7."""
 
     Task: ClassVar[type] = NavigationTask
+    units: ClassVar[Mapping[str, str]] = {"goal": "the paper's unit of length"}
     action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
 
     def __init__(self, horizon: int = 100, reveal_goal: bool = False):
@@ -76,6 +79,14 @@ class Navigation(_NavigationBase):
         reached = tf.reduce_all(tf.abs(offset) < GOAL_RADIUS, -1)
         return Transition(state, -tf.norm(offset, axis=-1), reached)
 
+    def references(self, tasks: NavigationTask) -> dict[str, Reference]:
+        """Standing still, and ``optimal_returns``."""
+        goals = np.asarray(tasks.goal, np.float64)
+        steps = np.where((np.abs(goals) < GOAL_RADIUS).all(-1), 1, self.horizon)
+        still = Reference(-steps * np.linalg.norm(goals, axis=-1), "closed form: never leaving the start")
+        best = "closed form: full speed along both axes to the known goal; nothing earns more on these tasks"
+        return {"standing_still": still, "optimum": Reference(optimal_returns(goals, self.horizon), best)}
+
 
 @final
 class NavigationSparse(_NavigationBase):
@@ -90,3 +101,16 @@ class NavigationSparse(_NavigationBase):
         distance = tf.norm(offset, axis=-1)
         reward = tf.where(distance < self.REWARD_RADIUS, 1.0 - distance, 0.0)
         return Transition(state, reward, tf.zeros_like(reward, tf.bool))
+
+
+def optimal_returns(goals: Any, horizon: int = 100) -> np.ndarray:
+    """The largest returns ``[N]`` possible on ``goals [N, 2]`` that are known.
+
+    Axes are clipped one by one, so full speed along each of them until it is level with the goal leaves, after every
+    step, the least possible distance along both, and so the least distance, and ends the episode as early as possible.
+    Rewards are never positive. A straight line is slower along the shorter axis, and earns less.
+    """
+    goals = np.abs(np.asarray(goals, np.float64))
+    left = np.maximum(goals[None] - STEP_LIMIT * np.arange(1, horizon + 1)[:, None, None], 0.0)
+    reached = np.cumsum((left < GOAL_RADIUS).all(-1), axis=0) > 1  # the step that arrives still counts
+    return np.where(reached, 0.0, -np.linalg.norm(left, axis=-1)).sum(0)

@@ -49,6 +49,7 @@ class Pendulum(TaskFamily):
     Task: ClassVar[type] = PendulumTask
     observation_space = Box((3,), (-1.0, -1.0, -MAX_SPEED), (1.0, 1.0, MAX_SPEED))
     action_space = Box((1,), -MAX_TORQUE, MAX_TORQUE)
+    units: ClassVar[Mapping[str, str]] = {"gravity": "m/s²", "mass": "kg", "length": "m"}
     nominal: ClassVar[Mapping[str, float]] = {"gravity": 10.0, "mass": 1.0, "length": 1.0}
 
     def __init__(self, horizon: int = 200):

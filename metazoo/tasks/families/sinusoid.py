@@ -6,6 +6,7 @@ from rewards, supervised ones read from ``targets``.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
@@ -39,6 +40,7 @@ class Sinusoid(TaskFamily):
     gym_name: ClassVar[str] = "Sinusoid"
     Task: ClassVar[type] = SinusoidTask
     supervised: ClassVar[bool] = True
+    units: ClassVar[Mapping[str, str]] = {"amplitude": "", "phase": "rad"}
     observation_space = Box((1,), -INPUT_LIMIT, INPUT_LIMIT)
     action_space = Box((1,), -OUTPUT_LIMIT, OUTPUT_LIMIT)
     AMPLITUDE = Range((0.1, 5.0), ((5.0, 8.0),))

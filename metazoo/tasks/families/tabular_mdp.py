@@ -4,13 +4,14 @@
 rewards ~ N(1, 1) per state and action, and every reward has noise N(0, 1). A trial is several episodes of one MDP.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import TaskFamily, Transition
+from metazoo.tasks.family import Reference, TaskFamily, Transition
 from metazoo.types import Box, Discrete
 
 
@@ -35,6 +36,7 @@ class TabularMDP(TaskFamily):
     name: ClassVar[str] = "tabular_mdp"
     gym_name: ClassVar[str] = "TabularMDP"
     Task: ClassVar[type] = TabularMDPTask
+    units: ClassVar[Mapping[str, str]] = {"transitions": "probability", "rewards": "reward"}
 
     def __init__(self, states: int = 10, actions: int = 5, horizon: int = 10):
         self.states, self.actions = states, actions
@@ -72,6 +74,11 @@ class TabularMDP(TaskFamily):
     def observe(self, task: TabularMDPTask, state: TabularMDPState) -> tf.Tensor:
         """The state, one-hot."""
         return tf.one_hot(state.number, self.states)
+
+    def references(self, tasks: TabularMDPTask) -> dict[str, Reference]:
+        """``optimal_returns``: what knowing the MDP is worth."""
+        what = "closed form: the best policy for the known MDP, by backward induction"
+        return {"optimum": Reference(optimal_returns(tasks, self.horizon), what)}
 
 
 def optimal_returns(task: TabularMDPTask, horizon: int = 10) -> np.ndarray:

@@ -4,12 +4,13 @@ Directions and velocities from MAML (Finn et al. 2017, section 5.3), goals and r
 2018) and its predecessors. MuJoCo is imported when the first environment is made.
 """
 
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from metazoo.cores import cores
-from metazoo.tasks.family import Range
+from metazoo.tasks.family import Range, Reference
 from metazoo.tasks.gym.family import GymFamily, SampleTask
 from metazoo.tasks.gym.rows import Imported
 
@@ -81,6 +82,11 @@ class HalfCheetahDir(HalfCheetahFamily):
     """Run forwards or backwards: reward direction · velocity − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_dir", "HalfCheetahDir", staticmethod(direction)
+    units: ClassVar[Mapping[str, str]] = {"direction": ""}
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """Standing still: the best of what treats both directions alike."""
+        return {"standing_still": Reference(np.zeros(len(tasks.direction)), "closed form: never leaving the start")}
 
 
 @final
@@ -88,7 +94,15 @@ class HalfCheetahVel(HalfCheetahFamily):
     """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_vel", "HalfCheetahVel", staticmethod(velocity)
+    units: ClassVar[Mapping[str, str]] = {"velocity": "m/s"}
     VELOCITY = VELOCITY
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """``best_fixed_velocity`` of these tasks."""
+        speed, _ = best_fixed_velocity(tasks.velocity, self.horizon)
+        returns = -self.horizon * np.abs(np.asarray(tasks.velocity, np.float64) - speed)
+        what = "closed form: the best constant velocity, the bound for a policy that runs at one speed"
+        return {"best_fixed_velocity": Reference(returns, what)}
 
 
 def best_fixed_velocity(velocities: Any, horizon: int = 200) -> tuple[float, float]:
@@ -106,6 +120,7 @@ class AntDir(MujocoFamily):
     """Walk forwards or backwards."""
 
     name, env, draw = "ant_dir", "AntDir", staticmethod(direction)
+    units: ClassVar[Mapping[str, str]] = {"direction": ""}
 
 
 @final
@@ -113,6 +128,7 @@ class AntGoal(MujocoFamily):
     """Walk to an unknown place."""
 
     name, env, draw = "ant_goal", "AntGoal", staticmethod(goal)
+    units: ClassVar[Mapping[str, str]] = {"goal": "m"}
 
 
 @final
@@ -120,6 +136,7 @@ class HopperParams(MujocoFamily):
     """Hop forwards with an unknown body."""
 
     name, env, draw = "hopper_params", "HopperBody", staticmethod(body(bodies=5, joints=6, geoms=5))
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
 
 
 @final
@@ -127,6 +144,7 @@ class Walker2dParams(MujocoFamily):
     """Walk forwards with an unknown body."""
 
     name, env, draw = "walker2d_params", "Walker2dBody", staticmethod(body(bodies=8, joints=9, geoms=8))
+    units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
 
 
 MUJOCO: tuple[type[MujocoFamily], ...] = (
