@@ -18,9 +18,15 @@ help: ## this list
 
 .venv: $(INSTALLED) ## create .venv and install metazoo in it, with the tested versions
 
-$(INSTALLED): pyproject.toml constraints.txt
+# uv, because TF-Agents' metadata pins two packages that its code does not need pinned (overrides.txt), and pip cannot
+# be told so.
+EXTRAS := dev,docs,edge,federated,hub,metaworld,minari,mujoco,ray,tf-agents,tune
+
+$(INSTALLED): pyproject.toml constraints.txt overrides.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,hub,mujoco,tf-agents]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override overrides.txt --constraint constraints.txt \
+		--editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(INSTALLED) ## adapt and serve a pretrained policy, in one minute
@@ -36,6 +42,7 @@ check: $(INSTALLED) ## format, lint, types, layers, documentation
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/deptry .
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_repository.py
 
 format: $(INSTALLED) ## rewrite the sources as `check` wants them
