@@ -1,4 +1,5 @@
-"""The learners by name. A new learner is one file and one line here."""
+"""The learners by name. A new learner is one file and one line here; other packages add theirs by the entry point
+``metazoo.learners``, whose value is a ``Learner`` subclass."""
 
 from metazoo.algorithms.anil import ANIL
 from metazoo.algorithms.common.learner import Learner
@@ -9,6 +10,7 @@ from metazoo.algorithms.meta_sgd import MetaSGD
 from metazoo.algorithms.promp import ProMP
 from metazoo.algorithms.reptile import Reptile
 from metazoo.algorithms.rl2 import RL2
+from metazoo.plugins import subclass_of, with_entry_points
 
 _ALL: tuple[type[Learner], ...] = (
     *(MAML, ANIL, MetaSGD, ProMP, Reptile),
@@ -16,4 +18,12 @@ _ALL: tuple[type[Learner], ...] = (
     *(Distillation, RecurrentDistillation),
 )
 
-LEARNERS: dict[str, type[Learner]] = {learner.name_in_registry: learner for learner in _ALL}
+
+def load_learners() -> dict[str, type[Learner]]:
+    """The built-in learners and those of entry points; an unusable entry point is left out with a warning."""
+    return with_entry_points(
+        "metazoo.learners", "learner", _ALL, lambda one: one.name_in_registry, subclass_of(Learner)
+    )
+
+
+LEARNERS: dict[str, type[Learner]] = load_learners()

@@ -1,5 +1,11 @@
-"""The zoo's policies as plain data: what is trained, on what, with which settings. Imports nothing heavy."""
+"""The zoo's policies as plain data: what is trained, on what, with which settings. Imports nothing heavy.
 
+Other packages add theirs by the entry point ``metazoo.presets``, whose value is a ``Preset`` or a tuple of them.
+"""
+
+from typing import Any
+
+from metazoo.plugins import with_entry_points
 from metazoo.presets.distilled import DISTILLED_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.preset import Preset
@@ -188,6 +194,16 @@ _ALL = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS)
-}
+
+def load_presets() -> dict[str, Preset]:
+    """The zoo's presets and those of entry points; an unusable entry point is left out with a warning."""
+
+    def check(one: Any) -> None:
+        if not isinstance(one, Preset):
+            raise TypeError("it is not a Preset, nor a tuple of them")
+
+    ours = (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS)
+    return with_entry_points("metazoo.presets", "preset", ours, lambda one: one.name, check)
+
+
+PRESETS: dict[str, Preset] = load_presets()

@@ -1,9 +1,7 @@
 """The task families by name. A new family is one file and one line here; other packages add theirs by the entry point
 ``metazoo.families``, whose value is a ``TaskFamily`` or ``HostFamily`` subclass that can be made without arguments."""
 
-import warnings
-from importlib.metadata import entry_points
-
+from metazoo.plugins import subclass_of, with_entry_points
 from metazoo.tasks.families.acrobot import Acrobot
 from metazoo.tasks.families.bandit import Bandit, GaussianBandit
 from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
@@ -38,18 +36,8 @@ ON_THE_HOST: tuple[type[HostFamily], ...] = MUJOCO
 
 def load_families() -> dict[str, type[AnyFamily]]:
     """The built-in families and those of entry points; an unusable entry point is left out with a warning."""
-    built_in: tuple[type[AnyFamily], ...] = (*BUILT_IN, *ON_THE_HOST)
-    families = {family.name: family for family in built_in}
-    for point in entry_points(group="metazoo.families"):
-        try:
-            family = point.load()
-            if not (isinstance(family, type) and issubclass(family, TaskFamily | HostFamily)):
-                raise TypeError("it is not a subclass of TaskFamily or HostFamily")
-            if families.setdefault(family.name, family) is not family:
-                raise ValueError(f"the name {family.name!r} is taken")
-        except Exception as error:  # whatever another package does must not take the zoo down
-            warnings.warn(f"the family {point.value} of entry point {point.name!r} is left out: {error}.", stacklevel=2)
-    return families
+    check = subclass_of(TaskFamily, HostFamily)
+    return with_entry_points("metazoo.families", "family", (*BUILT_IN, *ON_THE_HOST), lambda one: one.name, check)
 
 
 FAMILIES: dict[str, type[AnyFamily]] = load_families()

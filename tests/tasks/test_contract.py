@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import plugins, random
 from metazoo.tasks import registry
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import CartPoleGoal
@@ -219,7 +219,7 @@ class EntryPoint(NamedTuple):
 
 def test_other_packages_add_families_by_entry_point(monkeypatch):
     points = [EntryPoint("toy", "pkg:Toy", Toy)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "metazoo.families" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == "metazoo.families" else [])
     assert registry.load_families() == {**{family.name: family for family in (*BUILT_IN, *ON_THE_HOST)}, "toy": Toy}
 
 
@@ -232,7 +232,7 @@ def test_other_packages_add_families_by_entry_point(monkeypatch):
     ],
 )
 def test_an_unusable_entry_point_is_left_out(monkeypatch, family, reason):
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("bad", "pkg:Bad", family)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("bad", "pkg:Bad", family)])
     with pytest.warns(UserWarning, match=f"pkg:Bad of entry point 'bad' is left out: .*{reason}"):
         families = registry.load_families()
     assert list(families) == [family.name for family in (*BUILT_IN, *ON_THE_HOST)]
