@@ -1,4 +1,4 @@
-"""Draw the pictures of the MuJoCo families' pages: ``MUJOCO_GL=egl python docs/families/make_mujoco_pictures.py``.
+"""Draw the pictures of the MuJoCo families' pages: ``MUJOCO_GL=egl python docs/figures/mujoco_families.py``.
 
 Scenes are rendered by MuJoCo (EGL needs no screen), curves are computed from the families themselves.
 """
@@ -20,7 +20,7 @@ from metazoo.tasks.mujoco.families import AntGoal, HalfCheetahVel, HopperParams
 
 plt.rcParams["axes.titlesize"] = 10
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "families"
 COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}
 
 

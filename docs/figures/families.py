@@ -1,4 +1,4 @@
-"""Draw the pictures of the pages in this directory: ``python docs/families/make_pictures.py``.
+"""Draw the pictures of the families' pages: ``python docs/figures/families.py``.
 
 Everything is computed from the families themselves.
 """
@@ -28,7 +28,7 @@ from metazoo.tasks.families.sinusoid import Sinusoid, SinusoidState
 from metazoo.tasks.families.tabular_mdp import TabularMDP, optimal_returns
 from metazoo.tasks.family import TaskFamily, per_episode
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "families"
 SPLIT_COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}
 ONE_KEY = tf.zeros((1, 1), tf.uint32)
 

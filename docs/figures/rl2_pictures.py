@@ -1,4 +1,4 @@
-"""Pictures of docs/algorithms/rl2.md: python docs/rl2_pictures.py [DIRECTORY of savedmodels]
+"""Pictures of docs/algorithms/rl2.md: python docs/figures/rl2_pictures.py [DIRECTORY of savedmodels]
 
 regret.png   regret over pulls of the RL² policy and of the classical algorithms, on the same test tasks
 memory.png   the probability of each arm over one trial, beside what the pulls had shown until then
@@ -34,7 +34,7 @@ SHOWN = {
     "ucb1": "UCB1",
     "gittins": "Gittins",
 }
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 def played(policy: Pretrained) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Tables and pictures of docs/comparison.md, from what `metazoo evaluate NAME --record` wrote into the policies.
 
-python docs/compare.py docs/images/compare_cartpole.png maml_cartpole metasgd_cartpole promp_cartpole
+python docs/figures/compare.py docs/images/compare_cartpole.png maml_cartpole metasgd_cartpole promp_cartpole
 """
 
 import sys

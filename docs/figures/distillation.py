@@ -1,4 +1,4 @@
-"""Table and pictures of docs/algorithms/distillation.md: python docs/distillation.py [RESULTS.json]
+"""Table and pictures of docs/algorithms/distillation.md: python docs/figures/distillation.py [RESULTS.json]
 
 distillation_sizes.png     return of feed-forward students, by size and loss, as a share of their teacher's
 distillation_student.png   where the cart is in trials of the recurrent student
@@ -35,7 +35,7 @@ from metazoo.rollouts.graph import trial  # noqa: E402
 from metazoo.training.teachers import load_teacher  # noqa: E402
 from metazoo.training.train import build  # noqa: E402
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 LOSSES = ("kl", "nll", "mse")
 UPDATES, EPISODES, RESAMPLES = 600, 10, 2000
 

@@ -1,6 +1,6 @@
 """How much a first inner step on 2D navigation knows: the gradient of the mean action, against where the goal is.
 
-python docs/inner_gradient.py maml_navigation
+python docs/figures/inner_gradient.py maml_navigation
 
 For each discount γ and GAE λ of the inner advantages: the gradient of the surrogate with respect to a constant added to
 the mean action, split into its part along the way to the goal and its part across it, over 50 validation tasks of 20
