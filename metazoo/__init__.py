@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from metazoo.pretrained import Pretrained
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "average", "load", "savedmodels_directory"]
 
 _LEGACY_KERAS: Final = "TF_USE_LEGACY_KERAS"
