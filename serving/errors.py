@@ -3,7 +3,7 @@
 The mapping is TF Serving's own (``model_servers/http_rest_api_util``), so a client cannot tell the servers apart.
 """
 
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Final
 
 
@@ -51,6 +51,21 @@ MAX_DETAILS: Final = 1024
 """gRPC details beyond this are cut, as TF Serving does, so that they fit into a header."""
 
 
+QUEUE_FULL: Final = "The batch scheduling queue to which this task was submitted is full"
+TOO_LATE: Final = "The deadline passed before the request was computed"
+
+
+class State(IntEnum):
+    """``GetModelStatusResponse.ModelVersionStatus.State``."""
+
+    UNKNOWN = 0
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
 class ServingError(Exception):
     """A request cannot be answered. ``message`` is for the client, ``code`` decides the transport's status."""
 
@@ -65,6 +80,17 @@ class ServingError(Exception):
     @property
     def grpc_details(self) -> str:
         return cut_details(self.message)
+
+
+class BodyTooLargeError(ServingError):
+    """Answered 413, which no gRPC code stands for."""
+
+    def __init__(self, limit: int):
+        super().__init__(Code.INVALID_ARGUMENT, f"The body is larger than {limit} bytes")
+
+    @property
+    def http_status(self) -> int:
+        return 413
 
 
 class PortInUseError(Exception):

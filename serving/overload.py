@@ -5,8 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from serving.engine.batching import QUEUE_FULL
-from serving.errors import Code, ServingError
+from serving.errors import QUEUE_FULL, Code, ServingError
 
 
 def refusal() -> ServingError:

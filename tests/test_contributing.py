@@ -48,18 +48,18 @@ def test_the_family_and_the_learner_make_a_policy(family, tmp_path):
 def test_the_learner_is_first_order_maml(family):
     """Its gradient is that of MAML without second derivatives, with the same advantages inside and outside."""
     made, same = recipe("learner"), {"tasks": 2, "episodes": 2, "inner_rate": 0.3, "inner_gamma": 0.9}
-    ours = made["FirstOrder"](small_policy(family(4)), family(4), made["FirstOrderConfig"](**same))
+    ours = made["FirstOrder"](small_policy(family(4), dtype="float32"), family(4), made["FirstOrderConfig"](**same))
     config = MAMLConfig(
         **same, gamma=0.9, lambda_=1.0, first_order=1, step_sizes="fixed", every_step=0, clip_norm=0.0, outer="ppo"
     )
-    theirs = MAML(small_policy(family(4)), family(4), config)
+    theirs = MAML(small_policy(family(4), dtype="float32"), family(4), config)
     weights = ours.current_weights()
     tasks = family(4).sample(2)
     rounds = ours.collect(weights, tasks, metazoo.random.key(1))
     first, _ = ours.meta_gradient(weights, ours.prepare(weights, rounds))
     second, _ = theirs.meta_gradient(weights, theirs.prepare(weights, rounds))
     for one, other in zip(first, second, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_the_preset_is_one_that_trains():

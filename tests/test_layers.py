@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Low to high. A module imports lower ones and its own unit (a package, or modules split for size), nothing else.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("types", "random", "cores"),
+# Low to high. A module imports lower rooms and its own, nothing else. A room is a folder, or a module at the top.
+METAZOO: tuple[tuple[str, ...], ...] = (
+    ("types", "random", "cores", "plugins"),
     ("losses", "axes"),
     ("artefact",),
     ("hub", "tasks", "policies", "collect"),
@@ -29,7 +29,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gallery", "demo", "bench"),
     ("cli",),
 )
-RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
+SERVING: tuple[tuple[str, ...], ...] = (
+    ("errors", "logs"),
+    ("wire", "metrics", "ports", "overload"),
+    ("engine",),
+    ("models", "options"),
+    ("handlers", "security", "client"),
+    ("adapting", "stock"),
+    ("rest", "rpc"),
+    ("server",),
+)
+LAYERS = {"metazoo": METAZOO, "serving": SERVING}
+RANKS = {
+    f"{package}.{room}": rank
+    for package, layers in LAYERS.items()
+    for rank, rooms in enumerate(layers)
+    for room in rooms
+}
 
 SERVING_MAY_IMPORT = ("metazoo.artefact", "metazoo.collect")
 KNOW_SERVING = {
@@ -101,11 +117,9 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def unit_of(name: str) -> str:
-    """``metazoo.tasks.families.cartpole`` → ``tasks``; the longest entry of LAYERS counts."""
-    parts = name.split(".")[1:]
-    candidates = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-    return next((unit for unit in candidates if unit in RANKS), candidates[-1])
+def room_of(name: str) -> str:
+    """``metazoo.tasks.families.cartpole`` → ``metazoo.tasks``."""
+    return ".".join(name.split(".")[:2])
 
 
 def inside(module: str, package: str) -> bool:
@@ -116,19 +130,17 @@ def inside(module: str, package: str) -> bool:
 
 
 def layers(module: Module) -> list[str]:
-    if not inside(module.name, "metazoo") or module.name == "metazoo":
+    room, package = room_of(module.name), module.name.split(".")[0]
+    if room == package:
         return []
-    unit = unit_of(module.name)
-    if unit not in RANKS:
+    if room not in RANKS:
         return [f"{module.name} has no place in LAYERS"]
-    breaches = []
-    for imported in module.imports:
-        if not imported.target.startswith("metazoo."):
-            continue
-        other = unit_of(imported.target)
-        if other != unit and RANKS.get(other, len(LAYERS)) >= RANKS[unit]:
-            breaches.append(f"{module.name}:{imported.line} imports {imported.target}, which is not below it")
-    return breaches
+    return [
+        f"{module.name}:{imported.line} imports {imported.target}, which is not below it"
+        for imported in module.imports
+        if imported.target.startswith(f"{package}.") and room_of(imported.target) != room
+        if RANKS.get(room_of(imported.target), len(RANKS)) >= RANKS[room]
+    ]
 
 
 def algorithms_are_independent(module: Module) -> list[str]:
@@ -249,8 +261,19 @@ def test_final_classes_have_no_subclasses():
     assert not (breaches := subclasses_of_final(MODULES)), "\n".join(breaches)
 
 
+def test_no_module_imports_itself_through_others():
+    known = {module.name for module in MODULES}
+    graph = {
+        module.name: {one.target for one in module.imports if one.when == "imported" and one.target in known}
+        for module in MODULES
+    }
+    while leaves := {name for name, others in graph.items() if not others - {name}}:
+        graph = {name: others - leaves for name, others in graph.items() if name not in leaves}
+    assert not graph, f"in or behind a circle: {', '.join(sorted(graph))}"
+
+
 def test_every_layer_is_a_known_place():
-    assert len(RANKS) == sum(map(len, LAYERS)), "a unit stands in two layers"
+    assert len(RANKS) == sum(len(rooms) for layers in LAYERS.values() for rooms in layers), "a room stands twice"
     assert {module.name for module in MODULES} >= {"metazoo", "serving", "metazoo.types", "metazoo.artefact.signatures"}
 
 
@@ -265,6 +288,8 @@ BREACHES = [
     (layers, "metazoo.tasks.families.cartpole", "from metazoo.policies.policy import Policy"),
     (layers, "metazoo.hub.transfer", "from metazoo.presets.registry import PRESETS"),
     (layers, "metazoo.unheard_of", ""),
+    (layers, "serving.wire.codec", "from serving.engine.batching import Batcher"),
+    (layers, "serving.adapting.adapter", "from serving.rest.http_body import Bodies"),
     (algorithms_are_independent, "metazoo.algorithms.maml", "from metazoo.algorithms import rl2"),
     (algorithms_are_independent, "metazoo.algorithms.distillation", "import metazoo.algorithms.rl2"),
     (serving_and_metazoo_meet_in_few_places, "serving.adapting.adapter", "from metazoo.types import Episodes"),

@@ -89,6 +89,11 @@ def test_a_broken_link_is_found(tmp_path):
     assert broken_links(document) == ["gone.md", "gone.png"]
 
 
+def test_the_diagrams_of_the_architecture_are_current():
+    done = run("docs/figures/architecture.py", "--check")
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_metazoo_is_cheap():
     heavy = "tensorflow keras numpy gymnasium tensorflow_probability matplotlib grpc starlette"
     done = run("-c", f"import sys, metazoo; print([name for name in {heavy.split()} if name in sys.modules])")

@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from metazoo.artefact import signatures
-from serving.errors import ServingError, invalid
-from serving.rest.http_body import BodyTooLargeError
+from serving.errors import BodyTooLargeError, ServingError, invalid
 from serving.wire import codec
 
 KEY_LENGTH: Final = 200

@@ -18,10 +18,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving.client.retrying import Pauses
-from serving.errors import Code, ServingError
-from serving.models.manager import State
-from serving.rpc.adaptation import MESSAGES, AdaptationStub
+from serving.errors import Code, ServingError, State
 from serving.wire import tensors
+from serving.wire.adaptation import MESSAGES, AdaptationStub
 
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

@@ -16,14 +16,12 @@ from typing import Any, Final
 
 from serving.engine import merging
 from serving.engine.batch_parameters import Limits
-from serving.engine.merging import TOO_LATE, Task
+from serving.engine.merging import Task
 from serving.engine.signature import Call, Feeds, Outputs, Runner
-from serving.errors import Code, ServingError
+from serving.errors import QUEUE_FULL, TOO_LATE, Code, ServingError
 
 QUICK_SECONDS: Final = 0.002
 """Batches that take less run in the event loop if that leads them: a thread would cost more than the work."""
-
-QUEUE_FULL: Final = "The batch scheduling queue to which this task was submitted is full"
 
 
 class Batcher(Runner):
@@ -190,6 +188,3 @@ class Batcher(Runner):
             leader = self._take(self._queue[0])
             leader.leads = True
         leader.wake()
-
-
-__all__ = ["QUEUE_FULL", "Batcher"]

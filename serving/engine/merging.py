@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from serving.engine.batch_parameters import Limits
 from serving.engine.signature import Call, Feeds, Outputs
-from serving.errors import Code, ServingError, invalid
+from serving.errors import TOO_LATE, Code, ServingError, invalid
 from serving.wire.tensors import NUMPY_DIMS
-
-TOO_LATE: Final = "The deadline passed before the request was computed"
 
 
 class Task:

@@ -10,28 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from metazoo.artefact import store
 from serving.engine.servable import Loader, Servable
-from serving.errors import Code, ServingError, invalid
+from serving.errors import Code, ServingError, State, invalid
 from serving.logs import event
 from serving.models.sources import ModelConfig, Sources, Versions
 
 log = logging.getLogger(__name__)
-
-
-class State(IntEnum):
-    """``GetModelStatusResponse.ModelVersionStatus.State``."""
-
-    UNKNOWN = 0
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
 
 
 class VersionStatus(NamedTuple):

@@ -6,20 +6,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from serving.errors import Code, ServingError, invalid
+from serving.errors import BodyTooLargeError, Code, ServingError, invalid
 from serving.options import Quota
 from serving.overload import refusal
-
-
-class BodyTooLargeError(ServingError):
-    """Answered 413, which no gRPC code stands for."""
-
-    def __init__(self, limit: int):
-        super().__init__(Code.INVALID_ARGUMENT, f"The body is larger than {limit} bytes")
-
-    @property
-    def http_status(self) -> int:
-        return 413
 
 
 class Bodies:

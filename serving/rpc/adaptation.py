@@ -1,7 +1,6 @@
 """The gRPC twin of ``/zoo/v1/``: ``metazoo.serving.AdaptationService`` (``protos/adaptation.proto``)."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import msgspec
@@ -10,11 +9,8 @@ from serving.adapting import request as adapt_request
 from serving.adapting.adapter import Adapter
 from serving.adapting.request import AdaptRequest
 from serving.rpc.door import Door
-from serving.wire import protos, tensors
-
-MESSAGES: Final = protos.load("adaptation")
-SERVICE: Final = MESSAGES["AdaptationService"].full_name
-KEY: Final = "idempotency-key"
+from serving.wire import tensors
+from serving.wire.adaptation import KEY, MESSAGES, SERVICE
 
 
 class AdaptationService:
@@ -61,21 +57,6 @@ def add_to_server(service: AdaptationService, server: grpc.Server) -> None:
             getattr(service, method.name), given.FromString, answer.SerializeToString
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-
-
-class AdaptationStub:
-    """The client's side: one callable for each call of the service, as generated stubs have."""
-
-    Adapt: Callable[..., Any]
-    ListPolicies: Callable[..., Any]
-    GetPolicy: Callable[..., Any]
-    DeletePolicy: Callable[..., Any]
-
-    def __init__(self, channel: Any):
-        for method in MESSAGES["AdaptationService"].methods:
-            given, answer = (MESSAGES[kind.name] for kind in (method.input_type, method.output_type))
-            call = channel.unary_unary(f"/{SERVICE}/{method.name}", given.SerializeToString, answer.FromString)
-            setattr(self, method.name, call)
 
 
 def _policy(document: dict[str, Any]) -> Any:

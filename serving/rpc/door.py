@@ -7,8 +7,7 @@ from typing import Final
 
 import grpc
 
-from serving.engine.merging import TOO_LATE
-from serving.errors import Code, ServingError
+from serving.errors import TOO_LATE, Code, ServingError
 from serving.overload import BoundedExecutor
 from serving.security import check_token
 

@@ -33,11 +33,11 @@ from serving.models import model_config
 from serving.models.model_config import ConfiguredModels
 from serving.options import Options
 from serving.overload import BoundedExecutor
-from serving.rpc import adaptation as zoo_rpc
+from serving.rpc import adaptation as adaptation_service
 from serving.rpc import reflection
 from serving.rpc.door import Door
 from serving.security import grpc_credentials
-from serving.wire import tensors
+from serving.wire import adaptation, tensors
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),  # the default is 4 MB, TF Serving's is INT32_MAX
@@ -47,7 +47,7 @@ OPTIONS: Final = (
 DESCRIBED: Final = (
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
-    zoo_rpc.MESSAGES["AdaptationService"],
+    adaptation.MESSAGES["AdaptationService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
 )
 WORKERS: Final = 16
@@ -71,9 +71,9 @@ class GrpcServer:
             PredictionService(plane, door), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(plane, configured, door), self._server)
-        zoo_rpc.add_to_server(zoo_rpc.AdaptationService(adapter, door), self._server)
+        adaptation_service.add_to_server(adaptation_service.AdaptationService(adapter, door), self._server)
         self._health = health.HealthServicer()
-        services = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", zoo_rpc.SERVICE
+        services = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", adaptation.SERVICE
         for service in ("", *services):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -9,8 +9,8 @@ import tensorflow as tf
 from metazoo.artefact import signatures, store
 from serving.engine import saved_model
 from serving.engine.servable import Loader
-from serving.errors import Code, ServingError
-from serving.models.manager import Manager, State
+from serving.errors import Code, ServingError, State
+from serving.models.manager import Manager
 from serving.models.sources import ModelConfig, VersionCache, VersionPolicy
 from tests import toy_policy
 from tests.serving.conftest import copy_version

@@ -15,8 +15,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving import logs
 from serving.engine.batch_parameters import Limits
-from serving.engine.batching import QUEUE_FULL
-from serving.errors import ServingError
+from serving.errors import QUEUE_FULL, ServingError
 from serving.options import Options, Quota
 from serving.overload import BoundedExecutor
 from serving.rpc.door import Door

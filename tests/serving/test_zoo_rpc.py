@@ -9,9 +9,9 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from serving.options import Options
-from serving.rpc.adaptation import MESSAGES, AdaptationStub
 from serving.server import Server
 from serving.wire import protos
+from serving.wire.adaptation import MESSAGES, AdaptationStub
 from serving.wire.tensors import encode
 from tests.serving.test_adapter import directly_adapted, own_memory, recorded
 from tests.serving.test_security import TOKEN
