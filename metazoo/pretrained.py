@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from metazoo import axes
 from metazoo import collect as collecting
-from metazoo.artefact import answers, signatures, store
+from metazoo.artefact import answers, lineage, signatures, store
 from metazoo.artefact.episodes import fields_of
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
@@ -128,11 +128,11 @@ class Pretrained:
         if steps < 1:
             raise ValueError(f"steps is {steps}; it must be at least 1.")
         collecting.check_spaces(env_or_episodes, self.metadata)
-        memory = self.memory
+        adapted = self
         for made in range(steps):
-            played = self._collect(env_or_episodes, episodes, seed + made, memory, False)
-            memory, diagnostics = self._inner_step(memory, played.episodes)
-        return self._adapted(memory, diagnostics, episodes=episodes, steps=steps)
+            played = self._collect(env_or_episodes, episodes, seed + made, adapted.memory, False)
+            adapted = adapted._inner_step(played.episodes)
+        return adapted
 
     def _adapt_to_recorded(self, episodes: Episodes, steps: int | None) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
@@ -142,10 +142,10 @@ class Pretrained:
         if steps < 1 or (steps > 1 and not supervised):
             raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
         fields = collecting.validate_episodes(recorded, self.metadata)
-        memory = self.memory
+        adapted = self
         for _ in range(steps):
-            memory, diagnostics = self._inner_step(memory, fields)
-        return self._adapted(memory, diagnostics, episodes=fields.mask.shape[1], steps=steps)
+            adapted = adapted._inner_step(fields)
+        return adapted
 
     def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
         """Undiscounted returns ``[episodes]`` on a ``gymnasium.Env``, each episode from the policy's memory as it is.
@@ -161,17 +161,26 @@ class Pretrained:
         ones = (self._collect(env, 1, seed + i, self.memory, deterministic).returns for i in range(episodes))
         return np.concatenate(list(ones))
 
-    def publish(self, directory: str | os.PathLike[str], task: str = "adapted") -> Path:
+    def publish(self, directory: str | os.PathLike[str], task: str | None = None) -> Path:
         """Writes this policy as the next version of ``<directory>/<name>-<task>``, ready for TF Serving.
+
+        A policy that was loaded from there, with its own task (or none), is the next version of itself; else ``task``
+        is ``adapted`` by default. All rules: ``metazoo.artefact.lineage``.
 
         Returns:
             The version directory.
+
+        Raises:
+            ValueError: a task that cannot be part of a name, a name that another model has, or a next step of a policy
+                that has a newer version by now.
+            OSError: nothing can be written there.
         """
-        if not signatures_task(task):
-            raise ValueError(f"task is {task!r}; use up to 64 letters, digits, '.', '_' or '-', not first.")
-        base = Path(directory) / f"{self.metadata.get('adapted', {}).get('from', self.name)}-{task}"
-        adapted = {**self.metadata.get("adapted", {}), "task": task}
-        return store.publish(self.directory, base, self.memory, {"name": base.name, "adapted": adapted})
+        path = lineage.publish_made(self.directory, self.metadata, self.version, Path(directory), task, self.memory)
+        if (
+            path.parent.resolve() == self.directory.parent.resolve()
+        ):  # the next version of itself: the next step starts from it
+            self.directory, self.metadata = path, dict(store.read_metadata(path) or self.metadata)
+        return path
 
     def agent(self) -> "Agent":
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
@@ -201,13 +210,12 @@ class Pretrained:
             online=self.metadata["memory"]["online"],
         )
 
-    def _inner_step(self, memory: np.ndarray, episodes: Episodes) -> tuple[np.ndarray, dict[str, float]]:
-        answer = self._run(signatures.ADAPT, memory=memory[None], **episodes._asdict())
-        return answer["memory"][0], {name: float(answer[name][0]) for name in ("loss", "kl")}
-
-    def _adapted(self, memory: np.ndarray, diagnostics: dict[str, float], **how: int) -> "Pretrained":
-        adapted = {"from": self.name, "from_version": self.version, **how, "diagnostics": diagnostics}
-        return Pretrained(self.directory, {**self.metadata, "adapted": adapted}, self._model, memory)
+    def _inner_step(self, episodes: Episodes) -> "Pretrained":
+        answer = self._run(signatures.ADAPT, memory=self.memory[None], **episodes._asdict())
+        diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")}
+        made = lineage.adapted_since(self.metadata, self.name, self.version)
+        record = lineage.with_step(made, episodes.mask.shape[1], diagnostics)
+        return Pretrained(self.directory, {**self.metadata, "adapted": record}, self._model, answer["memory"][0])
 
     def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         function = self._model.signatures[signature]
@@ -275,10 +283,3 @@ def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":
     if metadata["family"] not in FAMILIES:
         raise ValueError(f"the family {metadata['family']!r} is not known here; the known ones: {', '.join(FAMILIES)}.")
     return FAMILIES[metadata["family"]](**{**metadata.get("family_args", {}), **changes})
-
-
-def signatures_task(task: str) -> bool:
-    """Whether ``task`` may be part of a model's name."""
-    import re
-
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", task) is not None

@@ -1,6 +1,9 @@
-"""Ports to listen on."""
+"""Ports: bound early, with one sentence when they are taken; and the signals that end whoever listens on them."""
 
+import signal
 import socket
+import threading
+from collections.abc import Callable
 
 from serving.errors import PortInUseError
 
@@ -20,3 +23,11 @@ def bind(host: str, port: int, api: str) -> socket.socket:
         reason = (error.strerror or str(error)).lower()
         raise PortInUseError(f"cannot listen for {api} on {host}:{port}: {reason}") from error
     return listener
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGINT, SIGTERM and SIGHUP (the terminal is gone) call ``stop`` in a thread. A SIGHUP that was ignored
+    before, as under ``nohup``, stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: threading.Thread(target=stop).start())

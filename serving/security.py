@@ -41,7 +41,7 @@ def check_binding(host: str, options: Options) -> None:
 
 
 def check_token(token: str | None, authorization: str | bytes | None) -> None:
-    """Refuse a request whose ``Authorization`` is not ``Bearer`` and the token. None asks for nothing.
+    """Refuse a request whose ``Authorization`` is not ``Bearer`` (in any case) and the token. None asks for nothing.
 
     Raises:
         ServingError: UNAUTHENTICATED.
@@ -49,7 +49,8 @@ def check_token(token: str | None, authorization: str | bytes | None) -> None:
     if token is None:
         return
     given = authorization.encode("latin-1", "replace") if isinstance(authorization, str) else authorization or b""
-    if not hmac.compare_digest(given, b"Bearer " + token.encode()):
+    scheme, _, credentials = given.partition(b" ")
+    if not hmac.compare_digest(credentials.strip(b" "), token.encode()) or scheme.lower() != b"bearer":
         raise ServingError(Code.UNAUTHENTICATED, "This needs the header Authorization: Bearer and the server's token")
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -116,6 +115,7 @@ class Server:
             raise FileNotFoundError(f"there is no models directory {self._models_dir}")
         if self._adapted_dir is not None:
             self._adapted_dir.mkdir(parents=True, exist_ok=True)
+            self.adapter.sweep()
         if without_onednn.is_on():
             text = "oneDNN is on, and some malformed requests to convolutions would end this process"
             event(log, logging.WARNING, text, remedy=f"set {without_onednn.VARIABLE}=0 before TensorFlow is imported")
@@ -170,10 +170,9 @@ class Server:
         self._stopped.set()
 
     def wait(self) -> None:
-        """Serve until SIGINT or SIGTERM (from the main thread) or until another thread calls ``stop``."""
+        """Serve until SIGINT, SIGTERM or SIGHUP (from the main thread) or until another thread calls ``stop``."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: threading.Thread(target=self.stop).start())
+            ports.stop_on_signals(self.stop)
         self._stopped.wait()
 
     def __enter__(self) -> "Server":

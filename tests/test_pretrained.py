@@ -158,14 +158,16 @@ def test_adapting_to_an_environment_is_the_rounds_by_hand(policy, learner, env):
     one_step = policy.adapt(env, episodes=2, steps=1, seed=3).memory
     assert np.abs(one_step - adapted.memory)[:-1].max() > 1e-3
     made = adapted.metadata["adapted"]
-    assert (made["from"], made["from_version"], made["episodes"], made["steps"]) == ("small", 1, 2, 2)
+    assert (made["from"], made["from_version"], made["episodes"], made["steps"]) == ("small", 1, 4, 2)
+    assert made["last_episodes"] == 2
     assert made["diagnostics"]["kl"] > 0.0
 
 
 def test_it_adapts_as_it_was_trained_by_default(policy, env):
     trained = policy.metadata["adapt"]
     made = policy.adapt(env).metadata["adapted"]
-    assert {key: made[key] for key in trained} == trained == {"episodes": 3, "steps": 2}
+    assert trained == {"episodes": 3, "steps": 2} == {"episodes": made["last_episodes"], "steps": made["steps"]}
+    assert made["episodes"] == 6  # in all, as a server counts
 
 
 def test_adapting_leaves_the_policy_it_started_from_alone(policy, env):

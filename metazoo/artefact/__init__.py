@@ -1,1 +1,2 @@
-"""What training and serving exchange: signatures, version directories, spaces as metadata, recorded episodes."""
+"""What training and serving exchange: signatures, version directories, spaces as metadata, recorded episodes, names
+and history of adapted policies."""

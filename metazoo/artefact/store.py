@@ -11,6 +11,7 @@ imported inside the functions that need it.
 
 import contextlib
 import errno
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from metazoo.artefact import locks
 from metazoo.artefact.signatures import MEMORY_CHECKPOINT_KEY, METADATA_FILE
 from metazoo.artefact.version import (
     CorruptedError,
@@ -50,6 +52,7 @@ __all__ = [
     "files",
     "flush",
     "fsync",
+    "is_retired",
     "latest",
     "prune",
     "publish",
@@ -60,7 +63,9 @@ __all__ = [
     "retire",
     "retired",
     "sha256",
+    "sweep",
     "temporary",
+    "unfinished",
     "unretire",
     "verify",
     "versions",
@@ -133,6 +138,8 @@ def publish(
 ) -> Path:
     """Publish a copy of a policy with another memory as the next version under ``base_path``.
 
+    What an adapted policy is called, and who may replace whom, is decided in ``metazoo.artefact.lineage``.
+
     Args:
         parent_version_dir: an exported (or published) policy.
         base_path: created if missing.
@@ -188,10 +195,35 @@ def prune(base_path: PathLike, keep: int, grace_seconds: float = 0.0, live: int 
     ]
     for path in old:
         delete_version(path)
-    for path in Path(base_path).glob(_TEMPORARY_PREFIX + "*"):
-        if _age(path) > STALE_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+    sweep(base_path, STALE_SECONDS)
     return old
+
+
+def unfinished(directory: PathLike) -> list[Path]:
+    """What publishers and deleters are at work on in a directory, or have left there when they were killed."""
+    return sorted(Path(directory).glob(f"{_TEMPORARY_PREFIX}*"))
+
+
+def sweep(directory: PathLike, older_than: float = -math.inf) -> None:
+    """Delete what killed publishers and deleters left in a directory (``older_than`` so many seconds), and no more."""
+    for path in unfinished(directory):
+        if _age(path) > older_than:
+            with contextlib.suppress(OSError):  # somebody else was faster
+                _clear(path)
+
+
+def _clear(path: Path) -> None:
+    """Delete a directory that nobody is at work on; while that takes, nobody can begin to."""
+    try:
+        mark = locks.at_work(path)
+    except FileNotFoundError:
+        return
+    except OSError:  # a file, or a file system without locks: only its age can tell
+        mark = -1 if _age(path) > STALE_SECONDS else None
+    if mark is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        if mark >= 0:
+            os.close(mark)
 
 
 def _age(path: Path) -> float:
@@ -217,6 +249,11 @@ def unretire(base_path: PathLike) -> None:
     Path(base_path, _RETIRED).unlink(missing_ok=True)
 
 
+def is_retired(base_path: PathLike) -> bool:
+    """Whether a model was retired and not brought back since."""
+    return Path(base_path, _RETIRED).exists()
+
+
 def retired(directory: PathLike) -> dict[Path, float]:
     """The base paths under ``directory`` that were retired, and for how many seconds."""
     return {mark.parent: _age(mark) for mark in Path(directory).glob(f"*/{_RETIRED}")}
@@ -233,11 +270,8 @@ def discard_retired(directory: PathLike, grace_seconds: float) -> list[Path]:
 
 def delete_version(version_dir: PathLike) -> None:
     """Delete one version (a missing one is fine): out of sight first, then its files."""
-    path = Path(version_dir)
-    hidden = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
     with contextlib.suppress(FileNotFoundError):
-        os.rename(path, hidden / "deleted")
-    shutil.rmtree(hidden, ignore_errors=True)
+        _delete(Path(version_dir))
 
 
 def delete_model(base_path: PathLike) -> None:
@@ -246,33 +280,52 @@ def delete_model(base_path: PathLike) -> None:
     Raises:
         FileNotFoundError: there is none.
     """
-    path = Path(base_path)
-    hidden = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
-    try:
+    _delete(Path(base_path))
+
+
+def _delete(path: Path) -> None:
+    with temporary(path.parent) as hidden:
         os.rename(path, hidden / "deleted")
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _checked_memory(memory: np.ndarray, parent: np.ndarray) -> np.ndarray:
-    array = np.asarray(memory)
-    if array.shape != parent.shape:
-        raise StoreError(f"the memory has shape {list(array.shape)}: this policy needs {list(parent.shape)}")
+    given = np.asarray(memory)
+    if given.shape != parent.shape:
+        raise StoreError(f"the memory has shape {list(given.shape)}: this policy needs {list(parent.shape)}")
+    with np.errstate(over="ignore"):
+        array = given.astype(parent.dtype)
     if not np.all(np.isfinite(array)):
         bad = int(np.argmin(np.isfinite(array)))
-        raise StoreError(f"the memory holds {array[bad]} at {bad}: only finite values can be published")
-    return array.astype(parent.dtype)
+        raise StoreError(f"the memory holds {given[bad]} at {bad}: only finite {array.dtype} values can be published")
+    return array
 
 
 @contextlib.contextmanager
 def temporary(base: Path) -> Iterator[Path]:
-    """A fresh directory under ``base`` that is gone afterwards, unless it was renamed."""
-    work = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
-    work.chmod(0o755)  # mkdtemp makes it private; a server may run as another user
+    """A fresh directory under ``base`` that is gone afterwards, unless it was renamed. ``sweep`` spares it."""
+    work, mark = _marked(base)
     try:
+        work.chmod(0o755)  # mkdtemp makes it private; a server may run as another user
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if mark is not None:
+            os.close(mark)
+
+
+def _marked(base: Path) -> tuple[Path, int | None]:
+    while True:
+        work = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
+        try:
+            mark = locks.at_work(work)
+        except FileNotFoundError:
+            continue  # swept before it was marked
+        except OSError:
+            return work, None  # a file system without locks
+        if mark is not None and work.is_dir():
+            return work, mark
+        if mark is not None:
+            os.close(mark)
 
 
 def _rename_to_next(work: Path, base: Path) -> Path:

@@ -45,7 +45,8 @@ def film(
         raise ValueError(f"{policy.name} is of the family {policy.metadata['family']}; films are of {known}, MuJoCo.")
     adapted = policy.adapt(env, episodes=episodes, steps=steps, seed=seed)
     made = adapted.metadata["adapted"]
-    played = f"{made['episodes']} episodes" if made["steps"] == 1 else f"{made['steps']} x {made['episodes']} episodes"
+    played = f"{made['last_episodes']} episodes"
+    played = played if made["steps"] == 1 else f"{made['steps']} x {played}"
     panels = []
     for title, one in (("before adapting", policy), (f"after {played}", adapted)):
         filmed = Filmed(env, draw)

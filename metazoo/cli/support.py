@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -59,7 +58,9 @@ def seeds(text: str, option: str) -> list[int]:
 
 def task_name(label: str) -> str:
     """The label as part of a model's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") or "task"
+    from metazoo.artefact import lineage
+
+    return lineage.task_of(label)
 
 
 def print_json(document: Any) -> None:
@@ -86,7 +87,7 @@ def mean_and_interval(returns: Any) -> dict[str, Any]:
 
 def print_adapted(result: Mapping[str, Any]) -> None:
     """What ``metazoo adapt`` did."""
-    print(f"{result['name']}, {result['steps']} steps of {result['episodes']} episodes")
+    print(f"{result['name']}, {result['steps']} steps of {result['last_episodes']} episodes")
     for key in ("before", "after"):
         if key in result:
             low, high = result[key]["ci95"]

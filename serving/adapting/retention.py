@@ -4,20 +4,18 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
-from metazoo.artefact import store
+from metazoo.artefact import lineage, locks, store
 from serving.errors import Code, ServingError
 from serving.logs import event
-from serving.models.sources import VersionCache
+from serving.models.sources import DirectoryCache
 from serving.options import Retention
 
 log = logging.getLogger(__name__)
-
-KEPT_VERSIONS: Final = 2
-"""Old versions of an adapted policy are pruned to this many: the one in use and the one being replaced."""
 
 
 class Clock:
@@ -30,6 +28,13 @@ class Clock:
         return self._began + time.monotonic() - self._monotonic
 
 
+class _Contents(NamedTuple):
+    """Of a base path."""
+
+    versions: Mapping[int, Path]
+    others: list[Path]  # what publishers are at work on or have left; all, if it is retired
+
+
 class Keeper:
     """Looks after the directory of adapted policies."""
 
@@ -37,11 +42,22 @@ class Keeper:
         self, directory: Path, retention: Retention, clock: Callable[[], float] | None = None, polled: bool = False
     ):
         """``polled``: a TF Serving reads the files too, and reports to nobody: they stay for a while when they are
-        needed no more."""
+        needed no more. Other servers of ours find out that a version is gone."""
         self._directory, self._retention, self._clock = directory, retention, clock or Clock()
         self._grace_seconds = retention.grace_seconds if polled else 0.0
-        self._versions = VersionCache()
+        self._contents = DirectoryCache(_contents)
         self._sizes: dict[Path, int] = {}  # of version directories, which never change
+
+    @contextlib.contextmanager
+    def room(self, target: str, needed_bytes: int) -> Iterator[None]:
+        """Around publishing another version: nobody else takes the room meanwhile.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, as ``check_room``. OSError: nothing can be written.
+        """
+        with locks.held(self._directory, ""):
+            self.check_room(target, needed_bytes)
+            yield
 
     def check_room(self, target: str, needed_bytes: int) -> None:
         """Refuse another version if it would exceed the limits.
@@ -61,14 +77,17 @@ class Keeper:
                 raise ServingError(Code.RESOURCE_EXHAUSTED, text)
 
     def used_bytes(self) -> int:
-        """What all versions of all adapted policies take."""
+        """What all versions of all adapted policies take, and what killed publishers have left."""
         sizes: dict[Path, int] = {}
+        total = sum(map(size_of, store.unfinished(self._directory)))
         for policy in self._policies():
             with contextlib.suppress(OSError):
-                for path in self._versions(policy).values():
+                contents = self._contents(policy)
+                for path in contents.versions.values():
                     sizes[path] = self._sizes.get(path) or size_of(path)
+                total += sum(map(size_of, contents.others))
         self._sizes = sizes
-        return sum(sizes.values())
+        return total + sum(sizes.values())
 
     def expired(self) -> list[str]:
         """The names of policies whose newest version is too old, by the time it was published."""
@@ -77,29 +96,48 @@ class Keeper:
         oldest, names = self._clock() - self._retention.expire_seconds, []
         for policy in self._policies():
             with contextlib.suppress(OSError):  # somebody else deletes it
-                found = self._versions(policy)
+                found = self._contents(policy).versions
                 if found and max(path.stat().st_mtime for path in found.values()) < oldest:
                     names.append(policy.name)
         return names
 
     def delete(self, name: str, reason: str) -> None:
-        """Delete a policy with all its versions. That another server was faster is fine."""
+        """Delete a policy with all its versions, within ``lineage.changing``. That another server was faster is
+        fine."""
         end = store.retire if self._grace_seconds else store.delete_model
         with contextlib.suppress(FileNotFoundError):
             end(self._directory / name)
             event(log, logging.INFO, "adapted policy deleted", model=name, reason=reason)
 
     def prune(self, name: str) -> None:
-        """Delete old versions of a policy."""
-        store.prune(self._directory / name, KEPT_VERSIONS, self._grace_seconds)
+        """Delete old versions of a policy, within ``lineage.changing`` and when the newest is live here."""
+        try:
+            store.prune(self._directory / name, lineage.KEPT_VERSIONS, self._grace_seconds)
+        except OSError as error:  # the new version stands; the next one will prune too
+            event(log, logging.WARNING, "old versions could not be deleted", model=name, error=error)
 
     def sweep(self) -> None:
-        """Delete what had to stay for a while."""
-        store.discard_retired(self._directory, self._grace_seconds)
-        for policy in self._policies() if self._grace_seconds else []:
+        """Delete what had to stay for a while, and what killed processes have left."""
+        store.sweep(self._directory)
+        for path in self._directory.glob(f"{locks.PREFIX}?*"):
+            self._alone(
+                path.name.removeprefix(locks.PREFIX), lambda: None
+            )  # whoever gives a lock back deletes its file
+        for base, age in store.retired(self._directory).items():
+            if age >= self._retention.grace_seconds:
+                lineage.discard(self._directory, base.name)
+        for policy in self._policies():
             with contextlib.suppress(OSError):  # somebody else deletes it
-                if len(self._versions(policy)) > KEPT_VERSIONS:
-                    self.prune(policy.name)
+                contents = self._contents(policy)
+                if contents.others:
+                    store.sweep(policy)
+                if len(contents.versions) > lineage.KEPT_VERSIONS:
+                    self._alone(policy.name, partial(self.prune, policy.name))
+
+    def _alone(self, name: str, work: Callable[[], None]) -> None:
+        """Do it if nobody else changes the policy just now."""
+        with contextlib.suppress(OSError), lineage.changing(self._directory, name, wait=0.0):
+            work()
 
     def _policies(self) -> list[Path]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._directory) as entries:
@@ -108,5 +146,14 @@ class Keeper:
 
 
 def size_of(directory: Path) -> int:
-    """The bytes of all files below a directory."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    """The bytes of all files below a directory, as far as nobody deletes them meanwhile."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _contents(base: Path) -> _Contents:
+    found = store.versions(base)
+    return _Contents(found, store.unfinished(base) if found else list(base.iterdir()))

@@ -5,24 +5,25 @@ which the client must be able to read, and to write where adapted policies are p
 """
 
 import contextlib
-import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from metazoo.artefact import signatures, store
-from metazoo.collect import CollectionError, pad_episodes, validate_episodes
-from serving.errors import Code, ServingError, invalid
+from metazoo.artefact import lineage, locks, signatures, store
+from metazoo.artefact.lineage import Parent, Target
+from metazoo.collect import pad_episodes
+from serving.adapting import inner_step
+from serving.adapting.inner_step import Made, refusals
+from serving.errors import Code, ServingError
 from serving.models.config_files import Loadable, models_config
 from serving.models.sources import scan
 
-TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LIVE_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
-KEPT_VERSIONS: Final = 2
 
 
 class StoreTransport:
@@ -50,54 +51,29 @@ class StoreTransport:
         return found
 
     def policy(self, name: str) -> dict[str, Any]:
-        version = self._version(name)
-        metadata = store.read_metadata(version)
-        if metadata is None:
-            raise ServingError(Code.FAILED_PRECONDITION, f"{name} is no policy: it has no {signatures.METADATA_FILE}")
-        keys = ("family", "algorithm", "memory", "horizon", "adapt", "adapted")
-        summary = {key: metadata.get(key) for key in keys}
-        return {"name": name, "version": int(version.name), **summary, "metadata": metadata}
+        newest = self._newest(name)
+        return {**lineage.summary(name, newest.version, newest.metadata), "metadata": newest.metadata}
 
     def adapt(self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str) -> dict[str, Any]:
         """One inner step, published and live when this returns. ``key`` is not needed: nothing is retried here."""
-        policy = self.policy(name)
-        before = policy["adapted"]
-        if task is not None and not TASK.fullmatch(task):
-            raise invalid(f"Task {task!r:.100} is not a name: use 1 to 64 letters, digits and . _ -")
-        if task is None and before is None:
-            raise invalid('The request needs a "task": the adapted policy is published as NAME-TASK')
-        target = name if task is None else f"{name}-{task}"
-        origin = {"from": name, "from_version": policy["version"], "task": task, "episodes": 0, "steps": 0}
-        lineage = dict(before) if task is None else origin
-        try:
-            episodes = validate_episodes({k: v for k, v in arrays.items() if k != "memory"}, policy["metadata"])
-        except CollectionError as error:
-            raise invalid(f"The episodes do not fit {name}: {error}") from error
+        choose = partial(lineage.target, task=task, directory=self._adapted)
         started = time.perf_counter()
-        memory = arrays["memory"] if "memory" in arrays else self._own_memory(name)
-        feeds = {
-            "memory": np.asarray(memory, np.float32).reshape(1, -1),
-            **pad_episodes(episodes, policy["metadata"])._asdict(),
-        }
-        outputs = self._server.predict(name, feeds, signatures.ADAPT, ("memory", "loss", "kl"))
-        adapted = time.perf_counter()
-        lineage["episodes"] += episodes.rewards.shape[1]
-        lineage["steps"] += 1
-        lineage["diagnostics"] = {key: float(outputs[key][0]) for key in ("loss", "kl")}
-        try:
-            updates = {"name": target, "adapted": lineage}
-            path = store.publish(self._version(name), self._adapted / target, outputs["memory"][0], updates)
-        except store.StoreError as error:
-            raise ServingError(Code.INTERNAL, f"The adapted policy cannot be published: {error}") from error
+        with refusals(), lineage.step(self._adapted, lambda: self._newest(name), choose) as (parent, target):
+            if target.name != name and lineage.versions_in(self._models / target.name):
+                raise lineage.taken(target)
+            made = self._made(parent, arrays)
+            adapted = time.perf_counter()
+            record = lineage.with_step(target.record, made.episodes, made.diagnostics)
+            path = lineage.publish(parent, self._adapted, Target(target.name, record), made.memory)
         published = time.perf_counter()
         self._announce()
-        live = self._wait_until_live(target, int(path.name))
-        with contextlib.suppress(OSError):  # the new version stands; the next one will prune too
-            store.prune(self._adapted / target, KEPT_VERSIONS, live=live)
+        live = self._wait_until_live(target.name, int(path.name))
         seconds = {"adapt": adapted - started, "publish": published - adapted, "load": time.perf_counter() - published}
-        answer = {name: lineage[name] for name in ("diagnostics", "episodes", "steps")}
+        with contextlib.suppress(OSError), lineage.changing(self._adapted, target.name):  # the next one will prune too
+            store.prune(self._adapted / target.name, lineage.KEPT_VERSIONS, live=live)
+        answer = {name: record[name] for name in ("diagnostics", "episodes", "steps")}
         timings = {f"{stage}_ms": round(value * 1e3, 3) for stage, value in seconds.items()}
-        return {"model": target, "version": int(path.name), **answer, "timings": timings}
+        return {"model": target.name, "version": int(path.name), **answer, "timings": timings}
 
     def delete(self, name: str) -> None:
         """Off the list first; the files go when the server has unloaded it.
@@ -108,22 +84,47 @@ class StoreTransport:
         base = self._adapted / name
         if Path(name).name != name or not base.is_dir() or not store.versions(base):
             raise ServingError(Code.NOT_FOUND, f"{name} is not an adapted policy in {self._adapted}")
-        store.retire(base)
-        try:
-            self._announce()
-            self._wait_until_unloaded(name)
-        except ServingError:
-            store.unretire(base)
-            raise
-        with contextlib.suppress(FileNotFoundError):  # the server's engine was faster
-            store.delete_model(base)
+        with refusals(f"{name} was not deleted"):
+            with lineage.changing(self._adapted, name):
+                store.retire(base)
+            try:
+                self._announce()
+                self._wait_until_unloaded(name)
+            except ServingError:
+                store.unretire(base)
+                raise
+            lineage.discard(self._adapted, name)  # unless the server's engine was faster, or somebody adapts it anew
+
+    def _made(self, parent: Parent, arrays: Mapping[str, np.ndarray]) -> Made:
+        fields = {key: value for key, value in arrays.items() if key != "memory"}
+        episodes = inner_step.checked_episodes(fields, parent.name, parent.metadata)
+        episodes = pad_episodes(episodes, parent.metadata)  # a batch with others' must be of one shape
+
+        def predict(
+            inputs: Mapping[str, np.ndarray], signature: str, outputs: tuple[str, ...]
+        ) -> Mapping[str, np.ndarray]:
+            return self._server.predict(parent.name, inputs, signature, outputs)
+
+        given = "memory" in arrays  # else the newest version's, which the server may not have loaded yet
+        memory = arrays["memory"] if given else store.read_memory(parent.path)
+        return inner_step.take(predict, parent, episodes, memory, given)
+
+    def _newest(self, name: str) -> Parent:
+        while True:
+            version = self._version(name)
+            metadata = store.read_metadata(version)
+            if metadata is not None:
+                return Parent(name, int(version.name), version, metadata)
+            if version.is_dir():  # else it was pruned just now
+                text = f"{name} is no policy: it has no {signatures.METADATA_FILE}"
+                raise ServingError(Code.FAILED_PRECONDITION, text)
 
     def _announce(self) -> None:
         """Tell the server, if that is ours to do. A list that it does not take in time is told once more, without
         what is gone meanwhile: a listed model without files makes it wait without limit."""
         for again in (True, False) if self._reload else ():
             try:
-                return self._server.reload(models_config(self._loadable(scan(self._models, self._adapted))))
+                return self._tell()
             except ServingError as error:
                 if error.code is not Code.DEADLINE_EXCEEDED:
                     raise
@@ -131,9 +132,10 @@ class StoreTransport:
                     text = "The server does not take its list of models: a model on an earlier one has no files any "
                     raise ServingError(error.code, f"{text}more, or loading takes too long; restart it") from error
 
-    def _own_memory(self, name: str) -> np.ndarray:
-        rows = {"rows": np.zeros(1, np.int32)}
-        return self._server.predict(name, rows, signatures.INITIAL_MEMORY, ("memory",))["memory"]
+    def _tell(self) -> None:
+        """One client at a time, so that no older list comes after a newer one."""
+        with refusals("The server was not told"), locks.held(self._adapted, ""):
+            self._server.reload(models_config(self._loadable(scan(self._models, self._adapted))))
 
     def _version(self, name: str) -> Path:
         for root in (self._models, self._adapted):

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from metazoo.artefact import store
 
@@ -37,24 +37,33 @@ Versions = Callable[[Path], Mapping[int, Path]]
 """Lists the versions under a base path; ``store.versions`` or something that gives the same."""
 
 SETTLED_NS: Final = 2 * 10**9
+Listed = TypeVar("Listed")
 
 
-class VersionCache:
-    """``store.versions``, asked again only for directories that changed: a thousand policies are polled in few ms."""
+class DirectoryCache(Generic[Listed]):
+    """What ``listing`` says of directories, asked again only if one changed: a thousand are polled in few ms."""
 
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, bool, dict[int, Path]]] = {}
+    def __init__(self, listing: Callable[[Path], Listed]) -> None:
+        self._listing = listing
+        self._known: dict[Path, tuple[int, bool, Listed]] = {}
 
-    def __call__(self, base_path: Path) -> dict[int, Path]:
+    def __call__(self, base_path: Path) -> Listed:
         changed = os.stat(base_path).st_mtime_ns
         known = self._known.get(base_path)
         if known is not None and known[0] == changed and known[1]:
             return known[2]
         # Two changes within one tick of the file system's clock share a time: believe it only when it is old.
         settled = time.time_ns() - changed > SETTLED_NS
-        found = store.versions(base_path)
+        found = self._listing(base_path)
         self._known[base_path] = changed, settled, found
         return found
+
+
+class VersionCache(DirectoryCache[Mapping[int, Path]]):
+    """``store.versions``, remembered."""
+
+    def __init__(self) -> None:
+        super().__init__(store.versions)
 
 
 def scan(*directories: str | os.PathLike[str] | None, versions: Versions = store.versions) -> dict[str, ModelConfig]:

@@ -72,7 +72,7 @@ SUMMARY: Final = {
     "memory": {"type": ["object", "null"]},
     "horizon": {"type": ["integer", "null"]},
     "adapt": {"type": ["object", "null"]},
-    "adapted": {"type": ["object", "null"], "description": "From what, on how many episodes, in how many steps"},
+    "adapted": {"type": ["object", "null"], "description": "From what, in how many steps, on how many episodes in all"},
 }
 
 SCHEMAS: Final = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metazoo.artefact import store
+from metazoo.artefact import lineage, store
 from serving.errors import Code, ServingError
 from serving.logs import event
 from serving.models.config_files import ConfigFile
@@ -58,10 +58,8 @@ class Announcer:
     def discard_unloaded(self, adapted: Path) -> None:
         """Delete the files of the retired models that the server has unloaded."""
         for base in store.retired(adapted):
-            if is_unloaded(self._server, base.name):
-                with contextlib.suppress(FileNotFoundError):
-                    store.delete_model(base)
-                    event(log, logging.INFO, "adapted policy deleted", model=base.name)
+            if is_unloaded(self._server, base.name) and lineage.discard(adapted, base.name):
+                event(log, logging.INFO, "adapted policy deleted", model=base.name)
 
     def _announce(self, config: Any) -> None:
         if self._is_taken(config):

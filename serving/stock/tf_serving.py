@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -131,10 +130,9 @@ class TfServing:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def wait(self) -> None:
-        """Serve until SIGINT or SIGTERM (from the main thread) or until another thread calls ``stop``."""
+        """Serve until SIGINT, SIGTERM or SIGHUP (from the main thread) or until another thread calls ``stop``."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: threading.Thread(target=self.stop).start())
+            ports.stop_on_signals(self.stop)
         self._stopped.wait()
         self._supervisor.stop()
 

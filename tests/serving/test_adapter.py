@@ -55,7 +55,7 @@ def test_the_published_memory_is_what_adapt_gives(server, models, http_of, tmp_p
     assert answer["timings"]["adapt_ms"] > 0 and answer["timings"]["publish_ms"] > 0
     metadata = store.read_metadata(published)
     assert metadata["name"] == "toy-a"
-    lineage = {"from": "toy", "from_version": 1, "task": "a", "episodes": 2, "steps": 1}
+    lineage = {"from": "toy", "from_version": 1, "task": "a", "episodes": 2, "steps": 1, "last_episodes": 2}
     assert metadata["adapted"] == {**lineage, "diagnostics": answer["diagnostics"]}
 
 

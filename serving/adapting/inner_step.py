@@ -1,0 +1,101 @@
+"""One inner step on recorded episodes, checked before and after, wherever it is run and published: by the embedded
+server, or by a client of a stock TF Serving."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metazoo.artefact import lineage, signatures
+from metazoo.artefact.store import StoreError
+from metazoo.collect import CollectionError, Episodes, validate_episodes
+from serving.errors import Code, ServingError, invalid
+
+Predict = Callable[[Mapping[str, np.ndarray], str, tuple[str, ...]], Mapping[str, np.ndarray]]
+"""Runs a signature of the policy: (inputs, signature, outputs to return) → outputs."""
+
+
+class Made(NamedTuple):
+    """What a step gave: the new ``memory [S]``, what it measured, and on how many episodes."""
+
+    memory: np.ndarray
+    diagnostics: dict[str, float]
+    episodes: int
+
+
+@contextlib.contextmanager
+def refusals(failed: str = "Nothing was published") -> Iterator[None]:
+    """Turns what stops adapting, publishing and deleting into answers."""
+    try:
+        yield
+    except lineage.TakenError as error:
+        raise ServingError(Code.ALREADY_EXISTS, str(error)) from error
+    except lineage.OutdatedError as error:
+        raise ServingError(Code.ABORTED, str(error)) from error
+    except lineage.LineageError as error:
+        raise invalid(str(error)) from error
+    except StoreError as error:
+        raise ServingError(Code.INTERNAL, f"{failed}: {error}") from error
+    except OSError as error:
+        raise ServingError(Code.UNAVAILABLE, f"{failed}: {error}") from error
+
+
+def checked_episodes(fields: Mapping[str, Any], name: str, metadata: Mapping[str, Any]) -> Episodes:
+    """Raises ServingError for what is no recording of this policy's episodes."""
+    try:
+        return validate_episodes(fields, metadata)
+    except CollectionError as error:
+        raise invalid(f"The episodes do not fit {name}: {error}") from error
+
+
+def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: Any, given: bool) -> Made:
+    """Adapt by one step from ``memory``; ``given``: it came with the request.
+
+    Raises:
+        ServingError: the memory, or what the step makes of it, cannot be computed with.
+    """
+    size = parent.metadata["memory"]["size"]
+    start = lineage.check_memory(memory, size)
+    if given:
+        _check_usable(predict, parent.metadata, episodes, start, f"The memory cannot be used: with it {parent.name}")
+    feeds = {"memory": start.reshape(1, size), **episodes._asdict()}
+    outputs = predict(feeds, signatures.ADAPT, ("memory", "loss", "kl"))
+    diagnostics = {key: float(np.asarray(outputs[key]).reshape(-1)[0]) for key in ("loss", "kl")}
+    after = np.asarray(outputs["memory"], np.float32).reshape(-1)
+    text = f"The step cannot be made: after it {parent.name}"
+    wrong = next((key for key, value in diagnostics.items() if not np.isfinite(value)), None)
+    if wrong is not None:
+        raise invalid(f"{text} would have a {wrong} of {diagnostics[wrong]}")
+    if not np.all(np.abs(after) <= lineage.LARGEST):
+        raise invalid(f"{text} would remember numbers beyond {lineage.LARGEST:g}")
+    _check_usable(predict, parent.metadata, episodes, after, text)
+    return Made(after, diagnostics, int(episodes.mask[0].any(-1).sum()))  # padding is no episode
+
+
+def _check_usable(
+    predict: Predict, metadata: Mapping[str, Any], episodes: Episodes, memory: np.ndarray, text: str
+) -> None:
+    """Refuse a memory with which the policy cannot act on the episodes' largest observation."""
+    if not memory.size:
+        return
+    for name, value in predict(_one_row(episodes, memory), signatures.STEP, ()).items():
+        wrong = np.asarray(value)
+        if wrong.dtype.kind == "f" and not np.all(np.isfinite(wrong)):
+            raise invalid(f"{text} answers {name} of {wrong[~np.isfinite(wrong)][0]}")
+
+
+def _one_row(episodes: Episodes, memory: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs of ``step`` for the first step of an episode."""
+    played = episodes.mask[0].astype(bool)
+    seen = episodes.observations[0][played]
+    row = int(np.argmax(np.abs(seen.reshape(len(seen), -1).astype(np.float64)).max(1)))
+    return {
+        "observations": seen[row : row + 1],
+        "previous_actions": np.zeros_like(episodes.actions[0][played][row : row + 1]),
+        "previous_rewards": np.zeros(1, np.float32),
+        "previous_done": np.zeros(1, bool),
+        "memory": memory[None],
+        "seed": np.zeros(1, np.int32),
+        "deterministic": np.ones(1, bool),
+    }
