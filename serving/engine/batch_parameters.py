@@ -13,11 +13,12 @@ class Limits(NamedTuple):
 
     ``threads``: batches that run at once. ``wait_seconds``: how long a batch waits to be filled. ``allowed_rows``:
     batches are padded up to one of these. ``strict``: TF Serving's batching is on, and what it refuses is refused.
-    ``large``: calls with more rows than a batch has are taken all the same.
+    ``large``: calls with more rows than a batch has are taken all the same. By default as many rows queue as the 4,096
+    requests that may be under way have if each has 256: real TF Serving, without batching, refuses none of them.
     """
 
     max_rows: int = 1000
-    max_queued_rows: int = 10_000
+    max_queued_rows: int = 2**20
     threads: int = os.cpu_count() or 1
     wait_seconds: float = 0.0
     allowed_rows: tuple[int, ...] = ()

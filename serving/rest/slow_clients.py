@@ -10,9 +10,11 @@ BYTES_PER_SECOND: Final = 16 * 1024
 """Slower senders have ``client_seconds`` in all."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Request line and headers."""
-FORGOTTEN_BYTES: Final = 64 * 2**20
+FORGOTTEN_BYTES: Final = 2**30
 """Of a body whose request was refused already: read and forgotten, because most clients read the answer only when they
 have sent everything. Closing the connection before that would reset it, and they would never see why."""
+LINGER_SECONDS: Final = 2.0
+"""So long what comes is forgotten after that, with our side closed: time to read the answer."""
 
 _UPGRADE: Final = re.compile(rb"(?i)(\r\n)(upgrade *:)")
 
@@ -34,6 +36,7 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
         _timer: asyncio.TimerHandle | None = None
         _under_way = _in_headers = True  # a new connection owes us a request
         _received = _forgotten = 0
+        _lingering = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -53,6 +56,8 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
             super().on_message_complete()
 
         def data_received(self, data: bytes) -> None:
+            if self._lingering:
+                return
             self._received += len(data)
             if b"pgrade" in data[:MAX_HEADER_BYTES] and (self._in_headers or not self._under_way):
                 data = without_upgrade(data)
@@ -67,13 +72,24 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
                 return
             if self._timer is None:
                 self._timer = self.loop.call_later(client_seconds, self._time_is_up)
-            if self._forgotten > FORGOTTEN_BYTES or self._in_headers and self._received > MAX_HEADER_BYTES:
+            if self._forgotten > FORGOTTEN_BYTES:
+                self._linger()
+            elif self._in_headers and self._received > MAX_HEADER_BYTES:
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._timer is not None:
                 self._timer.cancel()
             super().connection_lost(exc)
+
+        def _linger(self) -> None:
+            """Close in two steps, for a client that has its answer and sends on: a reset could overtake the answer."""
+            self._lingering = True
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+                self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            else:  # TLS
+                self.transport.close()
 
         def _time_is_up(self) -> None:
             """Hang up, unless enough has come since the timer was set, or we are the ones who do not read."""

@@ -139,6 +139,13 @@ def test_a_full_queue_refuses_at_once():
     assert not batcher._queue and batcher._queued_rows == batcher._running == 0
 
 
+def test_sixty_four_clients_of_256_rows_are_not_refused_by_default():
+    double, batcher, _ = held_up(Limits(threads=1))
+    callers = queue(batcher, *[([[float(number)]] * 256,) for number in range(64)])
+    double.go.set()
+    assert [caller.joined()["y"][-1].item() for caller in callers] == [2.0 * number for number in range(64)]
+
+
 def test_a_call_past_its_deadline_is_not_computed():
     double, batcher, first = held_up()
     late, fine = queue(batcher, ([[1.0]], ("y",), 500), ([[2.0]], ("y",), 20_000))

@@ -1,5 +1,6 @@
 """Too much, too large, too slow, too late: refused at once, and nothing piles up."""
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 
+import aiohttp
 import grpc
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -169,6 +171,21 @@ def test_bodies_are_limited(narrow, http_of):
     assert rest("POST", "/v1/models/toy:predict", BODY)[0] == 200
 
 
+def test_many_clients_of_many_rows_are_all_answered(server):
+    """64 × 256 rows at once, which the real TF Serving answers."""
+    body = json.dumps({"instances": BODY["instances"] * 256}).encode()
+
+    async def ask(session):
+        async with session.post(f"{server.url}/v1/models/toy:predict", data=body) as answer:
+            return answer.status, len((await answer.json())["predictions"])
+
+    async def main():
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            return [answer for _ in range(3) for answer in await asyncio.gather(*(ask(session) for _ in range(64)))]
+
+    assert asyncio.run(main()) == [(200, 256)] * 192
+
+
 POST = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -211,8 +228,32 @@ def test_who_asks_before_sending_too_much_is_told_no(narrow):
         assert answer_on(connection)[0] == 200
 
 
+def test_a_body_of_hundreds_of_megabytes_is_forgotten_to_its_end(narrow):
+    """Sent whole before anything is read, and the connection goes on."""
+    size, piece = 200 * 2**20, b" " * 2**20
+    with connect(narrow) as connection:
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(piece)):
+            connection.sendall(piece)
+        assert answer_on(connection)[0] == 413
+        body = json.dumps(BODY).encode()
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert answer_on(connection)[0] == 200
+
+
+def test_who_never_stops_sending_can_read_why_before_the_connection_ends(narrow, monkeypatch):
+    monkeypatch.setattr("serving.rest.slow_clients.FORGOTTEN_BYTES", 10**6)
+    with connect(narrow) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(40):
+            connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+        assert answer_on(connection)[0] == 413
+        assert connection.recv(100) == b""
+
+
 def test_who_never_stops_sending_is_hung_up_on(narrow, monkeypatch):
     monkeypatch.setattr("serving.rest.slow_clients.FORGOTTEN_BYTES", 10**6)
+    monkeypatch.setattr("serving.rest.slow_clients.LINGER_SECONDS", 0.1)
     with connect(narrow) as connection:
         connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         with pytest.raises(OSError):
