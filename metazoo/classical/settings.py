@@ -39,7 +39,7 @@ GRID = {
     "scale": (0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
     "beta": (2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0),
     "mdp_epsilon": (0.01, 0.02, 0.05, 0.1, 0.2),
-    "replanned_beta": (0.1, 0.25, 0.5, 0.75, 1.0, 2.0),
+    "replanned_beta": (0.1, 0.25, 0.5, 0.75, 1.0, 1.5),
 }
 """What ``tune`` tries."""
 
@@ -57,9 +57,9 @@ BANDIT: dict[tuple[int, int], BanditSettings] = {
 """By pulls and arms."""
 
 MDP: dict[int, MDPSettings] = {
-    10: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
-    25: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01),
-    50: MDPSettings(scale=0.3, beta=15.0, epsilon=0.01),
+    10: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01, replanned_beta=0.5),
+    25: MDPSettings(scale=0.3, beta=10.0, epsilon=0.01, replanned_beta=1.0),
+    50: MDPSettings(scale=0.3, beta=15.0, epsilon=0.01, replanned_beta=1.0),
 }
 """By episodes, with the true prior."""
 
