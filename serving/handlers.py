@@ -3,7 +3,6 @@
 Texts and codes are TF Serving's; where its two APIs differ for the same fault, there is a method for each.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -153,8 +152,6 @@ class DataPlane:
         """The answer to a REST classify body."""
         signature_name, given = examples.parse_examples(body)
         result = self.classify(self.manager.lookup(name, version, label), signature_name, given, REST_TIMEOUT_MS)
-        if not result.classifications:
-            raise invalid("Cannot convert empty ClassificationResults to JSON")
         rows = [[(item.label.encode(), item.score) for item in row.classes] for row in result.classifications]
         return json_writer.to_bytes(json_writer.classifications_json(rows))
 
@@ -178,7 +175,7 @@ class DataPlane:
             }
             for line in self.manager.status(name, version)
         ]
-        return (json.dumps({"model_version_status": lines}, indent=1) + "\n").encode()
+        return json_writer.proto_json({"model_version_status": lines})
 
     def metadata_json(self, name: str, version: int | None, label: str | None) -> bytes:
         """The answer to a REST metadata request: the proto JSON of the signatures in ``saved_model.pb``."""
@@ -187,7 +184,7 @@ class DataPlane:
             "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
             "metadata": {SIGNATURE_DEF: _signatures_json(servable)},
         }
-        return (json.dumps(answer, indent=1) + "\n").encode()
+        return json_writer.proto_json(answer)
 
     def metadata_proto(self, servable: Servable, name: str) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """The same over gRPC."""

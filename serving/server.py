@@ -218,7 +218,6 @@ class Server:
             ws="none",
             proxy_headers=False,
             server_header=False,
-            date_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=int(GRACE_SECONDS),
         )

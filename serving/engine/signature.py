@@ -8,6 +8,7 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.wire import tensors
+from serving.wire.map_order import walked
 
 DEFAULT_SIGNATURE: Final = "serving_default"
 
@@ -46,7 +47,7 @@ class Signature:
 
     def __init__(self, name: str, definition: meta_graph_pb2.SignatureDef, runner: Runner):
         self.name, self.definition, self._runner = name, definition, runner
-        self.input_types = {key: tensors.dtype_name(definition.inputs[key].dtype) for key in sorted(definition.inputs)}
+        self.input_types = {key: tensors.dtype_name(definition.inputs[key].dtype) for key in walked(definition.inputs)}
         self.outputs = tuple(sorted(definition.outputs))
 
     def run(self, feeds: Feeds, outputs: Sequence[str] = (), timeout_ms: int = 0) -> Outputs:

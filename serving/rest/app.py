@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, unquote_to_bytes
 
 import msgspec
 
@@ -20,7 +20,7 @@ from serving.errors import ServingError, invalid
 from serving.handlers import DataPlane
 from serving.options import Options
 from serving.overload import BoundedExecutor, refusal
-from serving.rest import openapi
+from serving.rest import openapi, pages
 from serving.rest.http_body import Bodies
 from serving.security import check_token
 from serving.wire.json_writer import error_json
@@ -40,10 +40,9 @@ QUICK_BYTES: Final = 64 * 1024
 
 _WHERE = r"([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _VERB = re.compile(rf"(?i)/v1/models/{_WHERE}:(predict|classify|regress)", re.ASCII)
-_STATUS = re.compile(rf"(?i)/v1/models/{_WHERE}", re.ASCII)
-_METADATA = re.compile(rf"(?i)/v1/models/{_WHERE}/metadata", re.ASCII)
+_MODEL = re.compile(r"(?i)/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.ASCII)
 _POLICY = re.compile(r"/zoo/v1/policies/([^/:?]+)(:adapt)?(?:\?(.*))?")
-_NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
+NO_BODY_KIND: Final = b"text/html; charset=ISO-8859-1"
 
 
 class RestApp:
@@ -83,6 +82,8 @@ class RestApp:
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
+        if method not in pages.METHODS:
+            return 501, pages.KIND, pages.page(501)
         try:
             if path == self._options.metrics_path:
                 return 200, b"text/plain", await asyncio.to_thread(lambda: self._plane.metrics.text().encode())
@@ -96,7 +97,7 @@ class RestApp:
                 key = dict(scope["headers"]).get(b"idempotency-key")
                 work = partial(self._adaptation, method, path, body, key)
                 return 200, JSON, await self._in_thread(work, body)
-            return 404, b"text/html", _NOT_FOUND
+            return 404, pages.KIND, pages.page(404)
         except ServingError:
             raise
         except Exception as error:  # a fault of ours: the client still gets an answer in the one form it expects
@@ -104,13 +105,15 @@ class RestApp:
             return 500, JSON, error_json(f"{type(error).__name__}: {error}")
 
     async def _serve(self, method: str, path: str, scope: dict[str, Any], body: bytes) -> Answer:
+        if not pages.is_valid(path):
+            return 400, pages.KIND, pages.page(400)
         if method == "POST" and (match := _VERB.fullmatch(path)):
             return await self._verb(match, path, body)
         if method == "GET":
             return self._describe(path)
         if method == "OPTIONS":
             origin = dict(scope["headers"]).get(b"origin", b"")
-            return (200 if re.match(rb"https?://", origin) else 400), JSON, b""
+            return (200 if re.match(rb"https?://", origin) else 400), NO_BODY_KIND, b""
         raise invalid(f"Malformed request: {method} {path}")
 
     async def _verb(self, match: re.Match[str], path: str, body: bytes) -> Answer:
@@ -121,7 +124,7 @@ class RestApp:
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        name, label = unquote(name), unquote(label) if label else None
+        name, label = _decoded(name), _decoded(label) if label else None
         if verb == "predict" and len(body) <= QUICK_BYTES:
             with self._plane.metrics.request(name, verb, "REST"):
                 return 200, JSON, await self._plane.predict_json_async(name, number, label, body)
@@ -142,20 +145,20 @@ class RestApp:
             return run(name, *rest)
 
     def _describe(self, path: str) -> Answer:
-        if path.lower() == "/v1/models":
-            raise invalid("Missing model name in request.")
-        match = _METADATA.fullmatch(path) or _STATUS.fullmatch(path)
+        match = _MODEL.fullmatch(path)
         if match is None:
             raise invalid(f"Malformed request: GET {path}")
-        name, version, label = match.groups()
+        name, version, label, resource = match.groups()
         number = int(version) if version else None
         if number is not None and number > INT64_MAX:
             return 400, JSON, b""
-        name = unquote(name)
-        if match.re is _STATUS:  # a label is ignored here
+        if name is None:
+            raise invalid("Missing model name in request.")
+        name = _decoded(name)
+        if resource != "metadata":  # compared in lower case, although the path matches in any; a label is ignored here
             return 200, JSON, self._counted(self._plane.status_json, "GetModelStatus", name, number)
         run = self._plane.metadata_json
-        return 200, JSON, self._counted(run, "GetModelMetadata", name, number, unquote(label) if label else None)
+        return 200, JSON, self._counted(run, "GetModelMetadata", name, number, _decoded(label) if label else None)
 
     def _adaptation(self, method: str, path: str, body: bytes, key: bytes | None) -> bytes:
         match = _POLICY.fullmatch(path)
@@ -176,3 +179,8 @@ class RestApp:
             else:
                 raise invalid(f"Malformed request: {method} {path}")
         return msgspec.json.encode(answer)
+
+
+def _decoded(part: str) -> str:
+    """A part of a path; bytes that are not UTF-8 are carried along."""
+    return unquote_to_bytes(part).decode("utf-8", "surrogateescape")

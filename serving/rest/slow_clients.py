@@ -2,9 +2,13 @@
 
 import asyncio
 import re
+import sys
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.rest.pages import page
 
 BYTES_PER_SECOND: Final = 16 * 1024
 """Slower senders have ``client_seconds`` in all."""
@@ -50,6 +54,9 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             self._in_headers = False
             super().on_headers_complete()
+            if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():  # uvicorn would hang up
+                self.cycle.keep_alive = True
+                self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"keep-alive")]
 
         def on_message_complete(self) -> None:
             self._under_way = False
@@ -90,6 +97,15 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
                 self.loop.call_later(LINGER_SECONDS, self.transport.close)
             else:  # TLS
                 self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            """What TF Serving's HTTP library answers to what is not HTTP, or no method it knows."""
+            unknown = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
+            status = 501 if unknown or self.parser.get_method() == b"CONNECT" else 400
+            body = page(status)
+            headers = b"content-type: text/html\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + headers + body)
+            self.transport.close()
 
         def _time_is_up(self) -> None:
             """Hang up, unless enough has come since the timer was set, or we are the ones who do not read."""

@@ -2,12 +2,17 @@
 
 import base64
 import binascii
-from typing import Any, Final
+import math
+import re
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from tensorflow.python.framework import dtypes
 
 from serving.errors import Code, ServingError, invalid
-from serving.wire.json_writer import value_text
+from serving.wire import tensors
+from serving.wire.json_quote import pairs, value_text
+from serving.wire.rapidjson import Object
 
 _INT32: Final = (-(2**31), 2**31 - 1)
 INTEGER_RANGES: Final = {
@@ -21,12 +26,21 @@ INTEGER_RANGES: Final = {
 }
 FLOATS: Final = {"float": np.float32, "double": np.float64}
 _NUMBERS: Final = {float, int}
-_KINDS: Final = {dict: "Object", list: "Array", str: "String", float: "Number", int: "Number", type(None): "Null"}
+_SMALL: Final = ("int8", "int16", "uint8")
+_KINDS: Final = {
+    dict: "Object",
+    Object: "Object",
+    list: "Array",
+    str: "String",
+    float: "Number",
+    int: "Number",
+    type(None): "Null",
+}
 
 
 def is_base64(value: Any) -> bool:
     """``{"b64": "..."}`` with that single key stands for a string of bytes."""
-    return type(value) is dict and len(value) == 1 and type(value.get("b64")) is str
+    return isinstance(value, dict) and len(pairs(value)) == 1 and type(value.get("b64")) is str
 
 
 def json_kind(value: Any) -> str:
@@ -50,7 +64,7 @@ def leaf_array(values: list[Any], dtype: str) -> np.ndarray | None:
             return np.array(values, np.uint64 if dtype == "uint64" else np.int64).astype(dtype)
         if dtype == "bool":
             return np.array(values, bool) if kinds <= {bool} else None
-    except OverflowError:  # an integer beyond float64: infinity, found by the slow path
+    except OverflowError:  # an integer beyond float64
         return None
     if not kinds <= {str, dict}:
         return None
@@ -62,7 +76,31 @@ def leaf_array(values: list[Any], dtype: str) -> np.ndarray | None:
     return array
 
 
-def walk(value: Any, dtype: str) -> np.ndarray:
+class Values(NamedTuple):
+    """The values of nested lists, in order. ``size``: how many the shape holds."""
+
+    leaves: list[Any]
+    shape: tuple[int, ...]
+    size: int
+
+    def tensor(self, name: str, dtype: str, before: tuple[int, ...] = ()) -> Any:
+        """As an array, with the dimensions ``before`` in front. More values than it holds are left out.
+
+        Raises:
+            ServingError: no tensor has so many dimensions.
+        """
+        shape = before + self.shape
+        if len(shape) > tensors.MAX_DIMS:
+            raise invalid(f"tensor parsing error: {name}")
+        numpy_type = dtypes.as_dtype(dtype).as_numpy_dtype if dtype != "string" else object
+        leaves = self.leaves[: math.prod(shape)]
+        array = np.empty(len(leaves), numpy_type)
+        with np.errstate(over="ignore"):
+            array[:] = np.array(leaves, np.int64).astype(numpy_type) if dtype in _SMALL else leaves
+        return tensors.shaped(array, shape)
+
+
+def read_values(value: Any, dtype: str) -> Values:
     """One tensor from nested lists, checked value by value in TF Serving's order.
 
     Raises:
@@ -75,48 +113,50 @@ def walk(value: Any, dtype: str) -> np.ndarray:
             break
         inner = inner[0]
     leaves: list[Any] = []
-    _collect(value, 0, shape, dtype, leaves)
-    plain = dtype in INTEGER_RANGES or dtype == "bool"
-    numpy_type = FLOATS.get(dtype) or (np.dtype(dtype) if plain else object)
-    array = np.empty(len(leaves), numpy_type)
-    with np.errstate(over="ignore"):
-        array[:] = np.array(leaves, np.int64).astype(numpy_type) if dtype in ("int8", "int16", "uint8") else leaves
-    return array.reshape(shape)
-
-
-def _collect(value: Any, level: int, shape: list[int], dtype: str, leaves: list[Any]) -> None:
-    if type(value) is not list:
-        if level != len(shape):
+    lists = [iter((value,))]  # the lists that are open: bodies may be nested deeper than Python calls itself
+    while lists:
+        level = len(lists) - 1
+        item = next(lists[-1], lists)
+        if item is lists:
+            lists.pop()
+        elif type(item) is list:
+            _check_list(item, level, shape)
+            lists.append(iter(item))
+        elif level != len(shape):
             raise invalid(
-                f"JSON Value: {value_text(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"JSON Value: {value_text(item)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {len(shape)}"
             )
-        leaves.append(_leaf(value, dtype))
-        return
+        else:
+            leaves.append(_leaf(item, dtype))
+    return Values(leaves, tuple(shape), len(leaves))
+
+
+def _check_list(values: list[Any], level: int, shape: list[int]) -> None:
     if level >= len(shape):
         raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
-    if len(value) != shape[level]:
+    if len(values) != shape[level]:
         raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+            f"Encountered list at unexpected size: {len(values)} at level: {level} expected size: {shape[level]}"
         )
-    for element in value:
-        _collect(element, level + 1, shape, dtype, leaves)
 
 
 def _leaf(value: Any, dtype: str) -> Any:
     kind = type(value)
     if dtype in FLOATS and kind in _NUMBERS:
-        try:
-            return float(value)
-        except OverflowError:
-            return np.inf if value > 0 else -np.inf
+        return float(value)
     if dtype in INTEGER_RANGES and kind is int and INTEGER_RANGES[dtype][0] <= value <= INTEGER_RANGES[dtype][1]:
         return value
     if dtype == "bool" and kind is bool:
         return value
-    if dtype == "string" and kind in (str, dict):
+    if dtype == "string" and (kind is str or isinstance(value, dict)):
         return to_bytes(value)
-    if dtype not in FLOATS and dtype not in INTEGER_RANGES and dtype not in ("bool", "string") and kind is not dict:
+    if (
+        dtype not in FLOATS
+        and dtype not in INTEGER_RANGES
+        and dtype not in ("bool", "string")
+        and not isinstance(value, dict)
+    ):
         text = f"Conversion of JSON Value: {value_text(value)} to type: {dtype}"
         raise ServingError(Code.UNIMPLEMENTED, text)
     raise invalid(f"JSON Value: {value_text(value)} Type: {json_kind(value)} is not of expected type: {dtype}")
@@ -128,8 +168,23 @@ def to_bytes(value: Any) -> bytes:
         return value.encode("utf-8", "surrogateescape")
     if not is_base64(value):
         raise invalid(f"JSON Value: {value_text(value)} not formatted correctly for base64 data")
-    text = value["b64"]
+    return _unbase64(value["b64"])
+
+
+def _unbase64(text: str) -> bytes:
+    """As Abseil does it: white space anywhere, padding whole or left out, and a dot is padding too."""
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid("Unable to base64 decode") from error
+        if len(text) % 4 == 0:
+            return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    found = _BASE64.fullmatch(text)
+    if found:
+        digits, padding = ("".join(part.split(None)) for part in found.groups())
+        missing = -len(digits) % 4
+        if missing < 3 and len(padding) in (0, missing):
+            return base64.b64decode(digits + "=" * missing)
+    raise invalid("Unable to base64 decode")
+
+
+_BASE64: Final = re.compile(r"([A-Za-z0-9+/ \t-\r]*)([=. \t-\r]*)")

@@ -14,10 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from serving.errors import invalid
+from serving.wire import tensors
+from serving.wire.json_quote import quoted
+from serving.wire.map_order import walked
 
 _INDENT: Final = "    "
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_TO_ESCAPE: Final = re.compile(r'["\\\x00-\x1f]')
+_UNSAFE: Final = re.compile("[<>\x7f\u2028\u2029]")
+"""What protobuf's printer escapes besides, so that a browser may embed it."""
 
 
 def row_json(outputs: Mapping[str, np.ndarray]) -> str:
@@ -26,8 +29,9 @@ def row_json(outputs: Mapping[str, np.ndarray]) -> str:
     Raises:
         ServingError: an output without axis 0, axes 0 that differ, or a dtype that has no JSON form.
     """
+    outputs = {name: outputs[name] for name in walked(outputs)}
     batch = _batch_size(outputs)
-    columns = {name: _items(name, array) for name, array in outputs.items()}
+    columns = {name: _items(name, array, 2 + (len(outputs) > 1)) for name, array in outputs.items()}
     if len(columns) == 1:
         rows = ", ".join(next(iter(columns.values())))
     else:
@@ -43,6 +47,7 @@ def columnar_json(outputs: Mapping[str, np.ndarray]) -> str:
     """``{"outputs": ...}``: an array, or an object of arrays if there are several outputs."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
+    outputs = {name: outputs[name] for name in walked(outputs)}
     if len(outputs) == 1:
         ((name, array),) = outputs.items()
         value = _pretty(name, array, 1)
@@ -53,22 +58,32 @@ def columnar_json(outputs: Mapping[str, np.ndarray]) -> str:
 
 def classifications_json(rows: Sequence[Sequence[tuple[bytes, float]]]) -> str:
     """``{"results": [[["label", score], ...], ...]}``."""
+    if not rows:
+        raise invalid("Cannot convert empty ClassificationResults to JSON")
     texts = []
     for row in rows:
         scores = float_texts(np.array([score for _, score in row], np.float32)) if row else []
-        labels = [_quote(label.decode("utf-8", "surrogateescape")) for label, _ in row]
+        labels = [quoted(label.decode("utf-8", "surrogateescape")) for label, _ in row]
         texts.append("[" + ", ".join(f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)) + "]")
     return f'{{\n{_INDENT}"results": [{", ".join(texts)}\n{_INDENT}]\n}}'
 
 
 def regressions_json(values: np.ndarray) -> str:
     """``{"results": [value, ...]}``."""
+    if not values.size:
+        raise invalid("Cannot convert empty RegressionResults to JSON")
     return f'{{\n{_INDENT}"results": [{", ".join(float_texts(values))}]\n}}'
 
 
 def error_json(message: str) -> bytes:
-    """The body of every refusal, in valid UTF-8 even where it quotes a request that was not."""
-    return to_bytes(f'{{"error": {_quote(message)}}}').decode("utf-8", "replace").encode()
+    """The body of every refusal. It quotes a request's bytes as they are, even where they are not UTF-8."""
+    return to_bytes(f'{{\n{_INDENT}"error": {quoted(message)}\n}}')
+
+
+def proto_json(message: Any) -> bytes:
+    """A message as protobuf's own printer writes it."""
+    text = json.dumps(message, indent=1, ensure_ascii=False)
+    return to_bytes(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 def to_bytes(text: str) -> bytes:
@@ -88,15 +103,6 @@ def float_texts(values: np.ndarray) -> list[str]:
             text if same else full % number for text, same, number in zip(short, exact.tolist(), numbers, strict=True)
         ]
     return [_finish(text) for text in short]
-
-
-def value_text(value: Any) -> str:
-    """A parsed JSON value as error messages quote it."""
-    if type(value) is float:
-        with np.errstate(over="ignore"):
-            single = np.float32(value)
-        return float_texts(np.array([single if np.isfinite(single) else value]))[0]
-    return json.dumps(value, indent=4, ensure_ascii=False)
 
 
 def _finish(text: str) -> str:
@@ -119,9 +125,9 @@ def _batch_size(outputs: Mapping[str, np.ndarray]) -> int:
     return batch
 
 
-def _items(name: str, array: np.ndarray) -> list[str]:
-    """One single-line text for each entry along axis 0."""
-    texts = _leaves(name, array)
+def _items(name: str, array: np.ndarray, level: int) -> list[str]:
+    """One single-line text, inside ``level`` brackets, for each entry along axis 0."""
+    texts = _leaves(name, array, level + array.ndim - 1)
     for axis in range(array.ndim - 1, 0, -1):
         size, count = array.shape[axis], int(np.prod(array.shape[:axis]))
         texts = ["[" + ", ".join(texts[row * size : (row + 1) * size]) + "]" for row in range(count)]
@@ -130,7 +136,7 @@ def _items(name: str, array: np.ndarray) -> list[str]:
 
 def _pretty(name: str, array: np.ndarray, level: int) -> str:
     """An indented array whose brackets stand at ``level``."""
-    leaves = iter(_leaves(name, array))
+    leaves = iter(_leaves(name, array, level + array.ndim))
 
     def write(axis: int) -> str:
         if axis == array.ndim:
@@ -147,12 +153,12 @@ def _pretty(name: str, array: np.ndarray, level: int) -> str:
 def _members(texts: Mapping[str, str], level: int) -> str:
     """The inside of an object whose members stand at ``level``."""
     inner = "\n" + _INDENT * level
-    return ",".join(f"{inner}{_quote(name)}: {text}" for name, text in texts.items()) + "\n" + _INDENT * (level - 1)
+    return ",".join(f"{inner}{quoted(name)}: {text}" for name, text in texts.items()) + "\n" + _INDENT * (level - 1)
 
 
-def _leaves(name: str, array: np.ndarray) -> list[str]:
-    """The texts of all values in order."""
-    flat = array.ravel()
+def _leaves(name: str, array: np.ndarray, level: int) -> list[str]:
+    """The texts of all values in order, for inside ``level`` brackets."""
+    flat = array.flat if isinstance(array, tensors.Wide) else array.ravel()
     kind = array.dtype.kind
     if array.dtype in (np.float32, np.float64):
         return float_texts(flat)
@@ -164,11 +170,9 @@ def _leaves(name: str, array: np.ndarray) -> list[str]:
         values = [value.encode() if isinstance(value, str) else bytes(value) for value in flat.tolist()]
         if name.endswith("_bytes"):
             inner = '{{\n{0}    "b64": "{1}"\n{0}}}'
-            return [inner.format(_INDENT * 2, base64.b64encode(value).decode()) for value in values]
-        return [_quote(value.decode("utf-8", "surrogateescape")) for value in values]
-    names = {"float16": "half", "complex64": "complex64", "complex128": "complex128"}
-    raise invalid(f"Failed to write JSON value for tensor type: {names.get(array.dtype.name, array.dtype.name)}")
-
-
-def _quote(text: str) -> str:
-    return '"' + _TO_ESCAPE.sub(lambda match: _ESCAPES.get(match[0]) or f"\\u{ord(match[0]):04X}", text) + '"'
+            return [inner.format(_INDENT * level, base64.b64encode(value).decode()) for value in values]
+        return [quoted(value.decode("utf-8", "surrogateescape")) for value in values]
+    if not array.size:
+        return []
+    dtype = tensors.dtype_label(array).removeprefix("DT_").lower()
+    raise invalid(f"Failed to write JSON value for tensor type: {dtype}")

@@ -63,6 +63,8 @@ class Foreign(tf.Module):
             "half": one(lambda h: {"h": h}, spec("h", tf.float16)),
             "to_half": one(lambda x: {"h": tf.cast(x, tf.float16)}, spec("x", tf.float32)),
             "scalar": one(lambda x: {"total": tf.reduce_sum(x), "x": x}, spec("x", tf.float32)),
+            "raw": one(lambda s: {"s_bytes": s}, spec("s", tf.string, anything)),
+            "float16": one(lambda h: {"h": h}, spec("h", tf.float16, anything)),
         }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from serving.adapting.request import from_body
 from serving.errors import ServingError
 from serving.server import Server
 from serving.wire import codec
-from serving.wire.json_values import walk
+from serving.wire.json_values import read_values
 from tests import toy_policy
 from tests.serving.test_adapter import POLICIES, as_npz, recorded
 from tests.serving.test_server import BODY
@@ -49,7 +49,7 @@ def test_structured_bodies(rest, body, verb):
     status, answer = rest("POST", f"/v1/models/foreign:{verb}", json.dumps(body).encode())
     assert status in FINE, answer
     if status != 200:
-        assert list(json.loads(answer)) == ["error"]
+        assert list(json.loads(answer.decode(errors="replace"))) == ["error"]
 
 
 @FUZZ
@@ -74,8 +74,8 @@ def test_the_fast_path_is_the_slow_path(value, dtype):
     """Conversion by whole arrays gives what walking value by value gives, or leaves the case to it."""
     fast = codec.dense_array(value, dtype)
     try:
-        slow = walk(value, dtype)
-    except ServingError:
+        slow = read_values(value, dtype).tensor("x", dtype)
+    except (ServingError, OverflowError):
         assert fast is None
         return
     if fast is not None:
@@ -179,6 +179,8 @@ def test_malformed_bodies_are_refused_and_nothing_else(server, http_of, count):
         status, answer = rest("POST", path, bytes(body))
         seen.add(status)
         assert status in (200, 400, 413, 429), (status, path, bytes(body)[:300], answer)
-        assert status == 200 or list(json.loads(answer)) == ["error"]
+        assert status == 200 or list(json.loads(answer.decode(errors="replace"))) == [
+            "error"
+        ]  # it quotes bytes as they are
     assert {200, 400} <= seen  # some damage does no harm
     assert server.manager.is_available("toy")

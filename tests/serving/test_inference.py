@@ -133,7 +133,7 @@ def test_rest_classify(rest):
         ("regress", {"examples": [{"x": [1.0, 1]}]}, "Unexpected element type in feature: x expecting type: float"),
         ("regress", {"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),
         ("regress", {"examples": [{"x": [[1]]}]}, "Feature: x has element with unexpected JSON type: Array"),
-        ("regress", {"examples": [{"x": 2**63}]}, "Feature: x has uint64 element. Only int64 is supported."),
+        ("regress", {"examples": [{"x": 2**63}]}, "Feature: x has uint64_t element. Only int64_t is supported."),
         ("regress", {"examples": [{}]}, "No signature was found with the name: serving_default"),
         ("classify", {"signature_name": "none", "examples": [{}]}, "No signature was found with the name: none"),
         ("regress", {"signature_name": "two", "examples": [{}]}, "Expected one input Tensor."),

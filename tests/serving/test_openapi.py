@@ -54,9 +54,9 @@ def test_every_operation_is_a_route(server, http_of):
         assert status == 200 or b"Malformed request" not in body, (method, path)
         check(method, path, status, body)
     paths = [path.format(**FILLED) for path in DOCUMENT["paths"] if path != "/zoo/v1/policies"]
-    patterns = (rest._VERB, rest._METADATA, rest._STATUS, rest._POLICY)
+    patterns = (rest._VERB, rest._MODEL, rest._POLICY)
     matched = [[bool(pattern.fullmatch(path)) for pattern in patterns] for path in paths]
-    assert all(any(row) for row in matched) and [sum(column) for column in zip(*matched, strict=True)] == [9, 3, 3, 2]
+    assert all(any(row) for row in matched) and [sum(column) for column in zip(*matched, strict=True)] == [9, 6, 2]
 
 
 def test_good_answers_are_as_described(server, http_of):

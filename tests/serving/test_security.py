@@ -51,7 +51,7 @@ def test_the_token_lets_changes_through(guarded, http_of):
     assert (status, json.loads(body)["error"][:34]) == (400, 'The request needs "episodes", an o')
     with grpc.insecure_channel(guarded.grpc_target) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        with pytest.raises(grpc.RpcError, match="Only model_config_list is supported"):
+        with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
             metadata = [("authorization", f"Bearer {TOKEN}")]
             stub.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), metadata=metadata, timeout=10)
 
