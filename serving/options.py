@@ -1,9 +1,11 @@
 """What a server can be told beyond directories and ports."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Final
 
+from serving import ports
 from serving.engine.batch_parameters import Limits
 
 GIGABYTE: Final = 2**30
@@ -52,8 +54,10 @@ class Retention:
     def __post_init__(self) -> None:
         for name in ("policies", "disk_bytes", "expire_seconds"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} is {value}: it must be positive")
+            if value is not None and not 0 < value < math.inf:  # nan is neither
+                raise ValueError(f"{name} is {value}: it must be positive, and finite")
+        if not 0 <= self.grace_seconds < math.inf:
+            raise ValueError(f"grace_seconds is {self.grace_seconds}: it must be 0 or more, and finite")
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Options:
     model_config_poll_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        ports.check_metrics_path(self.metrics_path)
         if not 0 <= self.model_config_poll_seconds < float("inf"):
             raise ValueError(
                 f"model_config_poll_seconds is {self.model_config_poll_seconds}: it must be 0 or a number of seconds"

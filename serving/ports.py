@@ -1,11 +1,16 @@
-"""Ports: bound early, with one sentence when they are taken; and the signals that end whoever listens on them."""
+"""Ports and paths to answer on, checked early, and the signals that end whoever listens there."""
 
+import re
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from serving.errors import PortInUseError
+
+METRICS_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+/?", re.ASCII)
+OWN_PATHS: Final = re.compile(r"(?i)/(zoo/)?v1(/|$)")
 
 
 def bind(host: str, port: int, api: str) -> socket.socket:
@@ -31,3 +36,15 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: threading.Thread(target=stop).start())
+
+
+def check_metrics_path(path: str | None) -> None:
+    """Raise ValueError for what no request can ask for, and for paths of the APIs. None: there are no metrics."""
+    if path is None:
+        return
+    if not METRICS_PATH.fullmatch(path):
+        raise ValueError(
+            f"the metrics path is {path!r:.100}: it must begin with / and hold letters, digits and . _ ~ - / only"
+        )
+    if OWN_PATHS.match(path):
+        raise ValueError(f"the metrics path is {path!r:.100}: what begins so is answered by the API, take another one")

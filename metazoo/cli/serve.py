@@ -49,6 +49,9 @@ def serve(
     """
     if engine not in ("embedded", "tensorflow_model_server"):
         raise ValueError(f"--engine is {engine!r}; it must be embedded or tensorflow_model_server.")
+    from serving import ports
+
+    ports.check_metrics_path(metrics_path)
     import serving.engine.without_onednn  # noqa: F401 — it must come before TensorFlow
 
     cli_support.load_tensorflow()

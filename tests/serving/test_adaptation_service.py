@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 import time
 import zipfile
@@ -113,10 +114,93 @@ def test_a_clock_that_is_set_expires_nothing(models, tmp_path, monkeypatch):
     assert late.expired() == ["toy-a"]
 
 
-def test_retention_is_checked():
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def test_retention_is_checked(value):
     for name in ("policies", "disk_bytes", "expire_seconds"):
-        with pytest.raises(ValueError, match=f"{name} is 0: it must be positive"):
-            Retention(**{name: 0})
+        with pytest.raises(ValueError, match=f"{name} is {value}: it must be positive"):
+            Retention(**{name: value})
+
+
+def test_what_killed_publishers_left_is_swept_at_start_and_counts_until_then(models, tmp_path):
+    adapted = tmp_path / "adapted"
+    with Server(models, adapted, poll_seconds=0) as server:
+        server.adapter.adapt(request("a"))
+    left = [adapted / ".unfinished-gone", adapted / "toy-a" / ".unfinished-half"]
+    for path in left:
+        path.mkdir()
+        (path / "variables").write_bytes(bytes(10**6))
+    keeper = Keeper(adapted, Retention())
+    assert 2 * 10**6 < keeper.used_bytes() < 2 * 10**6 + 10**5
+    with pytest.raises(ServingError, match="of 2000000 bytes of disk"):
+        Keeper(adapted, Retention(disk_bytes=2 * 10**6)).check_room("toy-b", 1)
+    with Server(models, adapted, poll_seconds=0) as server:
+        assert not any(path.exists() for path in left)
+        assert server.adapter.get("toy-a")["version"] == 1
+    assert keeper.used_bytes() < 10**5
+
+
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), PermissionError(13, "Permission denied")])
+def test_a_store_that_is_read_only_is_unavailable(server, http_of, monkeypatch, error):
+    rest = http_of(server)
+    assert rest("POST", f"{POLICIES}/toy:adapt?task=a", as_npz(**recorded()[1]))[0] == 200
+    refused = []
+
+    def refuse(path, flags, *rest_of, **options):
+        if flags & os.O_CREAT:
+            refused.append(path)
+            raise error
+        return real(path, flags, *rest_of, **options)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", refuse)
+    status, message = rest.error("DELETE", f"{POLICIES}/toy-a")
+    assert status == 503 and message.startswith("toy-a was not deleted: ") and error.strerror in message
+    status, message = rest.error("POST", f"{POLICIES}/toy:adapt?task=a", as_npz(**recorded()[1]))
+    assert status == 503 and message.startswith("Nothing was published: ") and refused
+    server.adapter.sweep()
+    monkeypatch.undo()
+    assert rest("DELETE", f"{POLICIES}/toy-a")[0] == 200
+
+
+# --- memories ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e300, 2e18])
+def test_a_memory_that_cannot_be_computed_with_is_refused(server, http_of, tmp_path, value):
+    memory = np.zeros(toy_policy.SIZE)
+    memory[4] = value
+    for body in (
+        as_npz(**recorded()[1], memory=memory),
+        {"episodes": as_json(recorded()[1]), "memory": memory.tolist()},
+    ):
+        status, message = http_of(server).error("POST", f"{POLICIES}/toy:adapt?task=a", body)
+        assert status == 400 and message.startswith("The memory holds ") and "at 4: need finite values" in message
+    assert not list((tmp_path / "adapted").iterdir())
+
+
+def test_a_memory_with_which_the_policy_answers_nan_is_refused(server, http_of, tmp_path):
+    """Each number is fine, but not their products with what the episodes have seen."""
+    inputs = recorded()[1]
+    inputs["observations"] = inputs["observations"] * np.float32(1e25)
+    body = as_npz(**inputs, memory=np.full(toy_policy.SIZE, 9e17))
+    status, message = http_of(server).error("POST", f"{POLICIES}/toy:adapt?task=a", body)
+    assert status == 400 and message.startswith("The memory cannot be used: with it toy answers ")
+    assert not list((tmp_path / "adapted").iterdir())
+
+
+def test_a_step_that_leads_to_nan_is_not_published(server, http_of, tmp_path):
+    inputs = recorded()[1]
+    inputs["observations"] = inputs["observations"] * np.float32(1e38)
+    status, message = http_of(server).error("POST", f"{POLICIES}/toy:adapt?task=a", as_npz(**inputs))
+    assert status == 400 and message.startswith("The step cannot be made: after it toy would ")
+    assert not list((tmp_path / "adapted").iterdir())
+
+
+@pytest.mark.parametrize("actions", [[[True] * 5] * 2, [[1, 0, True, 1, 0]] * 2])
+def test_booleans_are_no_actions(server, http_of, actions):
+    body = {"task": "a", "episodes": {**as_json(recorded()[1]), "actions": actions}}
+    status, message = http_of(server).error("POST", f"{POLICIES}/toy:adapt", body)
+    assert (status, message) == (400, "The episodes do not fit toy: actions hold booleans: need int32 values")
 
 
 # --- retries -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from metazoo.artefact import store
 from metazoo.collect import CollectionError
+from metazoo.types import Episodes
 from serving.client import Client, messages
 from serving.client.asynchronous import AsyncClient
 from serving.client.client import Store
@@ -24,7 +25,7 @@ from serving.options import Options
 from serving.server import Server
 from tests import toy_policy
 from tests.serving import recurrent_toy
-from tests.serving.test_adapter import directly_adapted, own_memory
+from tests.serving.test_adapter import directly_adapted, own_memory, recorded
 from tests.serving.test_client import play_directly
 from tests.serving.test_security import CERTIFICATE, KEY, TOKEN
 
@@ -90,6 +91,34 @@ def test_a_stock_server_adapts_through_the_signature_and_the_store(models, tmp_p
         with pytest.raises(ServingError, match="not an adapted policy"):
             client.delete("toy")
         client.close()
+
+
+def test_names_and_records_through_the_store_are_those_of_the_service(models, tmp_path):
+    """The same requests on both roads: the same names, and the same in the metadata."""
+    found = []
+    for number, road in enumerate(("service", "store")):
+        adapted = tmp_path / road
+        with Server(models, adapted, poll_seconds=0.05) as server:
+            client = Client(server.url, store=Store(models, adapted) if number else None)
+            requests = (("toy", "race"), ("toy-race", "race"), ("toy-race", None), ("toy-race", "b"), ("toy", "race-b"))
+            episodes, seen = Episodes(**recorded()[1]), []
+            for name, task in requests:
+                try:
+                    answer = client.adapt_to(name, episodes, task)
+                    seen.append([answer[key] for key in ("model", "version", "steps", "episodes")])
+                except ServingError as error:
+                    seen.append([error.code, error.message])
+            client.close()
+        records = {base.name: store.read_metadata(store.latest(base))["adapted"] for base in adapted.glob("toy*")}
+        for record in records.values():
+            record.pop("diagnostics")
+            record.pop("request", None)
+        found.append((seen, records))
+    assert found[0] == found[1]
+    seen, records = found[0]
+    assert [one[0] for one in seen[:4]] == ["toy-race", "toy-race", "toy-race", "toy-race-b"]
+    assert seen[2] == ["toy-race", 3, 3, 6] and seen[4][0] is Code.ALREADY_EXISTS
+    assert records["toy-race-b"]["from_version"] == 3
 
 
 def test_a_stock_server_is_told_of_new_policies(models, tmp_path, env):

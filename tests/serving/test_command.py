@@ -3,8 +3,10 @@
 import http.client
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -39,6 +41,13 @@ def test_wrong_options_are_refused_in_one_sentence(refused, tmp_path):
         (("--batching-parameters-file", batching), "it needs --enable-batching too"),
         (("--enable-batching", "--batching-parameters-file", batching), "max_batch_size is 0"),
         (("--log-format", "xml"), "log format is 'xml'"),
+        (("--max-adapted-gb", "inf"), "--max-adapted-gb is inf; it must be a number from 0.001"),
+        (("--expire-days", "nan"), "--expire-days is nan; it must be a number from 0.001"),
+        (("--metrics-path", "metrics"), "the metrics path is 'metrics': it must begin with /"),
+        (("--metrics-path", "/a b"), "the metrics path is '/a b': it must begin with / and hold letters"),
+        (("--metrics-path", "/m?x=1"), "the metrics path is '/m?x=1': it must begin with / and hold letters"),
+        (("--metrics-path", "/V1/models"), "what begins so is answered by the API"),
+        (("--metrics-path", "/zoo/v1/policies"), "what begins so is answered by the API"),
         (("--expire-days", "-1"), "--expire-days is -1; it must be a number from 0.001"),
         (("--max-adapted-gb", "0"), "--max-adapted-gb is 0; it must be a number from 0.001"),
     ):
@@ -95,5 +104,41 @@ def test_the_options_arrive(models, tmp_path):
             assert server.wait(60) == 0
             events = [json.loads(line) for line in server.stderr.read().splitlines() if line.startswith("{")]
             assert {"version is available", "serving", "stopping"} <= {event["message"] for event in events}
+        finally:
+            server.kill()
+
+
+def test_wrong_numbers_are_refused_before_tensorflow_is_loaded():
+    """So at once; ``-X importtime`` names every module that is imported."""
+    for arguments in (("--max-adapted-gb", "inf"), ("--expire-days", "nan"), ("--metrics-path", "metrics")):
+        command = [sys.executable, "-X", "importtime", "-m", "metazoo.cli.main", "serve", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2 and arguments[1] in done.stderr.splitlines()[-1]
+        assert not re.search(r"\| +(tensorflow|keras|grpc)$", done.stderr, re.MULTILINE), arguments
+
+
+SERVE = (
+    "import sys; from serving.server import Server\n"
+    "server = Server(sys.argv[1], poll_seconds=0).start(); print(server.url, flush=True)\n"
+    "server.wait(); print('drained', flush=True)"
+)
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+def test_a_lost_terminal_drains_unless_nohup_says_otherwise(models, ignored):
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    command = [sys.executable, "-c", SERVE, str(models)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=ignore) as server:
+        try:
+            assert server.stdout.readline().startswith("http")
+            time.sleep(0.5)  # until it waits
+            server.send_signal(signal.SIGHUP)
+            if ignored:
+                time.sleep(1.0)
+                assert server.poll() is None
+                server.terminate()
+            assert server.stdout.readline() == "drained\n" and server.wait(60) == 0
         finally:
             server.kill()

@@ -28,7 +28,9 @@ def guarded(models, tmp_path):
         yield running
 
 
-@pytest.mark.parametrize("header", [None, "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN} ", "Bearer \xff"])
+@pytest.mark.parametrize(
+    "header", [None, "Bearer wrong", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN} ", f"bearer{TOKEN}", "Bearer \xff"]
+)
 def test_changes_need_the_token(guarded, http_of, header):
     rest = http_of(guarded)
     headers = {} if header is None else {"Authorization": header.strip() + ("x" if header.endswith(" ") else "")}
@@ -46,13 +48,14 @@ def test_changes_need_the_token(guarded, http_of, header):
 
 
 def test_the_token_lets_changes_through(guarded, http_of):
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    status, body = http_of(guarded)("POST", "/zoo/v1/policies/toy:adapt?task=a", b"{}", headers)
-    assert (status, json.loads(body)["error"][:34]) == (400, 'The request needs "episodes", an o')
+    for scheme in ("Bearer", "bearer", "BEARER"):  # RFC 9110: schemes are case-insensitive; the token is not
+        headers = {"Authorization": f"{scheme} {TOKEN}"}
+        status, body = http_of(guarded)("POST", "/zoo/v1/policies/toy:adapt?task=a", b"{}", headers)
+        assert (status, json.loads(body)["error"][:34]) == (400, 'The request needs "episodes", an o')
     with grpc.insecure_channel(guarded.grpc_target) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
-            metadata = [("authorization", f"Bearer {TOKEN}")]
+            metadata = [("authorization", f"bearer {TOKEN}")]
             stub.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), metadata=metadata, timeout=10)
 
 
