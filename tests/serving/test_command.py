@@ -60,7 +60,7 @@ def test_options_that_tf_serving_does_not_know_are_refused(refused, tmp_path):
     token.write_text(TOKEN)
     for name, *value in (
         ("--token-file", token), ("--insecure",), ("--host", "0.0.0.0"), ("--expire-days", 3),
-        ("--models-config-out", tmp_path / "out"), ("--model-config-file", tmp_path / "in"),
+        ("--models-config-out", tmp_path / "out"),
     ):  # fmt: skip
         code, line = refused("--engine", "tensorflow_model_server", name, *value)
         assert code == 2 and line.startswith(f"metazoo: {name} does nothing with --engine tensorflow_model_server")
