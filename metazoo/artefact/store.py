@@ -11,19 +11,16 @@ imported inside the functions that need it.
 
 import contextlib
 import errno
-import math
 import os
 import re
 import shutil
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from metazoo.artefact import locks
+from metazoo.artefact.scratch import STALE_SECONDS, age, sweep, temporary, unfinished
 from metazoo.artefact.signatures import MEMORY_CHECKPOINT_KEY, METADATA_FILE
 from metazoo.artefact.version import (
     CorruptedError,
@@ -76,10 +73,6 @@ __all__ = [
 ]
 
 INT64_MAX: Final = 2**63 - 1
-STALE_SECONDS: Final = 3600.0
-"""Unfinished directories older than this were left by a crash and are removed by ``prune``."""
-
-_TEMPORARY_PREFIX: Final = ".unfinished-"  # not a number, so no server takes it for a version
 _RETIRED: Final = ".retired"
 _NUMBER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 
@@ -191,47 +184,12 @@ def prune(base_path: PathLike, keep: int, grace_seconds: float = 0.0, live: int 
     old = [
         path
         for (number, path), (_, successor) in zip(found[:-keep], found[1:], strict=False)
-        if (live is None or number < live) and _age(successor) >= grace_seconds
+        if (live is None or number < live) and age(successor) >= grace_seconds
     ]
     for path in old:
         delete_version(path)
     sweep(base_path, STALE_SECONDS)
     return old
-
-
-def unfinished(directory: PathLike) -> list[Path]:
-    """What publishers and deleters are at work on in a directory, or have left there when they were killed."""
-    return sorted(Path(directory).glob(f"{_TEMPORARY_PREFIX}*"))
-
-
-def sweep(directory: PathLike, older_than: float = -math.inf) -> None:
-    """Delete what killed publishers and deleters left in a directory (``older_than`` so many seconds), and no more."""
-    for path in unfinished(directory):
-        if _age(path) > older_than:
-            with contextlib.suppress(OSError):  # somebody else was faster
-                _clear(path)
-
-
-def _clear(path: Path) -> None:
-    """Delete a directory that nobody is at work on; while that takes, nobody can begin to."""
-    try:
-        mark = locks.at_work(path)
-    except FileNotFoundError:
-        return
-    except OSError:  # a file, or a file system without locks: only its age can tell
-        mark = -1 if _age(path) > STALE_SECONDS else None
-    if mark is not None:
-        shutil.rmtree(path, ignore_errors=True)
-        if mark >= 0:
-            os.close(mark)
-
-
-def _age(path: Path) -> float:
-    """Seconds since it was written; of what is gone, 0."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def retire(base_path: PathLike) -> None:
@@ -256,12 +214,12 @@ def is_retired(base_path: PathLike) -> bool:
 
 def retired(directory: PathLike) -> dict[Path, float]:
     """The base paths under ``directory`` that were retired, and for how many seconds."""
-    return {mark.parent: _age(mark) for mark in Path(directory).glob(f"*/{_RETIRED}")}
+    return {mark.parent: age(mark) for mark in Path(directory).glob(f"*/{_RETIRED}")}
 
 
 def discard_retired(directory: PathLike, grace_seconds: float) -> list[Path]:
     """Delete the models that were retired at least so long ago. Returns their base paths."""
-    old = [path for path, age in retired(directory).items() if age >= grace_seconds]
+    old = [path for path, since in retired(directory).items() if since >= grace_seconds]
     for path in old:
         with contextlib.suppress(FileNotFoundError):  # somebody else was faster
             delete_model(path)
@@ -298,34 +256,6 @@ def _checked_memory(memory: np.ndarray, parent: np.ndarray) -> np.ndarray:
         bad = int(np.argmin(np.isfinite(array)))
         raise StoreError(f"the memory holds {given[bad]} at {bad}: only finite {array.dtype} values can be published")
     return array
-
-
-@contextlib.contextmanager
-def temporary(base: Path) -> Iterator[Path]:
-    """A fresh directory under ``base`` that is gone afterwards, unless it was renamed. ``sweep`` spares it."""
-    work, mark = _marked(base)
-    try:
-        work.chmod(0o755)  # mkdtemp makes it private; a server may run as another user
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if mark is not None:
-            os.close(mark)
-
-
-def _marked(base: Path) -> tuple[Path, int | None]:
-    while True:
-        work = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
-        try:
-            mark = locks.at_work(work)
-        except FileNotFoundError:
-            continue  # swept before it was marked
-        except OSError:
-            return work, None  # a file system without locks
-        if mark is not None and work.is_dir():
-            return work, mark
-        if mark is not None:
-            os.close(mark)
 
 
 def _rename_to_next(work: Path, base: Path) -> Path:

@@ -17,12 +17,12 @@ import numpy as np
 
 from metazoo.artefact import lineage, signatures, store
 from metazoo.artefact.lineage import Parent, Target
-from serving.adapting import inner_step
 from serving.adapting import request as adapt_request
 from serving.adapting.idempotency import Idempotency, used
-from serving.adapting.inner_step import Made, refusals
 from serving.adapting.request import AdaptRequest
 from serving.adapting.retention import Keeper, size_of
+from serving.engine import inner_step
+from serving.engine.inner_step import Made, refusals
 from serving.engine.servable import Servable
 from serving.errors import Code, ServingError
 from serving.handlers import DataPlane

@@ -16,8 +16,8 @@ import numpy as np
 from metazoo.artefact import lineage, locks, signatures, store
 from metazoo.artefact.lineage import Parent, Target
 from metazoo.collect import pad_episodes
-from serving.adapting import inner_step
-from serving.adapting.inner_step import Made, refusals
+from serving.engine import inner_step
+from serving.engine.inner_step import Made, refusals
 from serving.errors import Code, ServingError
 from serving.models.config_files import Loadable, models_config
 from serving.models.sources import scan
