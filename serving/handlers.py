@@ -82,14 +82,14 @@ class DataPlane:
         return self._answer(name, request, outputs, started)
 
     async def predict_json_async(self, name: str, version: int | None, label: str | None, body: bytes) -> bytes:
-        """The same for the event loop."""
-        signature, request = self._parse(name, version, label, body)
+        """The same for the event loop, which is not held up: ``NotQuickError`` if that would take long."""
+        signature, request = self._parse(name, version, label, body, may_wait=False)
         started = time.perf_counter()
         outputs = await signature.start(request.feeds, (), REST_TIMEOUT_MS)
         return self._answer(name, request, outputs, started)
 
     def _parse(
-        self, name: str, version: int | None, label: str | None, body: bytes
+        self, name: str, version: int | None, label: str | None, body: bytes, may_wait: bool = True
     ) -> tuple[Signature, codec.PredictBody]:
         found: list[Signature] = []
 
@@ -102,7 +102,7 @@ class DataPlane:
             found.append(signature)
             return signature.input_types
 
-        request = codec.parse_predict(body, input_types)
+        request = codec.parse_predict(body, input_types, may_wait)
         return found[0], request
 
     def _answer(self, name: str, request: codec.PredictBody, outputs: Outputs, started: float) -> bytes:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, unquote_to_bytes
@@ -23,6 +24,7 @@ from serving.overload import BoundedExecutor, refusal
 from serving.rest import openapi, pages
 from serving.rest.http_body import Bodies
 from serving.security import check_token
+from serving.wire.json_parser import NotQuickError
 from serving.wire.json_writer import error_json
 
 Answer = tuple[int, bytes, bytes]
@@ -84,6 +86,8 @@ class RestApp:
             path += "?" + scope["query_string"].decode("latin-1")
         if method not in pages.METHODS:
             return 501, pages.KIND, pages.page(501)
+        if not pages.is_valid(path) and not path.startswith("/zoo/"):
+            return 400, pages.KIND, pages.page(400)
         try:
             if path == self._options.metrics_path:
                 return 200, b"text/plain", await asyncio.to_thread(lambda: self._plane.metrics.text().encode())
@@ -105,8 +109,6 @@ class RestApp:
             return 500, JSON, error_json(f"{type(error).__name__}: {error}")
 
     async def _serve(self, method: str, path: str, scope: dict[str, Any], body: bytes) -> Answer:
-        if not pages.is_valid(path):
-            return 400, pages.KIND, pages.page(400)
         if method == "POST" and (match := _VERB.fullmatch(path)):
             return await self._verb(match, path, body)
         if method == "GET":
@@ -126,7 +128,7 @@ class RestApp:
             return 400, JSON, b""
         name, label = _decoded(name), _decoded(label) if label else None
         if verb == "predict" and len(body) <= QUICK_BYTES:
-            with self._plane.metrics.request(name, verb, "REST"):
+            with suppress(NotQuickError), self._plane.metrics.request(name, verb, "REST"):
                 return 200, JSON, await self._plane.predict_json_async(name, number, label, body)
         return 200, JSON, await self._in_thread(partial(self._counted, run, verb, name, number, label, body), body)
 

@@ -8,7 +8,7 @@ KIND: Final = b"text/html"
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 """All others are answered 501, for any path."""
 
-_TARGET: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
+_TARGET: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?#]|%[0-9A-Fa-f]{2})*")
 
 
 def page(status: int) -> bytes:
@@ -19,5 +19,5 @@ def page(status: int) -> bytes:
 
 
 def is_valid(target: str) -> bool:
-    """Whether a path and query hold only what RFC 3986 allows; all others are answered 400."""
+    """Whether a path, query and fragment hold only what RFC 3986 allows; all others are answered 400."""
     return _TARGET.fullmatch(target) is not None

@@ -33,6 +33,13 @@ def without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(rb"\1x-\2", headers) + end + body
 
 
+def _left_out(target: bytes, query: bytes) -> bytes:
+    """What ASGI has no place for, and what for TF Serving is part of the path: a query's mark without a query, and a
+    fragment."""
+    target, mark, fragment = target.partition(b"#")
+    return (b"?" if target.endswith(b"?") and not query else b"") + mark + fragment
+
+
 def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
     """uvicorn's protocol with limits to the time in which a request must arrive, and to what is read in vain."""
 
@@ -54,6 +61,8 @@ def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             self._in_headers = False
             super().on_headers_complete()
+            where = "query_string" if self.scope["query_string"] else "raw_path"
+            self.scope[where] += _left_out(self.url, self.scope["query_string"])  # type: ignore[literal-required]
             if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive():  # uvicorn would hang up
                 self.cycle.keep_alive = True
                 self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"keep-alive")]

@@ -31,13 +31,13 @@ class PredictBody(NamedTuple):
     format: str
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes, may_wait: bool = True) -> dict[str, Any]:
     """The top-level object of a body.
 
     Raises:
         ServingError: empty, bad JSON (with the offset), or not an object.
     """
-    document = json_parser.parse(body)
+    document = json_parser.parse(body, may_wait)
     if not isinstance(document, dict):
         raise refused(document, "Is not object")
     return document
@@ -48,14 +48,15 @@ def refused(document: Any, reason: str) -> ServingError:
     return invalid(f"JSON Value: {value_text(document, DOCUMENT_BYTES)} {reason}")
 
 
-def parse_predict(body: bytes, input_types: Callable[[str], InputTypes]) -> PredictBody:
+def parse_predict(body: bytes, input_types: Callable[[str], InputTypes], may_wait: bool = True) -> PredictBody:
     """A predict body. ``input_types`` looks up the model and the signature, at the point where TF Serving does.
 
     Raises:
         ServingError: the first thing wrong, in TF Serving's order and words.
+        NotQuickError: see ``json_parser.parse``.
     """
     try:
-        return _read_predict(parse_json(body), input_types)
+        return _read_predict(parse_json(body, may_wait), input_types)
     except OverflowError:  # an integer beyond all doubles, where the fast parsers knew no limit
         rapidjson.parse(body)
         raise

@@ -20,11 +20,20 @@ _HALF_PAIR: Final = re.compile(r"\\u[dD][89a-fA-F]")
 """An escaped half of a surrogate pair, or of a whole pair: the standard library takes both."""
 
 
-def parse(body: bytes) -> Any:
+QUICK_BYTES: Final = 4096
+"""Even the slow parsers take less than some milliseconds for so many."""
+
+
+class NotQuickError(Exception):
+    """A body that is not strict JSON would take too long for an event loop."""
+
+
+def parse(body: bytes, may_wait: bool = True) -> Any:
     """The document at the beginning of ``body``. Objects are ``dict``, or ``rapidjson.Object`` if a name may repeat.
 
     Raises:
         ServingError: not JSON, in TF Serving's words.
+        NotQuickError: it would take long, and the caller may not wait.
     """
     whole, body = body, body.removeprefix(_MARK)
     try:
@@ -33,6 +42,8 @@ def parse(body: bytes) -> Any:
             return document
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
+    if not may_wait and len(body) > QUICK_BYTES:
+        raise NotQuickError
     try:
         return _by_standard_library(body)
     except (ValueError, RecursionError):

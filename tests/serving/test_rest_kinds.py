@@ -123,6 +123,12 @@ def test_refused_bodies(rest, body, text):
     assert rest("POST", FOREIGN, body) == (400, error(text))
 
 
+def test_bodies_that_take_long_to_read_do_not_hold_up_the_others(rest, monkeypatch):
+    monkeypatch.setattr("serving.wire.json_parser.QUICK_BYTES", 10)
+    assert rest("POST", FOREIGN, b'{"instances": [Inf, NaN]}')[1] == b'{\n    "predictions": [Infinity, NaN\n    ]\n}'
+    assert rest("POST", FOREIGN, b'{"instances": [Inf')[0] == 400
+
+
 def test_a_large_request_makes_no_larger_error(rest):
     body = json.dumps({"instances": {"x": [["y" * 100] * 100] * 200}}).encode()
     status, answer = rest("POST", FOREIGN, body)
@@ -136,6 +142,15 @@ def test_a_large_request_makes_no_larger_error(rest):
 def test_paths_that_are_no_paths(shared, target):
     got = raw(shared, f"GET /v1/models/{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert got.startswith(b"HTTP/1.1 400 ") and page(400, "Bad Request") in got
+
+
+@pytest.mark.parametrize("rest_of_it", ["?", "?x=1", "#", "#x", "?x#y"])
+def test_queries_and_fragments_are_parts_of_the_path(shared, rest_of_it):
+    for target, answer in (
+        (f"{FOREIGN}{rest_of_it}", error(f"Malformed request: GET {FOREIGN}{rest_of_it}")),
+        (f"/v1/models/foreign{rest_of_it}", error(f"Could not find any versions of model foreign{rest_of_it}")),
+    ):
+        assert raw(shared, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).endswith(answer + b"<still open>")
 
 
 @pytest.mark.parametrize("path", ["/v1/models/foreign", "/foo"])
