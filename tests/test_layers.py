@@ -27,7 +27,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("distributed", "federated", "edge", "similarity", "explain"),
     ("gallery", "demo", "bench"),
-    ("cli",),
+    ("cli", "serving"),  # the alias of the package beside it
 )
 SERVING: tuple[tuple[str, ...], ...] = (
     ("errors", "logs"),
@@ -54,6 +54,7 @@ KNOW_SERVING = {
     "metazoo.demo.main",
     "metazoo.bench.serving",
     "metazoo.bench.serving_load",
+    "metazoo.serving",
 }
 SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}

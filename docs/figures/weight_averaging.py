@@ -1,7 +1,7 @@
 """Figures of docs/weight-averaging.md: returns of policies between others, on test tasks of a policy's family.
 
-python docs/figures/weight_averaging.py NAME|DIR         between the unadapted and the adapted policy, and of two adapted ones
-python docs/figures/weight_averaging.py NAME|DIR DIR     between two policies, before and after adapting
+python docs/figures/weight_averaging.py NAME|DIR       between the unadapted and the adapted policy, and two adapted
+python docs/figures/weight_averaging.py NAME|DIR DIR   between two policies, before and after adapting
 """
 
 import sys

@@ -186,18 +186,17 @@ class _RestConnections:
 
 
 class _GrpcCalls:
-    """Calls over one asynchronous channel. Imported late: the stubs bring TensorFlow with them."""
+    """Calls over one asynchronous channel."""
 
     def __init__(self, target: str, token: str | None, ca: str | None, secure: bool):
         import grpc.aio
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         from serving.client import grpc as client_grpc
 
         self._library, self._error = client_grpc, grpc.aio.AioRpcError
         self._token = [] if token is None else [("authorization", f"Bearer {token}")]
         self._channel = client_grpc.open_channel(grpc.aio, target, ca, secure)
-        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
+        self._predict = client_grpc.PredictionStub(self._channel).Predict
         self._adapt = client_grpc.AdaptationStub(self._channel).Adapt
 
     async def predict(

@@ -1,4 +1,4 @@
-"""gRPC connections of a client, blocking and asynchronous. Imported late: the stubs bring TensorFlow with them."""
+"""gRPC connections of a client, blocking and asynchronous. No TensorFlow: the messages come from descriptor sets."""
 
 import json
 import time
@@ -9,18 +9,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import numpy as np
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
 from serving.client.retrying import Pauses
 from serving.errors import Code, ServingError, State
 from serving.wire import tensors
 from serving.wire.adaptation import MESSAGES, AdaptationStub
+from serving.wire.tf_serving import TF_SERVING, ModelStub, PredictionStub
 
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -35,8 +29,8 @@ class GrpcTransport:
         self._channel = open_channel(grpc, target, ca, secure)
         self._timeout, self._tries = timeout, tries
         self._token = [] if token is None else [("authorization", f"Bearer {token}")]
-        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._predict = PredictionStub(self._channel).Predict
+        self._models = ModelStub(self._channel)
         self._zoo = AdaptationStub(self._channel)
 
     def predict(
@@ -45,7 +39,7 @@ class GrpcTransport:
         return decode(self._call(self._predict, predict_request(name, inputs, signature, outputs)))
 
     def status(self, name: str) -> list[dict[str, Any]]:
-        request = get_model_status_pb2.GetModelStatusRequest()
+        request = TF_SERVING["GetModelStatusRequest"]()
         request.model_spec.name = name
         return status_lines(self._call(self._models.GetModelStatus, request))
 
@@ -64,7 +58,9 @@ class GrpcTransport:
 
     def reload(self, config: Any) -> None:
         """Have the server serve the models of a ``ModelServerConfig`` instead of those it was told before."""
-        self._call(self._models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(config=config))
+        request = TF_SERVING["ReloadConfigRequest"]()
+        request.config.ParseFromString(config.SerializeToString())  # it may be of TensorFlow's own class
+        self._call(self._models.HandleReloadConfigRequest, request)
 
     def close(self) -> None:
         self._channel.close()
@@ -87,7 +83,7 @@ def open_channel(library: Any, target: str, ca: str | None, secure: bool) -> Any
 
 
 def predict_request(name: str, inputs: Mapping[str, Any], signature: str, outputs: Sequence[str]) -> Any:
-    request = predict_pb2.PredictRequest(output_filter=outputs)
+    request = TF_SERVING["PredictRequest"](output_filter=outputs)
     request.model_spec.name, request.model_spec.signature_name = name, signature
     for key, value in inputs.items():
         tensors.encode(np.asarray(value), request.inputs[key])

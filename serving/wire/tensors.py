@@ -1,51 +1,52 @@
 """TensorProto ↔ numpy: what TF Serving's gRPC clients send and expect back (TF_SERVING §4).
 
 Decoding takes and refuses what ``Tensor::FromProto`` of C++ does. Answers use the typed fields (``float_val`` ...),
-which clients read directly, not ``tensor_content``.
+which clients read directly, not ``tensor_content``. A message may be of TensorFlow's own class or of ours.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow.python.framework import dtypes
 
 from serving.errors import ServingError, invalid
+from serving.wire import protos
+from serving.wire.dtypes import DT, NUMPY
 
 _FIELDS: Final = {
-    types_pb2.DT_FLOAT: "float_val",
-    types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_INT64: "int64_val",
-    types_pb2.DT_UINT32: "uint32_val",
-    types_pb2.DT_UINT64: "uint64_val",
-    types_pb2.DT_BOOL: "bool_val",
-    types_pb2.DT_STRING: "string_val",
-    types_pb2.DT_HALF: "half_val",
-    types_pb2.DT_BFLOAT16: "half_val",
-    types_pb2.DT_COMPLEX64: "scomplex_val",
-    types_pb2.DT_COMPLEX128: "dcomplex_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_UINT16: "int_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_QINT8: "int_val",
-    types_pb2.DT_QUINT8: "int_val",
-    types_pb2.DT_QINT16: "int_val",
-    types_pb2.DT_QUINT16: "int_val",
-    types_pb2.DT_QINT32: "int_val",
-    types_pb2.DT_INT4: "int_val",
-    types_pb2.DT_UINT4: "int_val",
-    types_pb2.DT_FLOAT8_E5M2: "float8_val",
-    types_pb2.DT_FLOAT8_E4M3FN: "float8_val",
+    DT.DT_FLOAT: "float_val",
+    DT.DT_DOUBLE: "double_val",
+    DT.DT_INT64: "int64_val",
+    DT.DT_UINT32: "uint32_val",
+    DT.DT_UINT64: "uint64_val",
+    DT.DT_BOOL: "bool_val",
+    DT.DT_STRING: "string_val",
+    DT.DT_HALF: "half_val",
+    DT.DT_BFLOAT16: "half_val",
+    DT.DT_COMPLEX64: "scomplex_val",
+    DT.DT_COMPLEX128: "dcomplex_val",
+    DT.DT_INT32: "int_val",
+    DT.DT_INT16: "int_val",
+    DT.DT_UINT16: "int_val",
+    DT.DT_INT8: "int_val",
+    DT.DT_UINT8: "int_val",
+    DT.DT_QINT8: "int_val",
+    DT.DT_QUINT8: "int_val",
+    DT.DT_QINT16: "int_val",
+    DT.DT_QUINT16: "int_val",
+    DT.DT_QINT32: "int_val",
+    DT.DT_INT4: "int_val",
+    DT.DT_UINT4: "int_val",
+    DT.DT_FLOAT8_E5M2: "float8_val",
+    DT.DT_FLOAT8_E4M3FN: "float8_val",
 }
-_OPAQUE: Final = (types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE)
-_HALVES: Final = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
-_COMPLEX: Final = {types_pb2.DT_COMPLEX64: np.float32, types_pb2.DT_COMPLEX128: np.float64}
-_NUMPY: Final = {number: np.dtype(dtypes.as_dtype(number).as_numpy_dtype) for number in _FIELDS}
-_NUMBER: Final = {kind: number for number, kind in _NUMPY.items() if number != types_pb2.DT_STRING}
+TensorProto: Final[Any] = protos.load("tf_serving")["TensorProto"]
+_STRING: Final = DT.DT_STRING
+_FOURS: Final = (DT.DT_INT4, DT.DT_UINT4)
+_OPAQUE: Final = (DT.DT_VARIANT, DT.DT_RESOURCE)
+_HALVES: Final = (DT.DT_HALF, DT.DT_BFLOAT16)
+_COMPLEX: Final = {DT.DT_COMPLEX64: np.float32, DT.DT_COMPLEX128: np.float64}
+_NUMBER: Final = {kind: number for number, kind in NUMPY.items() if number != DT.DT_STRING}
 
 MAX_DIMS: Final = 254
 """Of a tensor; numpy's arrays have fewer."""
@@ -89,15 +90,15 @@ def shaped(flat: np.ndarray, shape: Sequence[int]) -> Any:
 
 def dtype_name(number: int) -> str:
     """``DT_FLOAT`` → ``float``, as messages say it."""
-    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+    return DT.Name(number).removeprefix("DT_").lower()
 
 
 def dtype_label(array: np.ndarray) -> str:
     """``DT_FLOAT``, as other messages say it."""
-    return types_pb2.DataType.Name(_NUMBER.get(array.dtype, types_pb2.DT_STRING))
+    return DT.Name(_NUMBER.get(array.dtype, _STRING))
 
 
-def decode(name: str, proto: TensorProto, take: Callable[[int], None] | None = None) -> Any:
+def decode(name: str, proto: Any, take: Callable[[int], None] | None = None) -> Any:
     """The array of a request's tensor: ``tensor_content`` or a typed field.
 
     A field with too few values repeats its last one, surplus values are ignored, and so is ``unknown_rank``.
@@ -114,11 +115,11 @@ def decode(name: str, proto: TensorProto, take: Callable[[int], None] | None = N
         count = _count(proto)
         if proto.dtype in _OPAQUE:
             return _opaque(proto)
-        size = count * _NUMPY[proto.dtype].itemsize
+        size = count * NUMPY[proto.dtype].itemsize
         if size > ABSURD_BYTES:
             raise ValueError("no memory is so large")
         if take is not None:
-            take(size if proto.dtype != types_pb2.DT_STRING else _string_bytes(proto, count))
+            take(size if proto.dtype != _STRING else _string_bytes(proto, count))
         return shaped(_values(proto, count), [dim.size for dim in proto.tensor_shape.dim])
     except ServingError:
         raise
@@ -126,16 +127,16 @@ def decode(name: str, proto: TensorProto, take: Callable[[int], None] | None = N
         raise invalid(f"tensor parsing error: {name}") from error
 
 
-def encode(array: Any, proto: TensorProto | None = None) -> TensorProto:
+def encode(array: Any, proto: Any = None) -> Any:
     """``array`` with its values in the typed field of its dtype; written into ``proto`` if one is given."""
     proto = TensorProto() if proto is None else proto
-    number = _NUMBER.get(array.dtype, types_pb2.DT_STRING)
+    number = _NUMBER.get(array.dtype, _STRING)
     proto.dtype = number
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     proto.tensor_shape.SetInParent()
     flat = array.flat if isinstance(array, Wide) else array.ravel()
-    if number == types_pb2.DT_FLOAT8_E5M2 or number == types_pb2.DT_FLOAT8_E4M3FN:
+    if _FIELDS[number] == "float8_val":
         proto.float8_val = flat.tobytes()
         return proto
     field = getattr(proto, _FIELDS[number])
@@ -148,7 +149,7 @@ _CHUNK: Final = 2**16
 
 
 def _numbers(flat: np.ndarray, number: int) -> Iterable[Any]:
-    if number == types_pb2.DT_STRING:
+    if number == _STRING:
         return (value.encode() if isinstance(value, str) else bytes(value) for value in flat)
     if number in _HALVES:
         return flat.view(np.uint16).tolist()
@@ -156,12 +157,12 @@ def _numbers(flat: np.ndarray, number: int) -> Iterable[Any]:
         return flat.view(_COMPLEX[number]).tolist()
     if flat.dtype.names:  # quantized: one field that has the name of the dtype
         return flat[flat.dtype.names[0]].tolist()
-    if number in (types_pb2.DT_INT4, types_pb2.DT_UINT4):
+    if number in _FOURS:
         return flat.astype(np.int32).tolist()
     return flat.tolist()
 
 
-def _count(proto: TensorProto) -> int:
+def _count(proto: Any) -> int:
     """Of elements; ValueError for a shape that C++ does not take."""
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     count = 1
@@ -174,25 +175,25 @@ def _count(proto: TensorProto) -> int:
     return count
 
 
-def _opaque(proto: TensorProto) -> Opaque:
+def _opaque(proto: Any) -> Opaque:
     handle = next(iter(proto.resource_handle_val), None)
     if handle is None:
         return Opaque(proto.dtype, "0(name:  type: )")
     return Opaque(proto.dtype, f"{handle.hash_code}(name: {handle.name} type: {handle.maybe_type_name})")
 
 
-def _string_bytes(proto: TensorProto, count: int) -> int:
+def _string_bytes(proto: Any, count: int) -> int:
     values = proto.string_val
     repeated = max(count - len(values), 0) * len(values[-1]) if values else 0
     return count * STRING_BYTES + sum(map(len, values)) + len(proto.tensor_content) + repeated
 
 
-def _values(proto: TensorProto, count: int) -> np.ndarray:
-    kind = _NUMPY[proto.dtype]
+def _values(proto: Any, count: int) -> np.ndarray:
+    kind = NUMPY[proto.dtype]
     if not count:
         return np.empty(0, kind)
     if proto.tensor_content:
-        if proto.dtype == types_pb2.DT_STRING:
+        if proto.dtype == _STRING:
             return strings(_split(proto.tensor_content, count))
         if len(proto.tensor_content) != count * kind.itemsize:
             raise ValueError("the content does not fit the shape")
@@ -204,10 +205,10 @@ def _values(proto: TensorProto, count: int) -> np.ndarray:
     return np.concatenate([values, np.broadcast_to(last, count - len(values))])
 
 
-def _typed_values(proto: TensorProto) -> np.ndarray:
+def _typed_values(proto: Any) -> np.ndarray:
     values: Any = getattr(proto, _FIELDS[proto.dtype])
-    kind = _NUMPY[proto.dtype]
-    if proto.dtype == types_pb2.DT_STRING:
+    kind = NUMPY[proto.dtype]
+    if proto.dtype == _STRING:
         return strings(values)
     if proto.dtype in _HALVES:
         return np.array(values, np.int32).astype(np.uint16).view(kind)
@@ -262,6 +263,6 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _zero(number: int) -> np.ndarray:
-    if number == types_pb2.DT_STRING:
+    if number == _STRING:
         return np.array([b""], object)
-    return np.zeros(1, _NUMPY[number])
+    return np.zeros(1, NUMPY[number])

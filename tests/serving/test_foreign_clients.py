@@ -14,6 +14,7 @@ import pytest
 import requests
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from grpc_reflection.v1alpha import reflection_pb2
 from tensorflow_serving.apis import prediction_log_pb2, prediction_service_pb2_grpc
 
 from metazoo import savedmodels_directory
@@ -96,7 +97,7 @@ def test_requests_and_curl(served, logits):
 
 def reflected(channel, **fields):
     """One question to the server's reflection."""
-    given, answer = (reflection.MESSAGES[f"ServerReflection{kind}"] for kind in ("Request", "Response"))
+    given, answer = (reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse)
     name = f"/{reflection.NAMES[1]}/ServerReflectionInfo"
     call = channel.stream_stream(name, given.SerializeToString, answer.FromString)
     (response,) = call(iter([given(**fields)]), timeout=60)
@@ -146,7 +147,7 @@ def test_grpcurls_way(served, logits):
 def test_reflection_streams_do_not_take_all_threads(served, monkeypatch):
     """They end by themselves, and there may only be some at a time."""
     monkeypatch.setattr(reflection, "STREAM_SECONDS", 2.0)
-    given, answer = (reflection.MESSAGES[f"ServerReflection{kind}"] for kind in ("Request", "Response"))
+    given, answer = (reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse)
     with grpc.insecure_channel(served.grpc_target) as channel:
         name = f"/{reflection.NAMES[0]}/ServerReflectionInfo"
         call = channel.stream_stream(name, given.SerializeToString, answer.FromString)

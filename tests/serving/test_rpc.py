@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -38,7 +39,7 @@ def request_of(name, inputs, signature="", version=None, label=None, output_filt
     if label is not None:
         request.model_spec.version_label = label
     for key, value in inputs.items():
-        request.inputs[key].CopyFrom(value if isinstance(value, tensors.TensorProto) else tf.make_tensor_proto(value))
+        request.inputs[key].CopyFrom(value if isinstance(value, TensorProto) else tf.make_tensor_proto(value))
     return request
 
 
@@ -81,7 +82,7 @@ def test_output_filter(stub):
 
 
 def test_inputs_in_typed_fields_are_padded_with_the_last_value(stub):
-    proto = tensors.TensorProto(dtype=tf.float32.as_datatype_enum, float_val=[1.0, 2.0])
+    proto = TensorProto(dtype=tf.float32.as_datatype_enum, float_val=[1.0, 2.0])
     proto.tensor_shape.dim.add(size=4)
     response = stub.Predict(request_of("foreign", {"x": proto}), timeout=10)
     assert list(response.outputs["y"].float_val) == [2.5, 3.0, 3.0, 3.0]
@@ -189,7 +190,7 @@ def test_tensors_survive_both_encodings(array):
 
 
 def proto_of(number, shape=(), **fields):
-    proto = tensors.TensorProto(dtype=number, **fields)
+    proto = TensorProto(dtype=number, **fields)
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
     return proto
@@ -221,7 +222,7 @@ def test_impossible_tensors_are_refused(proto):
         tensors.decode("x", proto)
 
 
-UNKNOWN_RANK = tensors.TensorProto(dtype=FLOAT, float_val=[7])
+UNKNOWN_RANK = TensorProto(dtype=FLOAT, float_val=[7])
 UNKNOWN_RANK.tensor_shape.unknown_rank = True
 
 

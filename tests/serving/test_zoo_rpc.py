@@ -1,20 +1,22 @@
 """The gRPC twin of the adaptation endpoints, and the ``.proto`` files it is made from."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2
 
 from serving.options import Options
 from serving.server import Server
-from serving.wire import protos
 from serving.wire.adaptation import MESSAGES, AdaptationStub
 from serving.wire.tensors import encode
 from tests.serving.test_adapter import directly_adapted, own_memory, recorded
 from tests.serving.test_security import TOKEN
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -82,8 +84,7 @@ def test_the_grpc_twin_knows_keys_and_tokens(models, tmp_path):
         assert not first.replayed and second.replayed and second.version == 1
 
 
-@pytest.mark.parametrize("name", ["adaptation", "tf_serving_configs"])
-def test_the_proto_files_are_read_as_protoc_reads_them(name):
-    """``<name>.descriptor`` was made by protoc (grpcio-tools 1.74) with --descriptor_set_out, without json_name."""
-    expected = Path(__file__).with_name(f"{name}.descriptor").read_bytes()
-    assert protos.describe(name) == descriptor_pb2.FileDescriptorProto.FromString(expected)
+def test_the_descriptor_sets_are_what_protoc_and_tensorflow_say():
+    command = [sys.executable, "-m", "serving.wire.protos.build", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
