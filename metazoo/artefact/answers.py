@@ -58,8 +58,9 @@ def read_step(answer: Any) -> Outcome:
         needed = "it must be (observation, reward, terminated, truncated, info), as Gymnasium's environments answer"
         raise AnswerError(f"answered step with {_shown(answer)}", needed)
     observation, reward, terminated, truncated, _ = answer
-    ended = _flag("terminated", terminated)
-    return Outcome(observation, _reward(reward), ended, _flag("truncated", truncated) and not ended)
+    ended = terminated if type(terminated) is bool else _flag("terminated", terminated)
+    cut = truncated if type(truncated) is bool else _flag("truncated", truncated)
+    return Outcome(observation, _reward(reward), ended, cut and not ended)
 
 
 def read_observation(space: spaces.Space, observation: Any) -> np.ndarray:
@@ -172,18 +173,17 @@ def _whole(space: spaces.Space, value: Any) -> Any:
 
 
 def _reward(value: Any) -> float:
-    number = float(value) if isinstance(value, float) else _number(value)
+    number = value if isinstance(value, float) else _number(value)
     if number is None:
         raise AnswerError(f"gave the reward {value!r}", "it must be a number")
-    if not math.isfinite(number):
-        raise AnswerError(f"gave the reward {number}", "it must be finite")
-    if abs(number) > LARGEST:
-        raise AnswerError(f"gave the reward {number}", "it must be within the range of float32")
-    return number
+    if -LARGEST <= number <= LARGEST:
+        return float(number)
+    should = "it must be within the range of float32" if math.isfinite(number) else "it must be finite"
+    raise AnswerError(f"gave the reward {number}", should)
 
 
 def _flag(name: str, value: Any) -> bool:
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, np.bool_):
         return bool(value)
     number = _number(value)
     if number not in (0.0, 1.0):

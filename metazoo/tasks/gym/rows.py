@@ -179,8 +179,8 @@ class Rows:
                 outcome = read_step(answer)
             except AnswerError as error:
                 raise error.by(self._who(row), where) from error
-            self._write(board, row, outcome.observation, where)
-            board.rewards[row], board.terminated[row], board.truncated[row] = outcome[1:]
+            observation, board.rewards[row], board.terminated[row], board.truncated[row] = outcome
+            self._write(board, row, observation, where)
         require_finite(board, self._who, where)
         self._steps += 1
 
@@ -208,7 +208,8 @@ class Rows:
         self._observation_space, self._action_space = env.observation_space, env.action_space
         self._shape, dtype = observation_spec(env.observation_space)
         plain = isinstance(env.observation_space, spaces.Box)
-        self._kinds = () if not plain else (dtype,) if dtype == np.uint8 else (np.float64, np.float32)
+        floats = np.dtype(np.float32), np.dtype(np.float64)
+        self._kinds = () if not plain else (dtype,) if dtype == np.uint8 else floats
 
     def _clipped(self, actions: np.ndarray) -> Sequence[Any]:
         """All rows' actions as environments take them."""
