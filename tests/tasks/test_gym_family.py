@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from metazoo.artefact.spaces import CollectionError
 from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.gym.rows import Recipe
 from metazoo.tasks.testing import check_family
 from metazoo.tasks.views import make as gym_make
 from metazoo.tasks.views.gym_view import FamilyEnv
@@ -294,6 +295,10 @@ def test_an_environment_may_change_what_it_is_given():
         two = family.step(np.zeros((2, 1), np.float32), np.ones(2, bool)).rewards
         np.testing.assert_array_equal(tasks.goal, before)
         np.testing.assert_array_equal(one, two)
+        recipe, task = Recipe(make, {}), {"goal": np.ones(1)}
+        assert recipe.build(task).goal == 2.0 and task["goal"] == 1.0
+        recipe.set_task(recipe.build(task), task)
+        assert task["goal"] == 1.0
 
 
 @pytest.mark.parametrize(
