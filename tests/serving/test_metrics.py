@@ -125,7 +125,7 @@ def publish_use_and_delete(server, rest, count):
     return between.decode()
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_deleted_policies_leave_no_series(models, tmp_path, http_of, count):
     with Server(models, tmp_path / "adapted", poll_seconds=0.2, options=Options(metrics_path=PATH)) as server:
         rest = http_of(server)
