@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from metazoo import random
+from metazoo import progress, random
 from metazoo.rollouts import returns
 from metazoo.rollouts.agent import Agent
 from metazoo.rollouts.graph import rollout, trial
@@ -113,12 +113,14 @@ def play_tasks(
     play = player(agent, family, episodes, steps, deterministic, long)
     keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
     curves, ends = [], []
-    for start in range(0, tasks, chunk):
-        first = max(0, min(start, tasks - chunk))  # the last part overlaps: one of another size would compile again
-        part = tf.nest.map_structure(lambda field, i=first: field[i : i + chunk], (sampled, keys))
-        curve, end = play(*part)
-        curves.append(curve.numpy()[:, start - first :])
-        ends.append(end.numpy()[start - first :])
+    with progress.stage("tasks", tasks) as advance:
+        for start in range(0, tasks, chunk):
+            first = max(0, min(start, tasks - chunk))  # the last part overlaps: one of another size would compile again
+            part = tf.nest.map_structure(lambda field, i=first: field[i : i + chunk], (sampled, keys))
+            curve, end = play(*part)
+            curves.append(curve.numpy()[:, start - first :])
+            ends.append(end.numpy()[start - first :])
+            advance(min(chunk, tasks - start))
     return np.concatenate(curves, 1), np.concatenate(ends, 0)
 
 
@@ -161,7 +163,8 @@ def evaluate(
         if value < least:
             raise ValueError(f"{what} is {value}; it must be at least {least}.")
     sampled = family.sample(tasks, split, seed)
-    played, end = play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
+    with progress.stage(f"{name}, {split} tasks"):
+        played, end = play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
     kinds = strata(sampled)
     if family.supervised:
         played = -played

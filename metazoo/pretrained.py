@@ -280,6 +280,11 @@ def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":
     """
     from metazoo.tasks.registry import FAMILIES
 
-    if metadata["family"] not in FAMILIES:
-        raise ValueError(f"the family {metadata['family']!r} is not known here; the known ones: {', '.join(FAMILIES)}.")
-    return FAMILIES[metadata["family"]](**{**metadata.get("family_args", {}), **changes})
+    family = metadata["family"]
+    if family not in FAMILIES:
+        raise ValueError(
+            f"{metadata.get('name')} was trained on the family {family!r}, which is not known here; evaluate it in"
+            " Python with metazoo.evaluation.evaluate and your family, or install the package that declares it"
+            " (entry point metazoo.families)."
+        )
+    return FAMILIES[family](**{**metadata.get("family_args", {}), **changes})

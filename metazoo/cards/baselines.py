@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from metazoo import random, savedmodels_directory
+from metazoo import progress, random, savedmodels_directory
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
@@ -158,7 +158,8 @@ def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
     if family.name not in FAMILIES_WITH_CLASSICS:
         return {}
     tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
-    earned = classical_baselines(family, tasks, protocol.episodes, protocol.seed)
+    with progress.stage("classical algorithms"):
+        earned = classical_baselines(family, tasks, protocol.episodes, protocol.seed)
     return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
 
 

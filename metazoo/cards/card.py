@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from metazoo.artefact import store
-from metazoo.cards.card_tables import count, curves, results, seeds
+from metazoo.cards.card_tables import curves, results, seeds
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
+from metazoo.words import count
 
 ALGORITHMS = {
     "maml": "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or a few"
@@ -156,7 +157,7 @@ def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> s
     if any(row.sampled for row in rows):
         lines.append("Ranges marked ~ are the extremes among 2,000 sampled tasks.")
     if not metadata.get("supervised"):
-        lines.append(f"An episode lasts at most {metadata['horizon']} steps.")
+        lines.append(f"An episode lasts at most {count(metadata['horizon'], 'step')}.")
     return "\n\n".join(lines)
 
 
@@ -294,7 +295,7 @@ def _teacher_row(metadata: Mapping[str, Any]) -> str:
 def _best_update(provenance: Mapping[str, Any]) -> str:
     """When the exported weights were there; policies trained before this was noted do not say."""
     update = provenance.get("best_update")
-    return f": they were there after {update:,} updates" if update else ""
+    return f": they were there after {count(update, 'update')}" if update else ""
 
 
 if __name__ == "__main__":

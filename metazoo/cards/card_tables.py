@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metazoo.presets.registry import PRESETS
+from metazoo.words import count
 
 BASELINES = {
     "random": "uniformly random actions",
@@ -62,7 +63,8 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     if report.get("online") and len(report["curve"]) > 1:
         parts.append(f"In the whole trial, all episodes added up: {interval(report['total'])}.")
     longer = report.get("at_horizon", {})
-    parts += [f"With episodes of {steps} steps, after all adaptation: {interval(p)}." for steps, p in longer.items()]
+    for steps, point in longer.items():
+        parts.append(f"With episodes of {count(int(steps), 'step')}, after all adaptation: {interval(point)}.")
     if report.get("baselines"):
         equal = "" if supervised else ", with as many episodes"
         parts += [f"On the same {report['split']} tasks{equal}:", _baselines(report)]
@@ -125,11 +127,6 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def count(amount: int, what: str) -> str:
-    """``3 steps``, ``1 step``."""
-    return f"{amount} {what}" + ("" if amount == 1 else "s")
-
-
 def _axes(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     if report.get("online"):
         return ["episode"] if len(report["curve"]) > 1 else ["trial"]
@@ -138,7 +135,7 @@ def _axes(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
 
 def _place(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     if report.get("online"):
-        return [str(point["episodes"] + 1) if len(report["curve"]) > 1 else f"{metadata['horizon']} steps"]
+        return [str(point["episodes"] + 1) if len(report["curve"]) > 1 else count(metadata["horizon"], "step")]
     used = metadata["horizon"] * min(1, point["steps"]) if metadata.get("supervised") else point["episodes"]
     return [str(point["steps"]), str(used)]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from metazoo import progress
 from metazoo.artefact import store
 from metazoo.cards.baselines import Protocol
 from metazoo.cards.baselines import baselines as compare
@@ -47,7 +48,8 @@ def evaluate_preset(
     longer = family_of(policy.metadata, horizon=horizon) if horizon else None
     report = evaluate(policy.agent(), family, name=policy.name, long=longer, **protocol._asdict())
     if baselines:
-        report["baselines"] = compare(policy, family, protocol, horizon)
+        with progress.stage(f"baselines of {policy.name}"):
+            report["baselines"] = compare(policy, family, protocol, horizon)
     return report
 
 
@@ -77,12 +79,13 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
 
     metadata = store.read_metadata(version) or {}
     earlier = (metadata.get("evaluation") or {}).get("seeds")
-    others = seeds.compare(version, runs) if runs else earlier
     tasks = card_tasks(metadata)
     metadata["adapt"]["tasks"] = tasks
     metadata["provenance"]["evaluate_command"] = evaluate_command(metadata["name"], tasks)
-    report = evaluate_preset(version)
-    outside = evaluate_preset(version, split="ood", baselines=False)
+    with progress.stage(f"recording the card of {version.parent.name}"):
+        others = seeds.compare(version, runs) if runs else earlier
+        report = evaluate_preset(version)
+        outside = evaluate_preset(version, split="ood", baselines=False)
     metadata["evaluation"] = {**brief(report), "ood": brief(outside), **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")

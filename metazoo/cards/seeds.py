@@ -14,6 +14,7 @@ from scipy import stats
 from metazoo.artefact import store
 from metazoo.cards.report import card_tasks, evaluate_preset
 from metazoo.evaluation import interquartile_mean
+from metazoo.words import count
 
 SAME = ("family", "family_args", "algorithm", "network")
 """What trainings must have in common with the shipped policy, besides settings, by keys of their metadata; and how they
@@ -29,8 +30,8 @@ def exports(directory: Path, name: str) -> list[Path]:
     found = sorted(directory.glob(f"seed-*/{name}/savedmodels/{name}/1"), key=_seed)
     if len(found) < 2:
         raise ValueError(
-            f"{directory} holds {len(found)} finished trainings of {name}; make several with metazoo train {name}"
-            f" --seeds 0,1,2 --out {directory}."
+            f"{directory} holds {count(len(found), 'finished training')} of {name}; make several with"
+            f" metazoo train {name} --seeds 0,1,2 --out {directory}."
         )
     return found
 

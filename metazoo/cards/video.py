@@ -1,13 +1,17 @@
 """``metazoo evaluate --video``: one test task played before and after adapting, side by side, as a short GIF."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metazoo.artefact import store
 from metazoo.cards.drawings import BY_FAMILY, HEIGHT, INK, WIDTH, Draw, drawing_for, state_of
-from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.pretrained import family_of, load
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.views.gym_view import FamilyEnv
+from metazoo.words import count
 
 FRAMES = 80
 """At most so many; of longer episodes every second, third … step is shown."""
@@ -38,14 +42,10 @@ def film(
     if Path(file).suffix.lower() != ".gif":
         raise ValueError(f"the video's file is {Path(file).name!r}; its name must end in .gif.")
     policy = load(name)
-    env = environment(policy, split, seed)
-    draw = drawing_for(env)
-    if draw is None:
-        known = ", ".join(BY_FAMILY)
-        raise ValueError(f"{policy.name} is of the family {policy.metadata['family']}; films are of {known}, MuJoCo.")
+    env, draw = _drawn(policy.metadata, split, seed)
     adapted = policy.adapt(env, episodes=episodes, steps=steps, seed=seed)
     made = adapted.metadata["adapted"]
-    played = f"{made['last_episodes']} episodes"
+    played = count(made["last_episodes"], "episode")
     played = played if made["steps"] == 1 else f"{made['steps']} x {played}"
     panels = []
     for title, one in (("before adapting", policy), (f"after {played}", adapted)):
@@ -57,15 +57,31 @@ def film(
     return Path(file)
 
 
-def environment(policy: Pretrained, split: str, seed: int) -> Any:
-    """One task of the policy's family as a ``gymnasium.Env``."""
-    family = family_of(policy.metadata)
+def check(version: Path, split: str, seed: int) -> None:
+    """Raises ValueError where ``film`` would, before anything is played."""
+    env, _ = _drawn(store.read_metadata(version) or {}, split, seed)
+    env.close()
+
+
+def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Draw]:
+    """One task of the policy's family as a ``gymnasium.Env``, and what draws it."""
+    family = family_of(metadata)
+    env = _environment(family, split, seed, metadata["horizon"])
+    draw = None if env is None else drawing_for(env)
+    if draw is None:
+        known = ", ".join(BY_FAMILY)
+        raise ValueError(f"{metadata['name']} is of the family {family.name}; films are of {known}, MuJoCo.")
+    return env, draw
+
+
+def _environment(family: AnyFamily, split: str, seed: int, horizon: int) -> Any:
+    """None where a task has no environment of its own."""
     if isinstance(family, GymFamily):
         task = family.sample(1, split, seed)._asdict()
-        return family.environment({key: value[0] for key, value in task.items()}, policy.metadata["horizon"])
+        return family.environment({key: value[0] for key, value in task.items()}, horizon)
     if not isinstance(family, TaskFamily):
-        raise ValueError(f"tasks of the family {family.name} have no environments of their own to film.")
-    return FamilyEnv(family, split=split, seed=seed, max_episode_steps=policy.metadata["horizon"])
+        return None
+    return FamilyEnv(family, split=split, seed=seed, max_episode_steps=horizon)
 
 
 class Filmed:

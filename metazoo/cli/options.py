@@ -1,9 +1,12 @@
-"""Numeric options of the commands: each says its range, and is checked before anything is imported or made."""
+"""Options that take numbers or names of a few: each says what is allowed, and is checked before any work."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import typer
+
+from metazoo import words
 
 MAX_SEED: Final = 2**31 - 1
 """Seeds become int32 and uint32 numbers in TensorFlow, Keras and NumPy; what fits all is allowed."""
@@ -29,6 +32,18 @@ def seed(**how: Any) -> Any:
 def port() -> Any:
     """A ``typer.Option`` for a TCP port."""
     return whole(0, 65_535, help="0 takes a free one.")
+
+
+def choice(names: Sequence[str], **how: Any) -> Any:
+    """A ``typer.Option`` for one of these names."""
+
+    def check(param: typer.CallbackParam, value: str) -> str:
+        if value not in names:
+            raise ValueError(f"{param.opts[0]} is {value!r}; {words.meant(value, names)}")
+        return value
+
+    help_text = f"{how.pop('help', '')} {', '.join(names[:-1])} or {names[-1]}.".strip()
+    return typer.Option(metavar="NAME", callback=check, help=help_text, **how)
 
 
 def number(text: str, option: str, kind: type, low: float, high: float) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from metazoo.cli import options as cli_options
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS, Preset
+from metazoo.words import count, meant
 
 
 def presets(names: list[str], every: bool) -> list[Preset]:
@@ -19,10 +20,10 @@ def presets(names: list[str], every: bool) -> list[Preset]:
     Raises ValueError for an unknown name, or if neither is asked for.
     """
     if every == bool(names):
-        raise ValueError(f"name the presets to train, or give --all alone; there are {', '.join(PRESETS)}.")
+        raise ValueError("name the presets to train, or give --all alone; metazoo train --help names them.")
     for name in names:
         if name not in PRESETS:
-            raise ValueError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}.")
+            raise ValueError(f"there is no preset {name!r}; {meant(name, PRESETS, 'metazoo train --help names them')}")
     return _trainable() if every else [PRESETS[name] for name in names]
 
 
@@ -80,19 +81,19 @@ def mean_and_interval(returns: Any) -> dict[str, Any]:
     import numpy as np
     from scipy import stats
 
-    mean, count = float(np.mean(returns)), len(returns)
-    half = float(stats.t.ppf(0.975, count - 1) * np.std(returns, ddof=1) / count**0.5) if count > 1 else 0.0
-    return {"mean": mean, "ci95": [mean - half, mean + half], "episodes": count}
+    mean, played = float(np.mean(returns)), len(returns)
+    half = float(stats.t.ppf(0.975, played - 1) * np.std(returns, ddof=1) / played**0.5) if played > 1 else 0.0
+    return {"mean": mean, "ci95": [mean - half, mean + half], "episodes": played}
 
 
 def print_adapted(result: Mapping[str, Any]) -> None:
     """What ``metazoo adapt`` did."""
-    print(f"{result['name']}, {result['steps']} steps of {result['last_episodes']} episodes")
+    print(f"{result['name']}, {count(result['steps'], 'step')} of {count(result['last_episodes'], 'episode')}")
     for key in ("before", "after"):
         if key in result:
             low, high = result[key]["ci95"]
-            mean, count = result[key]["mean"], result[key]["episodes"]
-            print(f"{key:6}  return {mean:7.1f}  [{low:.1f}, {high:.1f}]  {count} episodes")
+            mean, played = result[key]["mean"], result[key]["episodes"]
+            print(f"{key:6}  return {mean:7.1f}  [{low:.1f}, {high:.1f}]  {count(played, 'episode')}")
     print(f"published {result['published']}" if result["published"] else "not published: --out DIR does that")
 
 
@@ -101,7 +102,7 @@ def print_report(report: Mapping[str, Any]) -> None:
     print(f"{report['name']}: {report['metric']} on {report['tasks']} {report['split']} tasks, seed {report['seed']}")
     online = report.get("online", False)
     lines = [
-        (f"in episode {p['episodes'] + 1}" if online else f"after {p['steps']} steps, {p['episodes']} episodes", p)
+        (f"in episode {p['episodes'] + 1}" if online else f"after {count(p['steps'], 'step')}, {_used(p, report)}", p)
         for p in report["curve"]
     ]
     if online and len(lines) > 1:
@@ -110,6 +111,13 @@ def print_report(report: Mapping[str, Any]) -> None:
         low, high = one.get("ci95", (None, None))
         interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"
         print(f"  {label:28} {one['mean']:8.2f}  {interval:20}{_iqm(one)}".rstrip())
+
+
+def _used(point: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """What of the new task the policy had seen: examples, or episodes."""
+    if report["metric"] == "mse":
+        return count(point["episodes"] * report["horizon"], "point")
+    return count(point["episodes"], "episode")
 
 
 def _iqm(one: Mapping[str, Any]) -> str:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from metazoo import savedmodels_directory
+from metazoo.cli import places
 from metazoo.cli import support as cli_support
+from metazoo.words import count
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Models = Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")]
@@ -62,15 +64,17 @@ def card(
 
 
 def download(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Policies of that zoo.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME|ADDRESS...", help="Policies of that zoo, or anywhere.")],
     zoo: Zoo = None,
     to: Annotated[Path | None, typer.Option(help="Into TO/<name>; else where metazoo.load finds them.")] = None,
 ) -> None:
     """Download policies from a zoo; each is checked, and then there as a whole.
 
-    Without --from they come from the zoo that METAZOO_HUB names, else from those that came along.
+    An address says the zoo and the name at once. Names without --from come from the zoo that METAZOO_HUB names, else
+    from those that came along.
 
     \b
+    metazoo download hf://ORG/REPO/maml_cartpole
     metazoo download maml_cartpole --from hf://ORG/REPO
     metazoo download maml_cartpole rl2_mdp_n10 --from https://example.org/zoo --to models
     metazoo download maml_cartpole --to models
@@ -78,8 +82,11 @@ def download(
     from metazoo.hub import sources
     from metazoo.hub import transfer as hub
 
-    source = sources.parse(zoo) if zoo else hub.default_source()
-    for name in names:
+    places.directory(to, "--to")
+    if addresses := [name for name in names if "://" in name and zoo is not None]:
+        raise ValueError(f"{addresses[0]} is an address already, and --from is {zoo!r}; give one of them.")
+    shared = sources.parse(zoo) if zoo else hub.default_source()
+    for source, name in [sources.split(name) if "://" in name else (shared, name) for name in names]:
         print(hub.download(name, source, to, _progress_bar if sys.stderr.isatty() else None))
 
 
@@ -95,8 +102,10 @@ def push(
     """
     from metazoo.hub import transfer as hub
 
+    if "://" not in to:
+        places.directory(Path(to), "--to")
     for name, policy in sorted(hub.push(names, to).items()):
-        print(f"{name}  version {policy.version}  {len(policy.files)} files  {policy.bytes / 1e3:.0f} kB")
+        print(f"{name}  version {policy.version}  {count(len(policy.files), 'file')}  {policy.bytes / 1e3:.0f} kB")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from metazoo.artefact import signatures, store
 from metazoo.hub import listing as index
+from metazoo.words import count
 
 FILE: Final = "index.json"
 FORMAT: Final = 1
@@ -194,4 +195,4 @@ def _plain(value: Any) -> Any:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        print(f"{argument}/{FILE}: {len(write(Path(argument)))} policies")
+        print(f"{argument}/{FILE}: {count(len(write(Path(argument))), 'policy')}")

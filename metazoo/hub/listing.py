@@ -1,11 +1,17 @@
 """The policies of a models directory, as ``metazoo list`` shows them. Reads metadata only; no TensorFlow."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from metazoo.artefact import store
+from metazoo.words import count, meant
 
+_FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
+LONGEST: Final = 2000
+"""Characters of a name or path; the system refuses to look for longer ones."""
 COLUMNS = ("name", "version", "algorithm", "family", "adapts in", "before", "after", "metric", "size")
 NUMBERS = ("version", "before", "after", "size")
 
@@ -46,7 +52,7 @@ def summary(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     Keys: algorithm, family, adapts_in (text), steps, episodes (as made for; null where unknown), metric,
     higher_is_better, before, after (null where nothing was recorded), before_is, after_is (text: what was measured),
-    parameters (floats of the policy's memory).
+    parameters (weights of the network; null where unknown), memory_size (floats that it carries about a task).
     """
     evaluation, adapt, memory = (metadata.get(key) or {} for key in ("evaluation", "adapt", "memory"))
     return {
@@ -58,7 +64,8 @@ def summary(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "metric": evaluation.get("metric"),
         "higher_is_better": evaluation.get("higher_is_better"),
         **_before_and_after(evaluation),
-        "parameters": memory.get("size"),
+        "parameters": _weights(metadata),
+        "memory_size": memory.get("size"),
     }
 
 
@@ -82,19 +89,23 @@ def find(name_or_dir: str, directory: Path) -> Path:
     """The version directory of a policy: the newest under ``directory/name``, or a directory given as a path.
 
     Raises:
-        ValueError: there is none; the message lists the names in ``directory``.
+        ValueError: there is none; the message names those in ``directory`` that are near.
     """
-    for candidate in (directory / name_or_dir, Path(name_or_dir)):
+    for candidate in (directory / name_or_dir, Path(name_or_dir)) if len(name_or_dir) <= LONGEST else ():
         if store.read_metadata(candidate) is not None:
             return candidate
         if candidate.is_dir() and (found := store.versions(candidate)):
             return found[max(found)]
-    known = ", ".join(policies(directory)) if directory.is_dir() else ""
-    raise ValueError(f"there is no policy {name_or_dir!r}: give a directory or a name ({known or 'none'}).")
+    shown = name_or_dir[:80]
+    if os.sep in name_or_dir or os.path.exists(name_or_dir):
+        raise ValueError(f"there is no policy in {shown!r}; it must be a directory of versions, or one version.")
+    known = policies(directory) if directory.is_dir() else {}
+    suggestion = meant(name_or_dir, known, "give a directory or a name that metazoo list shows")
+    raise ValueError(f"there is no policy {shown!r}; {suggestion}")
 
 
 def card(version: Path) -> str:
-    """The model card that stands beside a version directory.
+    """The model card that stands beside a version directory, without what it says to Hugging Face's machines first.
 
     Raises:
         FileNotFoundError: it has none.
@@ -102,19 +113,24 @@ def card(version: Path) -> str:
     path = version.parent / "README.md"
     if not path.is_file():
         raise FileNotFoundError(f"{version} has no model card {path}; --json shows its metadata.")
-    return path.read_text(encoding="utf-8")
+    return _FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
+
+
+def _weights(metadata: Mapping[str, Any]) -> int | None:
+    """Fast weights are the memory, with a counter of steps; other exports say how many they have."""
+    memory = metadata.get("memory") or {}
+    noted = metadata.get("parameters")
+    return memory["size"] - 1 if noted is None and memory.get("kind") == "fast_weights" else noted
 
 
 def _adapts_in(metadata: Mapping[str, Any]) -> str:
     adapt, memory = metadata.get("adapt") or {}, metadata.get("memory") or {}
-    steps, episodes = adapt.get("steps"), adapt.get("episodes")
+    steps, episodes, horizon = adapt.get("steps"), adapt.get("episodes") or 0, metadata.get("horizon") or 0
     if memory.get("online"):
-        return f"{episodes} episodes" if episodes and episodes > 1 else f"{metadata.get('horizon')} steps of playing"
+        return count(episodes, "episode") if episodes > 1 else f"{count(horizon, 'step')} of playing"
     if not steps:
         return "-"
-    if metadata.get("supervised"):
-        return f"{steps} × {metadata.get('horizon')} points"
-    return f"{steps} × {episodes} episodes"
+    return f"{steps} × {count(horizon, 'point') if metadata.get('supervised') else count(episodes, 'episode')}"
 
 
 def _before_and_after(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +138,7 @@ def _before_and_after(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     curve = evaluation.get("curve") or [{}]
     first, last = curve[0], curve[-1]
     if not evaluation.get("online"):
-        ends = ("unadapted", f"after {last.get('steps')} steps" if len(curve) > 1 else "unadapted")
+        ends = ("unadapted", f"after {count(last.get('steps') or 0, 'step')}" if len(curve) > 1 else "unadapted")
     elif len(curve) > 1:
         ends = "first episode", f"episode {len(curve)}"
     else:

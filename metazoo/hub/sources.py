@@ -15,6 +15,7 @@ from typing import Any, Final, final
 from metazoo.artefact import store
 from metazoo.hub import index as manifest
 from metazoo.hub.index import File, Manifest, ManifestError
+from metazoo.words import count
 
 ATTEMPTS: Final = 4
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
@@ -63,6 +64,21 @@ class Source(abc.ABC):
     def key(self) -> str:
         """Names the source in the cache."""
         return hashlib.sha256(self.address.encode()).hexdigest()[:16]
+
+
+def split(address: str) -> tuple[Source, str]:
+    """The zoo and the name in a policy's address, such as ``hf://ORG/REPO/NAME`` or ``https://…/NAME``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    base, _, name = address.rstrip("/").rpartition("/")
+    try:
+        return parse(base), manifest.check_name(name)
+    except ValueError:
+        raise ValueError(
+            f"the policy's address is {address!r}; it must be https://…/NAME or hf://ORG/REPO/NAME."
+        ) from None
 
 
 def parse(address: str | os.PathLike[str]) -> Source:
@@ -147,7 +163,7 @@ class Web(Source):
             return Path(files.fetch(name, downloader=_Download(limit, self.progress)))
         except requests.RequestException as error:
             raise UnreachableError(
-                f"{address} cannot be downloaded: {_reason(error)} ({ATTEMPTS} attempts)."
+                f"{address} cannot be downloaded: {_reason(error)} ({count(ATTEMPTS, 'attempt')})."
             ) from error
         except ValueError as error:
             raise HubError(f"{address} is not the file that the index names: its SHA-256 is another.") from error
@@ -192,6 +208,7 @@ def hugging_face() -> Any:
     try:
         import huggingface_hub
         import huggingface_hub.errors
+        import huggingface_hub.utils  # the package itself gives its names when they are asked for, but not its modules
     except ImportError as error:
         raise HubError("hf:// needs the library huggingface_hub: pip install 'metazoo[hub]'.") from error
     huggingface_hub.utils.disable_progress_bars()

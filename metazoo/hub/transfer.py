@@ -19,6 +19,7 @@ from metazoo.hub import listing as index
 from metazoo.hub import sources
 from metazoo.hub.index import Manifest, Policy
 from metazoo.hub.sources import HubError, Source
+from metazoo.words import meant
 
 HUB: Final = "METAZOO_HUB"
 """The environment variable with the address of the zoo that names are looked up in, after those that came along."""
@@ -31,13 +32,13 @@ def find(name: str | os.PathLike[str]) -> Path:
     that can be, or an address: ``hf://ORG/REPO/NAME``, ``https://…/NAME``.
 
     Raises:
-        ValueError: there is none; the message lists the names that came along.
+        ValueError: there is none; the message names those that are near.
         HubError: it cannot be downloaded.
     """
     text = os.fspath(name)
     if "://" in text:
-        base, _, last = text.rstrip("/").rpartition("/")
-        return download(manifest.check_name(last), sources.parse(base))
+        source, last = sources.split(text)
+        return download(last, source)
     try:
         return index.find(text, savedmodels_directory())
     except ValueError:
@@ -71,8 +72,8 @@ def download(
     """
     policies = source.manifest()
     if name not in policies:
-        known = ", ".join(sorted(policies)) or "none"
-        raise ValueError(f"there is no policy {name!r} at {source.address}; it has {known}.")
+        shown = f"metazoo list --from {source.address} shows what it has"
+        raise ValueError(f"there is no policy {name!r} at {source.address}; {meant(name, policies, shown)}")
     cached = directory is None
     base = (_cache_of(source) if directory is None else Path(directory)) / name
     policy = policies[name]

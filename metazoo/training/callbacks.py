@@ -3,8 +3,8 @@
 import csv
 import os
 import signal
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import progress, random
 from metazoo.algorithms.common.learner import Learner, agent_of
 from metazoo.evaluation import player
 
@@ -121,7 +121,8 @@ class Validation(keras.callbacks.Callback):
         made, seconds = update - self._begun[0], time.monotonic() - self._begun[1]
         if update % self.epoch and update != self.total:
             return  # interrupted in the middle: an uninterrupted run would not have validated here
-        curve, _ = self._play(self._tasks, random.key(0))
+        with progress.stage("validation"):
+            curve, _ = self._play(self._tasks, random.key(0))
         scores = curve.numpy().mean((1, 2))
         shown = {0, len(scores) - 1} if self._learner.online else set(range(len(scores)))
         for step in sorted(shown):
@@ -131,12 +132,22 @@ class Validation(keras.callbacks.Callback):
         logs["env_steps_per_s"] = made * self._learner.env_steps_per_update / seconds
         left = (self.total - update) * seconds / made
         curve_text = " → ".join(f"{scores[step]:.1f}" for step in sorted(shown))
-        print(
-            f"\nupdate {update}/{self.total}: validation return {curve_text}, "
-            f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left",
-            file=sys.stderr,
-            flush=True,
+        progress.say(
+            f"update {update}/{self.total}: validation return {curve_text}, "
+            f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left"
         )
+
+
+@final
+class Advance(keras.callbacks.Callback):
+    """Tells a stage of ``metazoo.progress`` of every update."""
+
+    def __init__(self, advance: Callable[[int], None]):
+        super().__init__()
+        self._advance = advance
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._advance(1)
 
 
 @final
@@ -190,7 +201,7 @@ class Interrupt(keras.callbacks.Callback):
 
     def _ask(self, *_: Any) -> None:
         self.asked = True
-        print("\nStopping after this update; press Ctrl-C again to stop at once.", file=sys.stderr)
+        progress.say("\nStopping after this update; press Ctrl-C again to stop at once.")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

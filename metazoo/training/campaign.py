@@ -5,19 +5,20 @@ A campaign goes on where it was left: what is finished is skipped, what was begu
 
 import json
 import signal
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metazoo import progress
 from metazoo.artefact import store
 from metazoo.cards.report import record
 from metazoo.hub.listing import summary
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs
 from metazoo.training.train import train, version_of
+from metazoo.words import count
 
 TABLE, ROWS = "summary.md", "summary.json"
 WRONG_REQUEST = 2
@@ -92,7 +93,7 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
             elif isinstance(version, Exception):
                 if not options.keep_going:
                     raise version
-                print(f"{run.name}: {version}", file=sys.stderr)
+                progress.say(f"{run.name}: {version}")
                 rows[run.name] = {"preset": run.preset.name, "seed": run.seed, "state": f"failed: {version}"}
             else:
                 show(str(version))
@@ -105,7 +106,7 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
     if len(runs) > 1:
         show(f"{table(made)}\n\n{note()}")
     if failed := [row["preset"] for row in made if row["state"] != "done"]:
-        raise RuntimeError(f"{len(failed)} of {len(runs)} trainings failed: {', '.join(failed)}.")
+        raise RuntimeError(f"{len(failed)} of {count(len(runs), 'training')} failed: {', '.join(failed)}.")
     return True
 
 

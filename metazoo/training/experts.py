@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from metazoo import random
+from metazoo import progress, random
 from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.common.teachers import Experts, ExpertsConfig, Teacher, teacher_of
 from metazoo.policies.networks import network_for
@@ -26,6 +26,7 @@ from metazoo.rollouts.graph import rollout
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.tasks.registry import FAMILIES
+from metazoo.training.callbacks import Advance
 
 WEIGHTS_FILE, SETTINGS_FILE = "experts.npz", "experts.json"
 EPISODES = 20
@@ -76,7 +77,8 @@ def train_experts(
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.updates * config.epochs, alpha=0.05)
     experts.compile(keras.optimizers.Adam(schedule), jit_compile=True)
     start = time.monotonic()
-    experts.fit(update_indices(0, recipe.updates), verbose=1 if sys.stdout.isatty() else 0, shuffle=False)
+    with progress.stage(f"experts of {family}, updates", recipe.updates) as advance:
+        experts.fit(update_indices(0, recipe.updates), verbose=0, shuffle=False, callbacks=[Advance(advance)])
     made = {"family": family, "family_args": dict(family_args), "seed": seed, "updates": recipe.updates,
             "network": dict(recipe.network), "config": dict(vars(config)), "learning_rate": recipe.learning_rate,
             "seconds": round(time.monotonic() - start, 1), "return": _mean_return(experts)}  # fmt: skip

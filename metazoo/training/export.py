@@ -1,5 +1,6 @@
 """From a trained learner to a SavedModel that stock TF Serving can act with and adapt (``docs/architecture.md``)."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -145,9 +146,17 @@ def describe(learner: Learner) -> dict[str, Any]:
         "action_space": space_to_metadata(action_space),
         "distribution": learner.policy.distribution.kind,
         "memory": {"kind": learner.memory_kind, "size": learner.memory_size, "online": learner.online},
+        "parameters": _weights(learner),
         "horizon": family.horizon,
         "supervised": family.supervised,
     }
+
+
+def _weights(learner: Learner) -> int:
+    """How many the network that acts has; fast weights are the memory, with a counter of steps."""
+    if learner.memory_kind == "fast_weights":
+        return learner.memory_size - 1
+    return sum(math.prod(variable.shape) for variable in learner.exported_variables)
 
 
 def check_graph(directory: Path) -> None:

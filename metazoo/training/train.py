@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Any
 
 import keras
 
+from metazoo import progress
 from metazoo.algorithms.common import side_by_side
 from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.common.learner import updates as update_indices
@@ -25,9 +25,10 @@ from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.presets.preset import Preset, evaluate_command
 from metazoo.tasks.registry import FAMILIES
-from metazoo.training.callbacks import Checkpoints, Divergence, Interrupt, Validation, keep_epochs
+from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, keep_epochs
 from metazoo.training.export import export
 from metazoo.training.teachers import teacher_for
+from metazoo.words import count
 
 EPOCH = 50
 """Updates between two checkpoints and validations; what Keras calls an epoch."""
@@ -136,9 +137,8 @@ def train(
     checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
     start = checkpoints.restore() if resume else 0
     if start < total and not _fit(learner, preset, run, checkpoints, start, total):
-        print(
-            f"Interrupted after {checkpoints.update} of {total} updates; --resume goes on from there.", file=sys.stderr
-        )
+        made = f"{checkpoints.update} of {count(total, 'update')}"
+        progress.say(f"Interrupted after {made}; --resume goes on from there.")
         return run
     checkpoints.load_best()
     provenance = _provenance(preset, seed, total, learner, checkpoints)
@@ -151,7 +151,8 @@ def train(
         "evaluation": {},
         **_taught(learner),
     }
-    return export(learner, target, metadata)
+    with progress.stage(f"{preset.name}, exporting"):
+        return export(learner, target, metadata)
 
 
 def version_of(run: Path, name: str, export_to: Path | None) -> Path:
@@ -177,7 +178,8 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
         checkpoints,  # after the logs: a row too many is cut on resuming, one too few would be lost
         interrupt,
     ]
-    with interrupt:
+    with interrupt, progress.stage(f"{preset.name}, updates", total, start) as advance:
+        callbacks.append(Advance(advance))
         while start < total and not interrupt.asked:
             # to the next epoch's end first, so that a resumed run validates at the same updates as an uninterrupted one
             aligned = start % EPOCH == 0 and total - start >= EPOCH
@@ -192,7 +194,7 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
                 steps_per_epoch=steps,
                 callbacks=callbacks,
                 shuffle=False,
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=0,  # stages are shown instead, from the first moment on
             )
             start = stop
     return not interrupt.asked

@@ -102,7 +102,7 @@ def test_the_same_input_gives_the_same_card(tmp_path):
 
 
 def test_an_unknown_family_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'nonsense' is not known"):
+    with pytest.raises(ValueError, match="'nonsense', which is not known"):
         card(tmp_path, made_up_metadata(family="nonsense"))
 
 

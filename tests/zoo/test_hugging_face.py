@@ -16,6 +16,7 @@ from metazoo.hub import sources
 from metazoo.hub import transfer as hub
 from metazoo.hub.sources import HubError
 from tests import toy_policy
+from tests.command import metazoo
 
 pytest.importorskip("huggingface_hub")
 
@@ -107,6 +108,7 @@ def hugging_face(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    handler.port = server.server_address[1]
     handler.stop = staticmethod(lambda: (server.shutdown(), server.server_close()))
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setenv("METAZOO_CACHE", str(tmp_path / "cache"))
@@ -169,6 +171,34 @@ def test_what_is_not_there(hugging_face, toy, tmp_path):
     with pytest.raises(HubError, match="hf://us/zoo has no file toy/1/saved_model.pb"):
         hub.download("toy", sources.parse("hf://us/zoo"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_program_itself_in_a_process_of_its_own(hugging_face, toy, tmp_path):
+    """The library gives its parts when they are asked for: what one process has touched helps no other."""
+    variables = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hugging_face.port}", "HF_HOME": tmp_path / "home", "HF_TOKEN": "hf_token",
+        "METAZOO_CACHE": tmp_path / "fresh",
+    }  # fmt: skip
+    for words, expected in (
+        (["push", toy, "--to", "hf://us/zoo"], "toy  version 1"),
+        (["list", "--from", "hf://us/zoo"], "name  version"),
+        (["download", "hf://us/zoo/toy"], f"{tmp_path / 'fresh'}/policies/"),
+        (["download", "hf://us/zoo/toy", "--to", tmp_path / "a"], f"{tmp_path / 'a' / 'toy' / '1'}"),
+        (["download", "toy", "--from", "hf://us/zoo", "--to", tmp_path / "b"], f"{tmp_path / 'b' / 'toy' / '1'}"),
+        (["card", "hf://us/zoo/toy"], "# toy"),
+        (["card", "toy"], "# toy"),
+    ):
+        done = metazoo(*words, **variables)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(expected), (words, done)
+    assert store.verify(tmp_path / "a" / "toy" / "1") and store.verify(tmp_path / "b" / "toy" / "1")
+    for words, code, expected in (
+        (["download", "hf://us/zoo/chess"], 2, "there is no policy 'chess' at hf://us/zoo; choose toy."),
+        (["download", "hf://us/zoo"], 2, "the policy's address is 'hf://us/zoo'; it must be"),
+        (["download", "hf://us/zoo/toy", "--from", "elsewhere"], 2, "give one of them"),
+        (["download", "hf://us/nothing/toy"], 1, "there is no hf://us/nothing, or it is private"),
+    ):
+        done = metazoo(*words, **variables)
+        assert (done.returncode, done.stdout) == (code, "") and expected in done.stderr, (words, done)
 
 
 def test_another_file_than_the_index_names(hugging_face, toy, tmp_path):

@@ -116,7 +116,7 @@ def test_a_policy_of_the_zoo_that_sees_the_task_is_shown_it():
         ("rl2_navigation", Navigation(), "rl2_navigation remembers its steps; .* so choose a feed-forward policy"),
         ("dr_cartpole", Navigation(), "dr_cartpole was trained on cartpole with actions .*; the student learns on nav"),
         ("dr_cartpole", Bandit(), "dr_cartpole was trained on cartpole .*; the student learns on bandit"),
-        ("nobody", CartPole(), "there is no policy 'nobody': give a directory or a name"),
+        ("nobody", CartPole(), "there is no policy 'nobody'; give a directory or a name that metazoo list shows"),
     ],
 )
 def test_teachers_that_do_not_fit_are_refused(name, family, message):
