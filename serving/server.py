@@ -131,6 +131,7 @@ class Server:
     def _open(self) -> None:
         # bound first: a port in use is found before minutes of loading
         self._listener = listener = ports.bind(self.host, self.rest_port, "REST")
+        listener.listen(BACKLOG)  # who connects while models are loaded waits, instead of being refused
         self._grpc = grpc = GrpcServer(self.adapter, self._configured, self.host, self.grpc_port, self.options)
         if self._config_file is not None:
             self._configured.replace(self.manager, model_config.read_file(self._config_file), "servable")

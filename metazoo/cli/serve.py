@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from metazoo import savedmodels_directory
+from metazoo import progress, savedmodels_directory
 from metazoo.cli import options as cli_options
 from metazoo.cli import support as cli_support
+from metazoo.words import count
 
 
 def serve(
@@ -54,6 +55,8 @@ def serve(
     ports.check_metrics_path(metrics_path)
     import serving.engine.without_onednn  # noqa: F401 — it must come before TensorFlow
 
+    directory = models or savedmodels_directory()
+    progress.say(f"Loading TensorFlow, then {_what_is_in(directory)} of {directory}; adapted policies go to {adapted}.")
     cli_support.load_tensorflow()
     from serving import logs, security
     from serving.engine import batch_parameters
@@ -62,7 +65,6 @@ def serve(
     from serving.stock.tf_serving import TfServing
 
     logs.configure(log_format, log_level)
-    directory = models or savedmodels_directory()
     if batching_parameters_file is not None and not enable_batching:
         raise ValueError(f"--batching-parameters-file is {batching_parameters_file}; it needs --enable-batching too.")
     options = Options(
@@ -98,6 +100,11 @@ def serve(
             f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True
         )
         server.wait()
+
+
+def _what_is_in(directory: Path) -> str:
+    """How many models there are to load; that the directory is missing is said by the server."""
+    return count(len([path for path in directory.glob("[!.]*") if path.is_dir()]), "model")
 
 
 def _refuse(engine: str, given: dict[str, object]) -> None:
