@@ -327,6 +327,15 @@ def test_a_report_is_printed_with_both_means_and_their_intervals(capsys):
     assert oracle == ["oracle", "199.00", "exact"]
 
 
+def test_few_distinct_tasks_are_printed_one_by_one(capsys):
+    report = made_up_report("maml_half_cheetah_dir", (-20.0, 340.0), baselines={})
+    figures = {"iqm": 560.0, "ci95": [540.0, 600.0], "iqm_ci95": [530.0, 590.0]}
+    report["curve"][-1]["by_task"] = [{"task": {"direction": -1.0}, "tasks": 51, "mean": 570.0, **figures}]
+    print_report(report)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "direction" in line)
+    assert line.split()[:5] == ["direction", "-1", "(51", "tasks)", "570.00"]
+
+
 def test_evaluate_refuses_options_that_do_not_go_together(refused, toy, tmp_path):
     assert "--runs is runs; it needs --record" in refused("evaluate", toy / "toy", "--runs", "runs")
     assert "films one policy, and 2 are given" in refused("evaluate", toy / "toy", toy / "toy", "--video", "a.gif")

@@ -13,7 +13,7 @@ from metazoo.cards.plots import adaptation_curve
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """The recorded report of a policy of the zoo: 200 test tasks, seed 0."""
+    """The recorded report of a policy of the zoo."""
     metadata = store.read_metadata(store.latest(savedmodels_directory() / name)) or {}
     return metadata["evaluation"]
 

@@ -105,6 +105,7 @@ def print_report(report: Mapping[str, Any]) -> None:
         (f"in episode {p['episodes'] + 1}" if online else f"after {count(p['steps'], 'step')}, {_used(p, report)}", p)
         for p in report["curve"]
     ]
+    lines += [(_label(one), one) for one in report["curve"][-1].get("by_task", [])]
     if online and len(lines) > 1:
         lines.append(("in the whole trial", report["total"]))
     for label, one in [*lines, *report["baselines"].items()]:
@@ -118,6 +119,11 @@ def _used(point: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     if report["metric"] == "mse":
         return count(point["episodes"] * report["horizon"], "point")
     return count(point["episodes"], "episode")
+
+
+def _label(one: Mapping[str, Any]) -> str:
+    """One of few distinct tasks, with how often it was played."""
+    return f"  {', '.join(f'{name} {value:g}' for name, value in one['task'].items())} ({one['tasks']} tasks)"
 
 
 def _iqm(one: Mapping[str, Any]) -> str:
