@@ -64,6 +64,48 @@ class MultiDiscrete(NamedTuple):
 
 
 Space = Box | Discrete | MultiDiscrete
+INT32 = range(-(2**31), 2**31)
+
+
+def require_usable(observation_space: Any, action_space: Any) -> None:
+    """Refuse spaces that policies cannot have.
+
+    Raises:
+        ValueError: names the space, and what it may be.
+    """
+    seen, done = observation_space, action_space
+    if not (isinstance(seen, Box) and seen.dtype in ("float32", "uint8") and _whole(*seen.shape)):
+        raise ValueError(
+            f"observation_space is {one_line(seen)}; it must be a Box of float32, or uint8 for images, and not empty."
+        )
+    if isinstance(done, Box):
+        usable = len(done.shape) == 1 and done.dtype == "float32" and _whole(*done.shape)
+    elif isinstance(done, MultiDiscrete):
+        starts = done.start if isinstance(done.start, tuple | list) else (done.start,) * len(done.nvec)
+        usable = bool(done.nvec) and len(starts) == len(done.nvec)
+        usable = usable and all(_within_int32(*one) for one in zip(done.nvec, starts, strict=True))
+    else:
+        usable = isinstance(done, Discrete) and _within_int32(done.n, done.start)
+    if not usable:
+        raise ValueError(
+            f"action_space is {one_line(done)}; it must be a Discrete, or a MultiDiscrete or a float32 Box of one "
+            "axis, of actions that int32 holds."
+        )
+
+
+def one_line(space: Any) -> str:
+    """A space in a message, where bounds may be large arrays."""
+    if isinstance(space, Box):
+        return f"Box(shape={space.shape}, dtype={space.dtype!r})"
+    return " ".join(str(space).split())
+
+
+def _whole(*sizes: Any) -> bool:
+    return all(isinstance(size, int) and size >= 1 for size in sizes)
+
+
+def _within_int32(n: Any, start: Any) -> bool:
+    return _whole(n) and isinstance(start, int) and start in INT32 and start + n - 1 in INT32
 
 
 class StepInputs(NamedTuple):

@@ -100,6 +100,45 @@ def test_observations_of_any_rank_are_flattened_for_the_baseline():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "size"),
+    [
+        ((), "float32", 1),
+        ((5, 2), "float32", 10),
+        ((3, 4, 2), "float32", 24),
+        ((32, 32, 3), "float32", 3),
+        ((40, 40), "float32", 1),
+        ((600,), "float32", 1),
+        ((), "uint8", 1),
+        ((6,), "uint8", 6),
+        ((5, 4), "uint8", 1),
+        ((5, 4, 3), "uint8", 3),
+    ],
+    ids=str,
+)
+def test_a_baseline_is_fitted_to_observations_of_any_shape(shape, dtype, size):
+    """Also where episodes and steps are not known when the graph is made, as in exports; of what is large, to means."""
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 256, (4, 1, 3, *shape)) if dtype == "uint8" else rng.standard_normal((4, 1, 3, *shape))
+    seen, rewards = tf.cast(seen, dtype), tf.constant(rng.standard_normal((4, 1, 3)), tf.float32)
+    ends = tf.zeros((4, 1, 3), tf.bool)
+    episodes = Episodes(seen, seen[0], None, rewards, ends, ends, tf.ones_like(rewards))
+    specs = [tf.TensorSpec([None, None, None, *shape], dtype), tf.TensorSpec([None, None, *shape], dtype)]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def fitted(seen, final):
+        lead = tf.shape(seen)[:3]
+        some = episodes._replace(observations=seen, final_observations=final, mask=tf.ones(lead), rewards=tf.ones(lead))
+        features = returns._as_vectors(seen, 3)
+        assert features.shape[-1] == size
+        values, _ = returns.linear_baseline(some, tf.ones(lead))
+        return features, values
+
+    features, values = fitted(seen, seen[0])
+    assert features.shape == (4, 1, 3, size) and np.all(np.isfinite(values))
+    assert dtype == "float32" or features.numpy().max() <= 1.0
+
+
 @pytest.fixture
 def constant_values(monkeypatch):
     """The baseline replaced by numbers that a hand can work with: 10 everywhere, 100 at the final observation."""

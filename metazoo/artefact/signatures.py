@@ -60,5 +60,9 @@ INPUTS: Final = {ACT: ACT_INPUTS, INITIAL_MEMORY: INITIAL_MEMORY_INPUTS, STEP: S
 EPISODE_FIELDS: Final = tuple(argument.name for argument in ADAPT_INPUTS[1:])
 """The names of the recorded episodes, in order: what ``adapt`` takes besides ``memory``."""
 
-DISTRIBUTION_PARAMETERS: Final = {"categorical": ("logits",), "gaussian": ("loc", "scale")}
+DISTRIBUTION_PARAMETERS: Final = {
+    "categorical": ("logits",),
+    "multi_categorical": ("logits",),
+    "gaussian": ("loc", "scale"),
+}
 """Outputs that describe the action distribution, by its kind (``metadata["distribution"]``)."""

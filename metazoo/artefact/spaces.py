@@ -11,6 +11,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from metazoo.types import one_line
+
 SPACE_TYPES: Final = ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict", "Tuple")
 
 
@@ -44,7 +46,7 @@ def space_to_metadata(space: spaces.Space) -> dict[str, Any]:
         return {"type": "Dict", "spaces": {name: space_to_metadata(part) for name, part in space.spaces.items()}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [space_to_metadata(part) for part in space.spaces]}
-    raise CollectionError(f"space {space} is not supported: use one of {', '.join(SPACE_TYPES)}")
+    raise CollectionError(f"space {one_line(space)} is not supported: use one of {', '.join(SPACE_TYPES)}")
 
 
 def space_from_metadata(metadata: Mapping[str, Any]) -> spaces.Space:
@@ -98,7 +100,7 @@ def action_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:
         return (), np.dtype(np.int32)
     if isinstance(space, spaces.MultiDiscrete):
         return space.nvec.shape, np.dtype(np.int32)
-    raise CollectionError(f"action space {space} is not supported: use Box, Discrete or MultiDiscrete")
+    raise CollectionError(f"action space {one_line(space)} is not supported: use Box, Discrete or MultiDiscrete")
 
 
 def to_env_action(space: spaces.Space, action: np.ndarray) -> Any:
@@ -178,7 +180,8 @@ def check_spaces(env: gym.Env, metadata: Mapping[str, Any]) -> None:
         if not _fits(needed, actual, with_bounds):
             policy = metadata.get("name", "the policy")
             raise CollectionError(
-                f"the {role} space of {env_name(env)}, {actual}, does not fit {policy}, which needs {needed}"
+                f"the {role} space of {env_name(env)}, {one_line(actual)}, does not fit {policy}, which needs "
+                f"{one_line(needed)}"
             )
 
 

@@ -14,11 +14,10 @@ import tensorflow as tf
 from metazoo import axes, random
 from metazoo.bench import gym_peers, host_families
 from metazoo.bench.timing import take_turns
-from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.family import TaskFamily, per_episode, random_actions
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.mujoco.families import MujocoFamily
 from metazoo.tasks.registry import FAMILIES
-from metazoo.tasks.testing.graph import random_actions
 
 COPIES: Final = 1024
 MANY_COPIES: Final = 16_384
@@ -68,7 +67,9 @@ def in_graph(family: TaskFamily, copies: int, steps: int) -> Callable[[], tuple[
 
         def body(t, state, age, rewards, seen):
             key = random.fold(rows, t + 1)
-            after = family.step(task, state, random_actions(family, random.fold(key, 0)), random.fold(key, 1))
+            after = family.step(
+                task, state, random_actions(family.action_space, random.fold(key, 0)), random.fold(key, 1)
+            )
             ended = after.terminated | (age + 1 >= family.horizon)
             fresh = family.reset(task, random.fold(key, 2))
             state = axes.where(ended, fresh, after.state)

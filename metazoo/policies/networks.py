@@ -1,10 +1,11 @@
 """Keras 3 functional networks that map an observation to the parameters of an action distribution."""
 
+import math
 from typing import Any
 
 import keras
 
-from metazoo.types import Box, Discrete, Space
+from metazoo.types import Box, Discrete, Space, require_usable
 
 
 @keras.saving.register_keras_serializable("metazoo")
@@ -53,8 +54,9 @@ class Head(keras.layers.Layer):
 
 
 def network_for(observation_space: Box, action_space: Space, **settings: Any) -> keras.Model:
-    """``cnn`` for images (uint8, ``[height, width, channels]``), ``mlp`` for all else; ``settings`` are theirs."""
-    if observation_space.dtype == "uint8" and len(observation_space.shape) == 3:
+    """``cnn`` for images (uint8, ``[height, width, channels]`` or ``[height, width]``), ``mlp`` for all else;
+    ``settings`` are theirs."""
+    if observation_space.dtype == "uint8" and len(observation_space.shape) in (2, 3):
         return cnn(observation_space, action_space, **settings)
     return mlp(observation_space, action_space, **settings)
 
@@ -73,10 +75,11 @@ def mlp(
 
     Hidden layers are initialised orthogonally with gain √2, the output with ``output_gain``, which when small makes
     the first policy nearly uniform (or centred on 0). ``initial_scale`` is the Gaussian's first standard deviation in
-    action units.
+    action units. Observations of several axes, or none, are taken as one vector; bytes are scaled to [0, 1].
     """
-    inputs = keras.Input(observation_space.shape, dtype=dtype, name="observations")
-    x = inputs if len(observation_space.shape) == 1 else keras.layers.Flatten()(inputs)
+    require_usable(observation_space, action_space)
+    inputs, x = _inputs(observation_space, dtype)
+    x = _vector(x, observation_space, dtype)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
     return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
@@ -93,22 +96,44 @@ def cnn(
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Model:
-    """A small convolutional network for uint8 images ``[..., height, width, channels]``, then layers as ``mlp``'s.
+    """A small convolutional network for images ``[..., height, width, channels]``, then layers as ``mlp``'s.
 
-    Each convolution is 3 × 3 with stride 2 (so the picture's sides halve) and followed by ReLU; pixels are scaled to
-    [0, 1].
+    Each convolution is 3 × 3 with stride 2 (so the picture's sides halve) and followed by ReLU; bytes are scaled to
+    [0, 1]. An image ``[height, width]`` has one channel.
+
+    Raises:
+        ValueError: spaces that policies cannot have, or observations that are no images.
     """
-    inputs = keras.Input(observation_space.shape, dtype="uint8", name="observations")
-    x = keras.layers.Rescaling(1.0 / 255.0, dtype=dtype, name="pixels")(inputs)
+    require_usable(observation_space, action_space)
+    shape = observation_space.shape
+    if len(shape) not in (2, 3):
+        raise ValueError(f"observations have shape {list(shape)}; cnn takes [height, width, channels], use mlp.")
+    inputs, x = _inputs(observation_space, dtype)
+    if len(shape) == 2:
+        x = keras.layers.Reshape((*shape, 1), dtype=dtype, name="channel")(x)
     for i, count in enumerate(filters):
         kernel = keras.initializers.Orthogonal(2.0**0.5, seed=seed + 1000 + i)
         x = keras.layers.Conv2D(
-            count, 3, 2, "same", activation="relu", kernel_initializer=kernel, dtype=dtype, name=f"convolution_{i}"
-        )(x)
-    x = keras.layers.Flatten(dtype=dtype)(x)
+            count, 3, 2, "same", "channels_last", activation="relu", kernel_initializer=kernel, dtype=dtype,
+            name=f"convolution_{i}",
+        )(x)  # fmt: skip
+    x = keras.layers.Reshape((math.prod(x.shape[1:]),), dtype=dtype, name="features")(x)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
     return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+
+
+def _inputs(space: Box, dtype: str) -> tuple[Any, Any]:
+    """The network's input, and its values as numbers of ``dtype``: bytes scaled to [0, 1]."""
+    if space.dtype != "uint8":
+        return (inputs := keras.Input(space.shape, dtype=dtype, name="observations")), inputs
+    inputs = keras.Input(space.shape, dtype="uint8", name="observations")
+    return inputs, keras.layers.Rescaling(1.0 / 255.0, dtype=dtype, name="pixels")(inputs)
+
+
+def _vector(x: Any, space: Box, dtype: str) -> Any:
+    """Keras' ``Flatten`` would order the axes by a setting of the user's process."""
+    return x if len(space.shape) == 1 else keras.layers.Reshape((space.size,), dtype=dtype, name="vector")(x)
 
 
 def _dense(x: Any, hidden: tuple[int, ...], activation: str, seed: int, dtype: str) -> Any:

@@ -10,7 +10,7 @@ from metazoo.policies.acting import choose
 from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
 from metazoo.policies.distributions import Parameters, distribution_for
 from metazoo.policies.networks import outputs_of
-from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs
+from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs, require_usable
 
 KEY_SCALE = 5.0
 """Logit of an associative cell's key at first: five sixths of the weight on one of 32."""
@@ -115,17 +115,19 @@ class RecurrentPolicy:
         dtype: str = "float32",
     ):
         """``initial_scale`` is a Gaussian's first standard deviation in action units. ``observation_scale`` multiplies
-        observations: large numbers open or shut a cell's gates from the start.
+        observations: large numbers open or shut a cell's gates from the start. Bytes are scaled to [0, 1] before.
 
         Raises:
-            ValueError: there is no such cell, or observations are images.
+            ValueError: there is no such cell, spaces that policies cannot have, or observations that are images.
         """
-        if observation_space.dtype == "uint8":
+        require_usable(observation_space, action_space)
+        pixels = observation_space.dtype == "uint8"
+        if pixels and len(observation_space.shape) > 1:
             raise ValueError(f"observations are images {observation_space.shape}; a recurrent policy takes vectors.")
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; choose one of {', '.join(CELLS)}.")
         self.observation_space, self.action_space = observation_space, action_space
-        self.observation_scale = observation_scale
+        self.observation_scale = observation_scale / 255.0 if pixels else observation_scale
         self.distribution = distribution_for(action_space)
         outputs, gaussian = outputs_of(action_space), isinstance(action_space, Box)
         features = observation_space.size + outputs + 2

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from metazoo import random
 from metazoo.rollouts.graph import Step
+from metazoo.tasks.family import random_actions
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.types import Discrete, Episodes, MultiDiscrete, StepOutputs
+from metazoo.types import Episodes, StepOutputs
 
 
 class Agent(NamedTuple):
@@ -24,17 +24,10 @@ class Agent(NamedTuple):
 
 
 def random_agent(family: AnyFamily) -> Agent:
-    """Uniformly random actions, the floor of every comparison."""
-    space = family.action_space
+    """Random actions (``tasks.family.random_actions``), the floor of every comparison."""
 
     def step(inputs, memory, key, deterministic):
-        if isinstance(space, Discrete):
-            actions = random.integers(key, space.n) + space.start
-        elif isinstance(space, MultiDiscrete):
-            parts = [random.integers(random.fold(key, i), size) for i, size in enumerate(space.nvec)]
-            actions = tf.stack(parts, -1) + space.start
-        else:
-            actions = random.uniform(random.spread(key, *space.shape), space.low, space.high)
+        actions = random_actions(family.action_space, key)
         return StepOutputs(actions, {}, tf.zeros(tf.shape(key)), memory)
 
     return Agent(lambda: tf.zeros([0]), step, lambda memory, episodes: memory)

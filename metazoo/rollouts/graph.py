@@ -9,7 +9,7 @@ from metazoo import axes, random
 from metazoo.rollouts import host as host_rollouts
 from metazoo.tasks.family import TaskFamily, per_episode
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.types import Discrete, Episodes, StepInputs, StepOutputs
+from metazoo.types import Episodes, StepInputs, StepOutputs
 
 Step = Callable[[StepInputs, tf.Tensor, tf.Tensor, bool], StepOutputs]
 """``(inputs, memory [M, E', S], keys [M, E], deterministic) → StepOutputs``: how a policy acts, whatever its kind."""
@@ -83,8 +83,7 @@ def _row_keys(tasks: Any, key: tf.Tensor, episodes: int) -> tf.Tensor:
 
 def _elements(family: TaskFamily) -> Episodes:
     """Shape and dtype of one entry of each field."""
-    observation = (family.observation_space.shape, tf.float32)
-    action = (family.action_space.shape, tf.int32 if isinstance(family.action_space, Discrete) else tf.float32)
+    observation, action = ((space.shape, space.dtype) for space in (family.observation_space, family.action_space))
     number, flag = ((), tf.float32), ((), tf.bool)
     return Episodes(observation, observation, action, number, flag, flag, number)
 

@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from metazoo.types import Episodes
 
+MOST = 512
+"""Numbers of an observation that a linear baseline is fitted to: the fit takes the cube of them."""
+
 
 def scan_back(carry: tf.Tensor, decay: tf.Tensor, terms: tf.Tensor) -> tf.Tensor:
     """``y_t = terms_t + decay_t · y_{t+1}`` for ``t = T−1 … 0`` with ``y_T = carry``; all ``[T, ...]``."""
@@ -55,8 +58,8 @@ def linear_baseline(episodes: Episodes, targets: tf.Tensor, ridge: float = 1e-3)
     values ``[T, M, E]`` and those of the final observations, ``[M, E]``.
     """
     dtype = targets.dtype
-    observations = tf.cast(_rank4(episodes.observations, 4), dtype)
-    final = tf.cast(_rank4(episodes.final_observations, 3), dtype)
+    observations = tf.cast(_as_vectors(episodes.observations, 3), dtype)
+    final = tf.cast(_as_vectors(episodes.final_observations, 2), dtype)
     mask = tf.cast(episodes.mask, dtype)
     horizon = tf.shape(mask)[0]
     features = time_features(observations, tf.range(horizon)[:, None, None])
@@ -143,11 +146,18 @@ def _before(horizon: Any, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(steps, [-1] + [1] * (like.shape.rank - 1))
 
 
-def _rank4(observations: tf.Tensor, rank: int) -> tf.Tensor:
-    """Observations with their own axes flattened into one; of images (uint8) the mean of each channel, in [0, 1]."""
-    if observations.dtype == tf.uint8:
-        pixels = tf.cast(observations, tf.float32) / 255.0
-        return tf.reduce_mean(pixels, list(range(rank - 1, observations.shape.rank - 1)))
-    if observations.shape.rank == rank:
+def _as_vectors(observations: tf.Tensor, lead: int) -> tf.Tensor:
+    """Observations ``[..., D]`` with one axis of their own after ``lead`` others; bytes in [0, 1].
+
+    Of images (uint8), and of what has more than ``MOST`` numbers, only the mean of each channel.
+    """
+    shape, image = observations.shape[lead:], observations.dtype == tf.uint8
+    if image:
+        observations = tf.cast(observations, tf.float32) / 255.0
+    size = shape.num_elements()
+    if len(shape) == 1 and size <= MOST:
         return observations
-    return tf.reshape(observations, tf.concat([tf.shape(observations)[: rank - 1], [-1]], 0))
+    channels = shape[2] if len(shape) == 3 else 1
+    kept = channels if image and len(shape) > 1 or size > MOST else size
+    parts = tf.reshape(observations, tf.concat([tf.shape(observations)[:lead], [size // kept, kept]], 0))
+    return tf.reduce_mean(parts, -2)

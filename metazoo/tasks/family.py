@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.types import Box, Space
+from metazoo.types import Box, Discrete, MultiDiscrete, Space
 
 SPLITS = ("train", "validation", "test", "ood")
 """Tasks to learn from, to choose checkpoints on, to report, and from outside the training ranges."""
@@ -102,6 +103,22 @@ class TaskFamily(ABC):
 def per_episode(task: Any) -> Any:
     """Task fields ``[M, ...]`` as ``[M, 1, ...]``, which broadcast against ``[M, E, ...]`` episodes."""
     return tf.nest.map_structure(lambda field: tf.expand_dims(field, 1), task)
+
+
+def random_actions(space: Space, key: tf.Tensor) -> tf.Tensor:
+    """One action per key: uniform where the space is bounded, else standard normal within its bounds."""
+    if isinstance(space, Discrete):
+        return space.start + random.integers(key, space.n)
+    if isinstance(space, MultiDiscrete):
+        parts = [random.integers(random.fold(key, i), n) for i, n in enumerate(space.nvec)]
+        return space.start + tf.stack(parts, -1)
+    keys, bounds = random.spread(key, *space.shape), (space.low, space.high)
+    low, high = (np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in bounds)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    if bounded.all():
+        return random.uniform(keys, low, high)
+    inside = random.uniform(keys, np.where(bounded, low, 0.0), np.where(bounded, high, 1.0))
+    return tf.where(bounded, inside, tf.clip_by_value(random.normal(keys), low, high))
 
 
 class Range(NamedTuple):

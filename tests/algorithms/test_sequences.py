@@ -45,3 +45,10 @@ def test_previous_actions_and_rewards_begin_anew_and_the_closing_step_has_the_la
     assert rewards[4:8].tolist() == [0, 1.5, 4.5, 7.5]
     assert sequence.actions.numpy()[4:7, 0].tolist() == [11, 14, 17]
     assert sequence.rewards.numpy()[4:8, 0].tolist() == [1.5, 4.5, 7.5, 0]
+
+
+def test_the_closing_step_has_an_action_that_the_space_has():
+    """It is of no account, but where actions start at 5, zero is out of range: TensorFlow refuses its logarithm."""
+    episodes = hand_made()
+    shifted = episodes._replace(actions=episodes.actions + 5)
+    assert np.all(as_sequence(shifted).actions.numpy() >= 5)

@@ -150,7 +150,7 @@ def test_multi_discrete_policies_have_the_logits_of_all_components():
 def test_images_get_a_convolutional_network_and_all_else_a_dense_one():
     model = network_for(IMAGES, Discrete(3), filters=(4, 5), hidden=(7,))
     layers = [type(layer).__name__ for layer in model.layers]
-    assert layers == ["InputLayer", "Rescaling", "Conv2D", "Conv2D", "Flatten", "Dense", "Head"]
+    assert layers == ["InputLayer", "Rescaling", "Conv2D", "Conv2D", "Reshape", "Dense", "Head"]
     assert "Conv2D" not in [type(layer).__name__ for layer in network_for(OBSERVATIONS, Discrete(3)).layers]
 
 

@@ -11,7 +11,7 @@ from metazoo.tasks import registry
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation
-from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition
+from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition, random_actions
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
 from metazoo.tasks.testing import graph as testing
 from metazoo.types import Box, Discrete, MultiDiscrete
@@ -200,7 +200,7 @@ def test_actions_of_several_components():
             return super().step(task, state, pressed[..., None], key)
 
     testing.check_family(Buttons())
-    drawn = testing.random_actions(Buttons(), random.spread(random.key(1), 3000)).numpy()
+    drawn = random_actions(Buttons().action_space, random.spread(random.key(1), 3000)).numpy()
     pairs, counts = np.unique(drawn, axis=0, return_counts=True)
     assert pairs.tolist() == [[1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
     np.testing.assert_allclose(counts, 500, atol=90)

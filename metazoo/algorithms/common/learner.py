@@ -16,7 +16,7 @@ from metazoo.policies.policy import Policy
 from metazoo.policies.weights import Tensors
 from metazoo.rollouts.agent import Agent
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.types import Episodes, StepInputs, StepOutputs
+from metazoo.types import Box, Episodes, StepInputs, StepOutputs, one_line
 
 
 class Learner(keras.Model, ABC):
@@ -46,6 +46,7 @@ class Learner(keras.Model, ABC):
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry)
+        _require_fit(policy, family)
         self.policy: Any = policy
         self.network = policy.model  # tracked by Keras: its variables are the learner's
         self.family = family
@@ -190,6 +191,19 @@ class Learner(keras.Model, ABC):
             start = (tf.constant(1), metrics)
             _, metrics = tf.while_loop(lambda epoch, _: epoch < self.epochs, body, start, parallel_iterations=1)
         return metrics
+
+
+def _require_fit(policy: Any, family: AnyFamily) -> None:
+    """Refuse a policy for other spaces than the family's, and regression on what has no distance."""
+    for role in ("observation_space", "action_space"):
+        mine, others = getattr(policy, role), getattr(family, role)
+        if (type(mine), mine.shape, mine.dtype) != (type(others), others.shape, others.dtype):
+            needed = f"the family {family.name} needs {one_line(others)}"
+            raise ValueError(f"the policy's {role} is {one_line(mine)}; {needed}.")
+    if family.supervised and not isinstance(family.action_space, Box):
+        raise ValueError(
+            f"{family.name} is supervised, but action_space is {one_line(family.action_space)}; targets are a Box."
+        )
 
 
 def updates(start: int, stop: int) -> tf.data.Dataset:

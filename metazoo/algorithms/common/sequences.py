@@ -46,7 +46,7 @@ def as_sequence(episodes: Episodes) -> Sequence:
         shifted(episodes.rewards),
         tf.concat([tf.zeros_like(mask, tf.bool), closing > 0], 0),
     )
-    actions = tf.concat([episodes.actions, tf.zeros_like(episodes.actions[:1])], 0)
+    actions = tf.concat([episodes.actions, episodes.actions[:1]], 0)  # zeros are no action of every space
     rewards = tf.concat([episodes.rewards, nothing], 0)
     whole = Sequence(inputs, tf.concat([mask, closing], 0), tf.concat([mask, nothing], 0), actions, rewards)
     return tf.nest.map_structure(_in_order, whole)

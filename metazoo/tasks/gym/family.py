@@ -22,7 +22,7 @@ from metazoo.tasks.gym.board import Board, Layout
 from metazoo.tasks.gym.pool import Pool, Tasks
 from metazoo.tasks.gym.rows import Recipe, rows_for
 from metazoo.tasks.host_family import HostFamily, HostTransition
-from metazoo.types import Box, Discrete, MultiDiscrete, Space
+from metazoo.types import Box, Discrete, MultiDiscrete, Space, one_line, require_usable
 
 SampleTask = Callable[[np.random.Generator, str], Mapping[str, Any]]
 """``(generator, split) → parameters``: one task, drawn with that generator alone."""
@@ -90,6 +90,7 @@ class GymFamily(HostFamily):
             self.gym_observation_space, self.gym_action_space = env.observation_space, env.action_space
             self.observation_space = _seen(env.observation_space)
             self.action_space = _done(env)
+            _require_usable(self.name, self.observation_space, self.action_space)
             own = env.spec.max_episode_steps if env.spec is not None else None
             self._layout = Layout.of(env, rows)
         finally:
@@ -232,8 +233,13 @@ def _seen(space: spaces.Space) -> Box:
     space_to_metadata(space)
     shape, dtype = observation_spec(space)
     if isinstance(space, spaces.Box):
-        return Box(shape, space.low, space.high, dtype.name)
+        return _box(space, dtype)
     return Box(shape, 0.0, 1.0) if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) else Box(shape)
+
+
+def _box(space: spaces.Box, dtype: np.dtype) -> Box:
+    with np.errstate(over="ignore"):  # a bound that float32 does not hold is none
+        return Box(space.shape, space.low.astype(dtype), space.high.astype(dtype), dtype.name)
 
 
 def _done(env: gym.Env) -> Space:
@@ -244,9 +250,10 @@ def _done(env: gym.Env) -> Space:
     if isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1:
         return MultiDiscrete(tuple(space.nvec.tolist()), tuple(space.start.tolist()))
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return Box(space.shape, space.low, space.high)
+        return _box(space, np.dtype(np.float32))
     raise CollectionError(
-        f"the action space of {env_name(env)} is {space}: it must be Discrete, or Box or MultiDiscrete of one axis"
+        f"the action space of {env_name(env)} is {one_line(space)}: it must be Discrete, or Box or MultiDiscrete of "
+        "one axis"
     )
 
 
@@ -275,3 +282,10 @@ def _of_kind(value: Any, kind: Any) -> Any:
         return array
     plain = array.tolist()
     return tuple(plain) if isinstance(kind, tuple) else plain
+
+
+def _require_usable(name: str, observation_space: Box, action_space: Space) -> None:
+    try:
+        require_usable(observation_space, action_space)
+    except ValueError as error:
+        raise CollectionError(f"{name}: {error}") from error

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import SPLITS, TaskFamily, Transition, per_episode
+from metazoo.tasks.family import SPLITS, TaskFamily, Transition, per_episode, random_actions
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.types import Box, Discrete, MultiDiscrete
+from metazoo.types import Box, require_usable
 
 TOLERANCE = 1e-5
 """Allowed difference between eager, graph and XLA, relative to the larger of 1 and the value: rounding only."""
@@ -65,17 +65,25 @@ def host_checks() -> dict[str, Callable[[Any], None]]:
 
 def check_declarations(family: AnyFamily) -> None:
     """Spaces, horizon and task type are declared and usable."""
-    _require(family, isinstance(family.observation_space, Box), "observation_space must be a metazoo.types.Box")
-    usable = isinstance(family.action_space, Box | Discrete | MultiDiscrete)
-    _require(family, usable, "action_space must be a Box, Discrete or MultiDiscrete")
-    _require(
+    check_spaces(family)
+    require(
         family,
         isinstance(family.horizon, int) and family.horizon >= 1,
         f"horizon is {family.horizon!r}; it must be an integer of at least 1, so that every episode ends",
     )
     unknown = set(family.nominal) - set(family.Task._fields)
-    _require(family, not unknown, f"nominal names {sorted(unknown)}, which the Task does not have")
-    _require(family, bool(family.Task.__doc__), "the Task needs a docstring that gives the units of its fields")
+    require(family, not unknown, f"nominal names {sorted(unknown)}, which the Task does not have")
+    require(family, bool(family.Task.__doc__), "the Task needs a docstring that gives the units of its fields")
+
+
+def check_spaces(family: AnyFamily) -> None:
+    """The spaces are such as policies can have."""
+    try:
+        require_usable(family.observation_space, family.action_space)
+    except ValueError as error:
+        raise AssertionError(f"{_name(family)}: {error}") from error
+    regression = not family.supervised or isinstance(family.action_space, Box)
+    require(family, regression, f"it is supervised, but action_space is {family.action_space}; targets are a Box")
 
 
 def check_sampling(family: AnyFamily) -> None:
@@ -84,11 +92,11 @@ def check_sampling(family: AnyFamily) -> None:
         first, again, other = (family.sample(_TASKS, split, seed) for seed in (3, tf.constant(3), 4))
         for name, field in first._asdict().items():
             what = f"field {name!r} of {split} tasks"
-            _require(family, field.dtype == tf.float32, f"{what} is {field.dtype.name}; it must be float32")
-            _require(family, field.shape[:1] == [_TASKS], f"{what} has shape {field.shape} for {_TASKS} tasks")
-            _require(family, bool(np.all(np.isfinite(field))), f"{what} is not finite")
-        _require(family, _same(first, again), f"{split} tasks differ between two calls with one seed")
-        _require(family, not _same(first, other), f"{split} tasks are the same for two seeds")
+            require(family, field.dtype == tf.float32, f"{what} is {field.dtype.name}; it must be float32")
+            require(family, field.shape[:1] == [_TASKS], f"{what} has shape {field.shape} for {_TASKS} tasks")
+            require(family, bool(np.all(np.isfinite(field))), f"{what} is not finite")
+        require(family, _same(first, again), f"{split} tasks differ between two calls with one seed")
+        require(family, not _same(first, other), f"{split} tasks are the same for two seeds")
 
 
 def check_splits(family: AnyFamily) -> None:
@@ -99,7 +107,7 @@ def check_splits(family: AnyFamily) -> None:
             tasks = [np.reshape(field, (64, -1)) for field in tf.nest.flatten(family.sample(64, split, seed))]
             for row in np.concatenate(tasks, 1):
                 other = origin.setdefault(row.tobytes(), split)
-                _require(family, other == split, f"the task {row.tolist()} is in both splits {other} and {split}")
+                require(family, other == split, f"the task {row.tolist()} is in both splits {other} and {split}")
 
 
 def check_shapes(family: TaskFamily) -> None:
@@ -124,11 +132,11 @@ def check_shapes(family: TaskFamily) -> None:
     for name, (value, shape, dtype) in expected.items():
         found = f"{name} has shape {value.shape.as_list()} and dtype {value.dtype.name}"
         right = value.shape == shape and value.dtype == dtype
-        _require(family, right, f"{found}; it must have {shape} and {dtype.name}")
+        require(family, right, f"{found}; it must have {shape} and {dtype.name}")
     tf.nest.assert_same_structure(case.state, after.state)
     for old, new in zip(tf.nest.flatten(case.state), tf.nest.flatten(after.state), strict=True):
         same = old.shape == new.shape and old.dtype == new.dtype
-        _require(
+        require(
             family, same, f"a step turns a state field {old.dtype.name}{old.shape} into {new.dtype.name}{new.shape}"
         )
 
@@ -152,7 +160,7 @@ def check_independence(family: TaskFamily) -> None:
     alone, together = outcome(mine), outcome(tf.nest.map_structure(mixed, mine, other))
     for ours, theirs in zip(tf.nest.flatten(alone), tf.nest.flatten(together), strict=True):
         same = np.array_equal(ours.numpy()[chosen], theirs.numpy()[chosen], equal_nan=True)
-        _require(family, same, f"row {chosen} of a step depends on other rows: {ours[chosen]} or {theirs[chosen]}")
+        require(family, same, f"row {chosen} of a step depends on other rows: {ours[chosen]} or {theirs[chosen]}")
 
 
 def check_clipping(family: TaskFamily) -> None:
@@ -164,7 +172,7 @@ def check_clipping(family: TaskFamily) -> None:
     bounds = space.low, space.high
     wild = case.actions * 7.0
     clipped, raw = (_step(family, case._replace(actions=a)) for a in (tf.clip_by_value(wild, *bounds), wild))
-    _require(family, _same(clipped, raw), "a step must clip its actions to the action space")
+    require(family, _same(clipped, raw), "a step must clip its actions to the action space")
 
 
 def check_episodes(family: TaskFamily) -> None:
@@ -175,11 +183,13 @@ def check_episodes(family: TaskFamily) -> None:
     def play(case: Case) -> tuple[tf.Tensor, tf.Tensor]:
         def body(t, state, alive, good, inside):
             key = random.fold(case.key, t)
-            actions = random_actions(family, random.fold(key, 0))
+            actions = random_actions(family.action_space, random.fold(key, 0))
             after = family.step(case.task, state, actions, random.fold(key, 1))
             seen = tf.reshape(family.observe(case.task, after.state), (_TASKS, _EPISODES, -1))
-            space = family.observation_space
-            low, high = (tf.reshape(tf.broadcast_to(bound, space.shape), [-1]) for bound in (space.low, space.high))
+            seen, space = tf.cast(seen, tf.float32), family.observation_space
+            low, high = (
+                np.broadcast_to(np.asarray(bound, np.float32), space.shape).ravel() for bound in (space.low, space.high)
+            )
             finite = tf.math.is_finite(after.rewards) & tf.reduce_all(tf.math.is_finite(seen), -1)
             bounded = tf.reduce_all((seen >= low) & (seen <= high), -1)
             return t + 1, after.state, alive & ~after.terminated, good & (finite | ~alive), inside & (bounded | ~alive)
@@ -190,8 +200,8 @@ def check_episodes(family: TaskFamily) -> None:
         return tf.reduce_all(good), tf.reduce_all(inside)
 
     good, inside = play(case)
-    _require(family, bool(good), "random play meets rewards or observations that are not finite")
-    _require(family, bool(inside), "random play meets observations outside observation_space")
+    require(family, bool(good), "random play meets rewards or observations that are not finite")
+    require(family, bool(inside), "random play meets observations outside observation_space")
 
 
 def check_compilation(family: TaskFamily) -> None:
@@ -212,9 +222,9 @@ def check_compilation(family: TaskFamily) -> None:
             expected = tf.nest.flatten(outcome(tf.constant(seed), case))
             found = tf.nest.flatten(compiled(tf.constant(seed), case))
             close = all(_close(a.numpy(), b.numpy()) for a, b in zip(expected, found, strict=True))
-            _require(family, close, f"eager execution and {name} disagree on the same draws")
+            require(family, close, f"eager execution and {name} disagree on the same draws")
         traces = compiled.experimental_get_tracing_count()
-        _require(family, traces == 1, f"{name} was traced {traces} times for three seeds and tasks of one shape")
+        require(family, traces == 1, f"{name} was traced {traces} times for three seeds and tasks of one shape")
 
 
 CHECKS: Final[dict[str, Callable[[TaskFamily], None]]] = {
@@ -235,22 +245,10 @@ def _case(family: TaskFamily, seed: int) -> Case:
     state = family.reset(task, random.fold(key, 0))
     for t in range(1, _WARM_UP + 1):
         now = random.fold(key, t)
-        state = family.step(task, state, random_actions(family, random.fold(now, 0)), random.fold(now, 1)).state
-    return Case(task, state, random_actions(family, random.fold(key, -1)), random.fold(key, -2))
-
-
-def random_actions(family: TaskFamily, key: tf.Tensor) -> tf.Tensor:
-    """One action per key: uniform where the space is bounded, else standard normal."""
-    space = family.action_space
-    if isinstance(space, Discrete):
-        return space.start + random.integers(key, space.n)
-    keys = random.spread(key, *space.shape)
-    if isinstance(space, MultiDiscrete):
-        parts = zip(tf.unstack(keys, axis=-1), space.nvec, strict=True)
-        return space.start + tf.stack([random.integers(part, n) for part, n in parts], -1)
-    if not np.all(np.isfinite([space.low, space.high])):
-        return random.normal(keys)
-    return random.uniform(keys, *(np.float32(bound) for bound in (space.low, space.high)))
+        state = family.step(
+            task, state, random_actions(family.action_space, random.fold(now, 0)), random.fold(now, 1)
+        ).state
+    return Case(task, state, random_actions(family.action_space, random.fold(key, -1)), random.fold(key, -2))
 
 
 def _step(family: TaskFamily, case: Case) -> Transition:
@@ -268,6 +266,10 @@ def _close(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.all(np.abs(first - second) <= TOLERANCE * np.maximum(1.0, np.abs(first))))
 
 
-def _require(family: AnyFamily, condition: bool, message: str) -> None:
+def _name(family: AnyFamily) -> str:
+    return family.name if isinstance(family, HostFamily) else type(family).__name__
+
+
+def require(family: AnyFamily, condition: bool, message: str) -> None:
     if not condition:
-        raise AssertionError(f"{type(family).__name__}: {message}.")
+        raise AssertionError(f"{_name(family)}: {message}.")

@@ -16,12 +16,12 @@ FEW = 16
 
 def check_declarations(family: HostFamily) -> None:
     """Spaces, horizon and rows are declared and usable."""
-    _require(family, isinstance(family.observation_space, Box), "observation_space must be a metazoo.types.Box")
-    actions = isinstance(family.action_space, Box | Discrete | MultiDiscrete)
-    _require(family, actions, "action_space must be a Box, Discrete or MultiDiscrete")
+    testing.check_spaces(family)
     for name in ("horizon", "rows"):
         value = getattr(family, name)
-        _require(family, isinstance(value, int) and value >= 1, f"{name} is {value!r}; it must be an integer above 0")
+        testing.require(
+            family, isinstance(value, int) and value >= 1, f"{name} is {value!r}; it must be an integer above 0"
+        )
 
 
 def check_sampling(family: HostFamily) -> None:
@@ -30,11 +30,11 @@ def check_sampling(family: HostFamily) -> None:
         first, again, longer = (family.sample(count, split, 3) for count in (6, 6, 9))
         for name, field in first._asdict().items():
             what = f"field {name!r} of {split} tasks"
-            _require(family, field.dtype == "float32", f"{what} is {field.dtype.name}; it must be float32")
-            _require(family, bool(np.all(np.isfinite(field))), f"{what} is not finite")
-        _require(family, _same(first, again), f"{split} tasks differ between two calls with one seed")
+            testing.require(family, field.dtype == "float32", f"{what} is {field.dtype.name}; it must be float32")
+            testing.require(family, bool(np.all(np.isfinite(field))), f"{what} is not finite")
+        testing.require(family, _same(first, again), f"{split} tasks differ between two calls with one seed")
         start = [field[:6] for field in longer]
-        _require(family, _same(first, start), f"{split} tasks depend on how many are sampled")
+        testing.require(family, _same(first, start), f"{split} tasks depend on how many are sampled")
 
 
 def check_splits(family: HostFamily) -> None:
@@ -51,13 +51,17 @@ def check_rows(family: HostFamily) -> None:
     actions = _random_actions(family)
     whole = _play(family, tasks, seeds, actions)
     for name, value in whole.items():
-        _require(family, bool(np.all(np.isfinite(value))), f"random play meets {name} that are not finite")
-    _require(family, _same(whole.values(), _play(family, tasks, seeds, actions).values()), "episodes do not repeat")
+        testing.require(family, bool(np.all(np.isfinite(value))), f"random play meets {name} that are not finite")
+    testing.require(
+        family, _same(whole.values(), _play(family, tasks, seeds, actions).values()), "episodes do not repeat"
+    )
     turned = _play(family, _take(tasks, slice(None, None, -1)), seeds[::-1], actions[:, ::-1])
     back = [value[:, ::-1] for value in turned.values()]
-    _require(family, _same(whole.values(), back), "an episode depends on its row")
+    testing.require(family, _same(whole.values(), back), "an episode depends on its row")
     alone = _play(family, _take(tasks, slice(1, 2)), seeds[1:2], actions[:, 1:2])
-    _require(family, _same([value[:, 1:2] for value in whole.values()], alone.values()), "rows depend on other rows")
+    testing.require(
+        family, _same([value[:, 1:2] for value in whole.values()], alone.values()), "rows depend on other rows"
+    )
 
 
 def check_clipping(family: HostFamily) -> None:
@@ -69,7 +73,7 @@ def check_clipping(family: HostFamily) -> None:
     wild = 5.0 * np.random.default_rng(1).standard_normal((_STEPS, _ROWS, *space.shape)).astype(np.float32)
     tame = np.clip(wild, space.low, space.high)
     plays = [_play(family, tasks, seeds, actions).values() for actions in (wild, tame)]
-    _require(family, _same(*plays), "step must clip the actions to the action space")
+    testing.require(family, _same(*plays), "step must clip the actions to the action space")
 
 
 CHECKS: Final[dict[str, Callable[[HostFamily], None]]] = {
@@ -86,7 +90,7 @@ def _play(family: HostFamily, tasks: Any, seeds: np.ndarray, actions: np.ndarray
     seen = family.reset(tasks, seeds)
     space = family.observation_space
     right = seen.shape == (len(seeds), *space.shape) and seen.dtype == space.dtype
-    _require(family, right, f"reset gives {seen.dtype.name} {list(seen.shape)}, which is not observation_space")
+    testing.require(family, right, f"reset gives {seen.dtype.name} {list(seen.shape)}, which is not observation_space")
     playing = np.ones(len(seeds), bool)
     record: dict[str, list[np.ndarray]] = {"observations": [seen.copy()], "rewards": [], "ends": []}
     for now in actions:
@@ -99,7 +103,7 @@ def _play(family: HostFamily, tasks: Any, seeds: np.ndarray, actions: np.ndarray
 
 
 def _random_actions(family: HostFamily) -> np.ndarray:
-    """``[steps, rows, ...]``: uniform where the space is bounded, else standard normal."""
+    """``[steps, rows, ...]``, as ``family.random_actions`` draws them."""
     generator, space, lead = np.random.default_rng(0), family.action_space, (_STEPS, _ROWS)
     if isinstance(space, Discrete):
         return (space.start + generator.integers(space.n, size=lead)).astype(np.int32)
@@ -107,9 +111,11 @@ def _random_actions(family: HostFamily) -> np.ndarray:
         return (np.asarray(space.start) + generator.integers(space.nvec, size=(*lead, len(space.nvec)))).astype(
             np.int32
         )
-    if not np.all(np.isfinite([space.low, space.high])):
-        return generator.standard_normal((*lead, *space.shape)).astype(np.float32)
-    return generator.uniform(space.low, space.high, (*lead, *space.shape)).astype(np.float32)
+    low, high = (np.broadcast_to(bound, space.shape) for bound in (space.low, space.high))
+    bounded = np.isfinite(low) & np.isfinite(high)
+    inside = generator.uniform(np.where(bounded, low, 0.0), np.where(bounded, high, 1.0), (*lead, *space.shape))
+    free = np.clip(generator.standard_normal(inside.shape), low, high)
+    return np.where(bounded, inside, free).astype(np.float32)
 
 
 def _take(tasks: Any, rows: slice) -> Any:
@@ -118,8 +124,3 @@ def _take(tasks: Any, rows: slice) -> Any:
 
 def _same(first: Any, second: Any) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _require(family: HostFamily, condition: bool, message: str) -> None:
-    if not condition:
-        raise AssertionError(f"{family.name}: {message}.")

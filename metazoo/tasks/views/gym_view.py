@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from metazoo.tasks.views import gym_render
-from metazoo.types import Box, Discrete, MultiDiscrete, Space
+from metazoo.types import Box, Discrete, MultiDiscrete, Space, require_usable
 
 if TYPE_CHECKING:
     from metazoo.tasks.family import TaskFamily
@@ -56,7 +56,10 @@ def to_gym_space(space: Space) -> spaces.Space:
     if isinstance(space, MultiDiscrete):
         return spaces.MultiDiscrete(space.nvec, start=np.broadcast_to(space.start, space.shape).tolist())
     dtype = np.dtype(space.dtype)
-    low, high = (np.broadcast_to(np.asarray(bound, dtype), space.shape) for bound in (space.low, space.high))
+    bounds = space.low, space.high
+    if dtype.kind == "u":  # bytes have bounds, whatever was declared
+        bounds = tuple(np.clip(bound, 0, np.iinfo(dtype).max) for bound in bounds)
+    low, high = (np.broadcast_to(np.asarray(bound, dtype), space.shape) for bound in bounds)
     return spaces.Box(low, high, space.shape, dtype.type)
 
 
@@ -219,6 +222,7 @@ def _prepare(family: "TaskFamily | str", task: Any, split: str | None, seed: int
 
     family = programs.family_named(family) if isinstance(family, str) else family
     programs.require_in_graph(family)
+    require_usable(family.observation_space, family.action_space)
     return family, programs.Batch(family, programs.make_tasks(family, task, split, seed, count))
 
 

@@ -15,7 +15,6 @@ from metazoo import axes, random
 from metazoo.tasks.family import SPLITS, TaskFamily, per_episode
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.registry import IN_GRAPH
-from metazoo.types import Discrete
 
 
 class Batch:
@@ -86,10 +85,9 @@ def _compiled(family: TaskFamily, count: int) -> tuple[Callable[..., Any], Calla
         rewards = tf.where(restart, 0.0, after.rewards[:, 0])
         return [*rows, observe(task, rows), rewards, after.terminated[:, 0] & ~restart]
 
-    action_dtype = tf.int32 if isinstance(family.action_space, Discrete) else tf.float32
     words = tf.TensorSpec((count,), tf.uint32)
     rows = [*tf.nest.flatten(state_like), words, tf.TensorSpec((count,), tf.int32)]
-    actions = tf.TensorSpec((count, *family.action_space.shape), action_dtype)
+    actions = tf.TensorSpec((count, *family.action_space.shape), family.action_space.dtype)
     task, flags = tf.nest.flatten(sample), tf.TensorSpec((count,), tf.bool)
     return (
         _concrete(reset, [*task, words]),
