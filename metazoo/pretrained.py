@@ -16,6 +16,7 @@ from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, signatures, store
 from metazoo.artefact.episodes import fields_of
+from metazoo.artefact.off_policy import check_on_policy
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
@@ -108,21 +109,27 @@ class Pretrained:
         return self._run(signatures.STEP, **inputs)
 
     def adapt(
-        self, env_or_episodes: Any, episodes: int | None = None, steps: int | None = None, seed: int = 0
+        self,
+        env_or_episodes: Any,
+        episodes: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        off_policy: bool = False,
     ) -> "Pretrained":
         """A policy adapted to an environment, or by recorded episodes.
 
         With a ``gymnasium.Env``, plays ``steps`` rounds of ``episodes`` episodes (by default as many as it was trained
-        for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step.
+        for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step;
+        they must be this policy's own, with this memory, and sampled, unless ``off_policy`` insists.
 
         Raises:
             collect.CollectionError: it is neither; the spaces do not fit, or the environment answers with something
-                unusable.
+                unusable; or the recorded episodes are another controller's.
             ValueError: ``steps`` below 1, or above 1 with recorded episodes.
         """
         trained = self.metadata["adapt"]
         if _is_recorded(env_or_episodes):
-            return self._adapt_to_recorded(env_or_episodes, steps)
+            return self._adapt_to_recorded(env_or_episodes, steps, off_policy)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
         if steps < 1:
@@ -131,10 +138,11 @@ class Pretrained:
         adapted = self
         for made in range(steps):
             played = self._collect(env_or_episodes, episodes, seed + made, adapted.memory, False)
-            adapted = adapted._inner_step(played.episodes)
+            said = adapted._on_policy(played.episodes, True) if made == steps - 1 else {}
+            adapted = adapted._inner_step(played.episodes, said)
         return adapted
 
-    def _adapt_to_recorded(self, episodes: Episodes, steps: int | None) -> "Pretrained":
+    def _adapt_to_recorded(self, episodes: Episodes, steps: int | None, off_policy: bool) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
         recorded = fields_of(episodes)
         supervised = self.metadata.get("supervised", False)
@@ -142,9 +150,9 @@ class Pretrained:
         if steps < 1 or (steps > 1 and not supervised):
             raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
         fields = collecting.validate_episodes(recorded, self.metadata)
-        adapted = self
+        said, adapted = self._on_policy(fields, off_policy), self
         for _ in range(steps):
-            adapted = adapted._inner_step(fields)
+            adapted = adapted._inner_step(fields, said)
         return adapted
 
     def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
@@ -210,9 +218,15 @@ class Pretrained:
             online=self.metadata["memory"]["online"],
         )
 
-    def _inner_step(self, episodes: Episodes) -> "Pretrained":
+    def _on_policy(self, episodes: Episodes, insist: bool) -> dict[str, float]:
+        def predict(signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return self._run(signature, **inputs)
+
+        return check_on_policy(episodes, self.metadata, predict, self.memory, own=False, insist=insist)
+
+    def _inner_step(self, episodes: Episodes, said: Mapping[str, float]) -> "Pretrained":
         answer = self._run(signatures.ADAPT, memory=self.memory[None], **episodes._asdict())
-        diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")}
+        diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")} | dict(said)
         made = lineage.adapted_since(self.metadata, self.name, self.version)
         record = lineage.with_step(made, episodes.mask.shape[1], diagnostics)
         return Pretrained(self.directory, {**self.metadata, "adapted": record}, self._model, answer["memory"][0])

@@ -136,6 +136,7 @@ def adapt(
     env_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument or attribute.")] = None,
     task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
     episodes_file: Annotated[Path | None, typer.Option(help="Recorded episodes, .npz; allows one step.")] = None,
+    off_policy: Annotated[bool, typer.Option("--off-policy", help="They may be another controller's.")] = False,
     episodes: Episodes = None,
     steps: Annotated[int | None, options.whole(1, 100, help="Each on fresh ones; as trained by default.")] = None,
     test_episodes: Annotated[int, options.whole(1, 10**5, help="Episodes to measure the return with.")] = 20,
@@ -149,11 +150,15 @@ def adapt(
     metazoo adapt maml_cartpole --env CartPole-v1 --env-arg length=0.8 --env-arg force_mag=-9 --out adapted
     metazoo adapt maml_cartpole_goal --task target=1.2 --steps 3 --json
     metazoo adapt maml_cartpole --episodes-file episodes.npz --out adapted
+
+    Recorded episodes must be the policy's own, with its actions sampled; --off-policy takes others.
     """
     if (env is not None) + bool(task) + (episodes_file is not None) != 1:
         raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
     if env_arg and env is None:
         raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
+    if off_policy and episodes_file is None:
+        raise ValueError("--off-policy needs --episodes-file FILE.")
     env_arguments, parameters = support.pairs(env_arg, "--env-arg"), support.pairs(task, "--task")
     places.directory(out, "--out")
     (version,) = _versions([name], record=False)
@@ -172,7 +177,7 @@ def adapt(
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
         task_name = _publishable(policy, label, out)
         with progress.stage(f"adapting {policy.name}"):
-            adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed)
+            adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed, off_policy=off_policy)
         made = adapted.metadata["adapted"]
         result: dict[str, Any] = {"name": policy.name, "version": policy.version, **made}
         for key, one in (("before", policy), ("after", adapted)) if episodes_file is None else ():

@@ -89,6 +89,10 @@ def mean_and_interval(returns: Any) -> dict[str, Any]:
 def print_adapted(result: Mapping[str, Any]) -> None:
     """What ``metazoo adapt`` did."""
     print(f"{result['name']}, {count(result['steps'], 'step')} of {count(result['last_episodes'], 'episode')}")
+    said = result.get("diagnostics", {})
+    if "log_prob" in said:
+        found, expected = said["log_prob"], said["expected_log_prob"]
+        print(f"log-probability of the actions {found:.3g} a step; of its own samples {expected:.3g}")
     for key in ("before", "after"):
         if key in result:
             low, high = result[key]["ci95"]

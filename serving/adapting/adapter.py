@@ -22,7 +22,7 @@ from serving.adapting.idempotency import Idempotency, used
 from serving.adapting.request import AdaptRequest
 from serving.adapting.retention import Keeper, size_of
 from serving.engine import inner_step
-from serving.engine.inner_step import Made, refusals
+from serving.engine.inner_step import Made, Whose, refusals
 from serving.engine.servable import Servable
 from serving.errors import Code, ServingError
 from serving.handlers import DataPlane
@@ -153,7 +153,8 @@ class Adapter:
         if not given:
             rows = {"rows": np.zeros(1, np.int32)}
             memory = self.plane.predict(servable, signatures.INITIAL_MEMORY, rows)["memory"]
-        return inner_step.take(predict, parent, episodes, memory, given)
+        whose = Whose(request.off_policy, live=True, at_once=min(64, self._options.batching.max_rows))
+        return inner_step.take(predict, parent, episodes, memory, given, whose)
 
     def _policy(self, name: str) -> Servable:
         """The servable of a policy, also if another server on the same store has published it just now."""

@@ -19,7 +19,8 @@ KEY_LENGTH: Final = 200
 @dataclass(frozen=True)
 class AdaptRequest:
     """``fields``: arrays or nested lists by the names ``signatures.EPISODE_FIELDS``; ``memory [S]``: where to start,
-    None for the policy's own; ``key``: requests of equal keys are done once; ``digest``: of all that was sent."""
+    None for the policy's own; ``key``: requests of equal keys are done once; ``digest``: of all that was sent;
+    ``off_policy``: the episodes may be another controller's."""
 
     policy: str
     task: str | None
@@ -27,46 +28,59 @@ class AdaptRequest:
     memory: np.ndarray | None = None
     key: str | None = None
     digest: str = field(default="")
+    off_policy: bool = False
 
     def __post_init__(self) -> None:
         if self.key is not None and not (0 < len(self.key) <= KEY_LENGTH and self.key.isprintable()):
             raise invalid(f"Idempotency-Key {self.key!r:.100} must be 1 to {KEY_LENGTH} printable characters")
 
 
-def from_body(policy: str, body: bytes, task: str | None, key: str | None, limit: int) -> AdaptRequest:
+def from_body(
+    policy: str, body: bytes, task: str | None, key: str | None, limit: int, off_policy: str | None = None
+) -> AdaptRequest:
     """A REST request.
 
     Args:
         policy: which to adapt.
-        body: JSON ``{"task", "episodes": {...}, "memory": optional [S]}``, or an npz with the episodes' fields (and
-            ``memory``).
+        body: JSON ``{"task", "episodes": {...}, "memory": optional [S], "off_policy": optional}``, or an npz with the
+            episodes' fields (and ``memory``).
         task: from the query string; the body's wins.
+        off_policy: from the query string too: ``true`` or ``false``.
         key: the ``Idempotency-Key``.
         limit: how many bytes an npz may have unpacked.
 
     Raises:
         ServingError: not such a body.
     """
-    digest = digest_of(policy, task, body)
+    digest, insisted = digest_of(policy, task, body, off_policy), _flag(off_policy)
     if body[:2] == b"PK":
         arrays = _read_npz(body, limit)
-        return AdaptRequest(policy, task, arrays, arrays.pop("memory", None), key, digest)
+        return AdaptRequest(policy, task, arrays, arrays.pop("memory", None), key, digest, insisted)
     document = codec.parse_json(body)
     task_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
     if task_in_body is not None and type(task_in_body) is not str:
         raise invalid(f'"task" must be a string, not {task_in_body!r:.100}')
     if type(episodes) is not dict:
         raise invalid(f'The request needs "episodes", an object with {", ".join(signatures.EPISODE_FIELDS)}')
+    insisted = document.get("off_policy", insisted)
+    if type(insisted) is not bool:
+        raise invalid(f'"off_policy" must be true or false, not {insisted!r:.100}')
     if memory is not None:
         memory = codec.dense_array(memory, "float")
         if memory is None:
             raise invalid('"memory" must be a list of numbers')
-    return AdaptRequest(policy, task_in_body or task, episodes, memory, key, digest)
+    return AdaptRequest(policy, task_in_body or task, episodes, memory, key, digest, insisted)
 
 
-def digest_of(policy: str, task: str | None, content: bytes) -> str:
+def _flag(text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise invalid(f"off_policy is {text!r:.100} in the address: it must be true or false")
+    return text == "true"
+
+
+def digest_of(policy: str, task: str | None, content: bytes, off_policy: str | None = None) -> str:
     """Tells requests apart."""
-    head = f"{policy}\n{task}\n".encode("utf-8", "surrogateescape")
+    head = f"{policy}\n{task}\n{'' if off_policy is None else off_policy}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(head + content).hexdigest()
 
 

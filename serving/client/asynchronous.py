@@ -53,13 +53,15 @@ class AsyncClient:
             return await self._tried(lambda: grpc_calls.predict(name, inputs, signature, outputs, self._timeout))
         return messages.predictions(await self._ask(messages.predict(name, inputs, signature)), outputs)
 
-    async def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
+    async def adapt_to(
+        self, name: str, episodes: Any, task: str | None = None, off_policy: bool = False
+    ) -> dict[str, Any]:
         """See ``Client.adapt_to``."""
         arrays, key = fields_of(episodes), uuid.uuid4().hex
         if self._grpc is not None:
             grpc_calls = self._grpc
-            return await self._tried(lambda: grpc_calls.adapt(name, task, arrays, key, self._timeout))
-        return await self._ask(messages.adapt(name, task, arrays, key))
+            return await self._tried(lambda: grpc_calls.adapt(name, task, arrays, key, self._timeout, off_policy))
+        return await self._ask(messages.adapt(name, task, arrays, key, off_policy))
 
     async def policies(self) -> list[dict[str, Any]]:
         """See ``Client.policies``."""
@@ -206,9 +208,9 @@ class _GrpcCalls:
         return self._library.decode(await self._call(self._predict, request, timeout))
 
     async def adapt(
-        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, timeout: float
+        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, timeout: float, off_policy: bool
     ) -> dict[str, Any]:
-        request, metadata = self._library.adapt_request(name, task, arrays), ("idempotency-key", key)
+        request, metadata = self._library.adapt_request(name, task, arrays, off_policy), ("idempotency-key", key)
         return self._library.adapt_answer(await self._call(self._adapt, request, timeout, metadata))
 
     async def close(self) -> None:

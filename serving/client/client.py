@@ -171,9 +171,13 @@ class Client:
             playing = answer["model"]
         return Adaptation(playing, rounds[-1].version, rounds)
 
-    def adapt_to(self, name: str, episodes: Any, task: str | None = None) -> dict[str, Any]:
-        """One inner step on recorded ``Episodes``, published; what the service answers. A retry does no harm."""
-        return self._zoo.adapt(name, task, fields_of(episodes), uuid.uuid4().hex)
+    def adapt_to(self, name: str, episodes: Any, task: str | None = None, off_policy: bool = False) -> dict[str, Any]:
+        """One inner step on recorded ``Episodes``, published; what the service answers. A retry does no harm.
+
+        They must be the policy's own, sampled (``diagnostics`` has their ``log_prob`` and the ``expected_log_prob`` of
+        its own); ``off_policy`` insists on others.
+        """
+        return self._zoo.adapt(name, task, fields_of(episodes), uuid.uuid4().hex, off_policy)
 
     def delete(self, name: str) -> None:
         """Delete an adapted policy."""

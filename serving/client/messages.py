@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 import numpy as np
@@ -57,11 +57,13 @@ def policy(name: str) -> Request:
     return Request("GET", f"{POLICIES}/{quote(name, safe='')}")
 
 
-def adapt(name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str) -> Request:
-    query = "" if task is None else f"?task={quote(task, safe='')}"
+def adapt(name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False) -> Request:
+    given = {"task": task, "off_policy": "true" if off_policy else None}
+    query = urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
+    path = f"{POLICIES}/{quote(name, safe='')}:adapt{'?' if query else ''}{query}"
     file = io.BytesIO()
     np.savez(file, **arrays)
-    return Request("POST", f"{POLICIES}/{quote(name, safe='')}:adapt{query}", file.getvalue(), {"Idempotency-Key": key})
+    return Request("POST", path, file.getvalue(), {"Idempotency-Key": key})
 
 
 def delete(name: str) -> Request:

@@ -45,8 +45,10 @@ class RestTransport:
     def policy(self, name: str) -> dict[str, Any]:
         return self._ask(messages.policy(name))
 
-    def adapt(self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str) -> dict[str, Any]:
-        return self._ask(messages.adapt(name, task, arrays, key))
+    def adapt(
+        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+    ) -> dict[str, Any]:
+        return self._ask(messages.adapt(name, task, arrays, key, off_policy))
 
     def delete(self, name: str) -> None:
         self._ask(messages.delete(name))

@@ -17,7 +17,7 @@ from metazoo.artefact import lineage, locks, signatures, store
 from metazoo.artefact.lineage import Parent, Target
 from metazoo.collect import pad_episodes
 from serving.engine import inner_step
-from serving.engine.inner_step import Made, refusals
+from serving.engine.inner_step import Made, Whose, refusals
 from serving.errors import Code, ServingError
 from serving.models.config_files import Loadable, models_config
 from serving.models.sources import scan
@@ -54,14 +54,16 @@ class StoreTransport:
         newest = self._newest(name)
         return {**lineage.summary(name, newest.version, newest.metadata), "metadata": newest.metadata}
 
-    def adapt(self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str) -> dict[str, Any]:
+    def adapt(
+        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+    ) -> dict[str, Any]:
         """One inner step, published and live when this returns. ``key`` is not needed: nothing is retried here."""
         choose = partial(lineage.target, task=task, directory=self._adapted)
         started = time.perf_counter()
         with refusals(), lineage.step(self._adapted, lambda: self._newest(name), choose) as (parent, target):
             if target.name != name and lineage.versions_in(self._models / target.name):
                 raise lineage.taken(target)
-            made = self._made(parent, arrays)
+            made = self._made(parent, arrays, off_policy)
             adapted = time.perf_counter()
             record = lineage.with_step(target.record, made.episodes, made.diagnostics)
             path = lineage.publish(parent, self._adapted, Target(target.name, record), made.memory)
@@ -95,7 +97,7 @@ class StoreTransport:
                 raise
             lineage.discard(self._adapted, name)  # unless the server's engine was faster, or somebody adapts it anew
 
-    def _made(self, parent: Parent, arrays: Mapping[str, np.ndarray]) -> Made:
+    def _made(self, parent: Parent, arrays: Mapping[str, np.ndarray], off_policy: bool) -> Made:
         fields = {key: value for key, value in arrays.items() if key != "memory"}
         episodes = inner_step.checked_episodes(fields, parent.name, parent.metadata)
         episodes = pad_episodes(episodes, parent.metadata)  # a batch with others' must be of one shape
@@ -107,7 +109,8 @@ class StoreTransport:
 
         given = "memory" in arrays  # else the newest version's, which the server may not have loaded yet
         memory = arrays["memory"] if given else store.read_memory(parent.path)
-        return inner_step.take(predict, parent, episodes, memory, given)
+        whose = Whose(off_policy, live=_newest_available(self._status(parent.name, Code.NOT_FOUND)) == parent.version)
+        return inner_step.take(predict, parent, episodes, memory, given, whose)
 
     def _newest(self, name: str) -> Parent:
         while True:
@@ -152,7 +155,7 @@ class StoreTransport:
         until = time.monotonic() + LIVE_SECONDS
         while True:
             lines = self._status(target, Code.NOT_FOUND, Code.UNAVAILABLE, Code.CANCELLED)
-            live = max((number for number, line in lines.items() if line["state"] == "AVAILABLE"), default=None)
+            live = _newest_available(lines)
             if live is not None and live >= version:
                 return live
             if version in lines and lines[version]["status"]["error_code"] != "OK":
@@ -179,3 +182,7 @@ class StoreTransport:
             if error.code not in nothing:
                 raise
             return {}
+
+
+def _newest_available(lines: Mapping[int, Mapping[str, Any]]) -> int | None:
+    return max((number for number, line in lines.items() if line["state"] == "AVAILABLE"), default=None)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metazoo.artefact import lineage, signatures
+from metazoo.artefact.off_policy import check_on_policy
 from metazoo.artefact.store import StoreError
 from metazoo.collect import CollectionError, Episodes, validate_episodes
 from serving.errors import Code, ServingError, invalid
@@ -49,16 +50,29 @@ def checked_episodes(fields: Mapping[str, Any], name: str, metadata: Mapping[str
         raise invalid(f"The episodes do not fit {name}: {error}") from error
 
 
-def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: Any, given: bool) -> Made:
+class Whose(NamedTuple):
+    """How to look whose episodes they are: ``insist``: take them all the same; ``live``: the policy's version that
+    ``predict`` runs is the one that is adapted; ``at_once``: so many rows may be asked for at most."""
+
+    insist: bool = False
+    live: bool = False
+    at_once: int = 64
+
+
+def take(
+    predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: Any, given: bool, whose: Whose = Whose()
+) -> Made:
     """Adapt by one step from ``memory``; ``given``: it came with the request.
 
     Raises:
-        ServingError: the memory, or what the step makes of it, cannot be computed with.
+        ServingError: the memory, or what the step makes of it, cannot be computed with; the episodes are another
+            controller's.
     """
     size = parent.metadata["memory"]["size"]
     start = lineage.check_memory(memory, size)
     if given:
         _check_usable(predict, parent.metadata, episodes, start, f"The memory cannot be used: with it {parent.name}")
+    said = _check_on_policy(predict, parent.metadata, episodes, start, whose._replace(live=whose.live and not given))
     feeds = {"memory": start.reshape(1, size), **episodes._asdict()}
     outputs = predict(feeds, signatures.ADAPT, ("memory", "loss", "kl"))
     diagnostics = {key: float(np.asarray(outputs[key]).reshape(-1)[0]) for key in ("loss", "kl")}
@@ -70,7 +84,19 @@ def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: A
     if not np.all(np.abs(after) <= lineage.LARGEST):
         raise invalid(f"{text} would remember numbers beyond {lineage.LARGEST:g}")
     _check_usable(predict, parent.metadata, episodes, after, text)
-    return Made(after, diagnostics, int(episodes.mask[0].any(-1).sum()))  # padding is no episode
+    return Made(after, diagnostics | said, int(episodes.mask[0].any(-1).sum()))  # padding is no episode
+
+
+def _check_on_policy(
+    predict: Predict, metadata: Mapping[str, Any], episodes: Episodes, memory: np.ndarray, whose: Whose
+) -> dict[str, float]:
+    def run(signature: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return predict(inputs, signature, ())
+
+    try:
+        return check_on_policy(episodes, metadata, run, memory, whose.live, whose.insist, whose.at_once)
+    except CollectionError as error:
+        raise invalid(f"{str(error)[0].upper()}{str(error)[1:]}") from error
 
 
 def _check_usable(

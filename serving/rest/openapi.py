@@ -110,12 +110,13 @@ SCHEMAS: Final = {
         task={"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
         episodes=_object(signatures.EPISODE_FIELDS, **{name: _list(ANY) for name in signatures.EPISODE_FIELDS}),
         memory=_list({"type": "number"}),
+        off_policy={"type": "boolean", "description": "The episodes may be another controller's"},
     ),
     "Adapted": _object(
         ("model", "version", "diagnostics", "episodes", "steps", "timings"),
         model=TEXT,
         version=COUNT,
-        diagnostics=_object(("loss", "kl"), loss=NUMBER, kl=NUMBER),
+        diagnostics=_object(("loss", "kl"), loss=NUMBER, kl=NUMBER, log_prob=NUMBER, expected_log_prob=NUMBER),
         episodes=COUNT,
         steps=COUNT,
         timings={"type": "object", "additionalProperties": {"type": "number"}},
@@ -184,6 +185,7 @@ def _zoo() -> Schema:
     policy = _path("policy", NAME)
     guarded = {"security": [{}, {"token": []}]}
     task = {"name": "task", "in": "query", "schema": TEXT, "description": "For npz; published as POLICY-TASK"}
+    insist = {"name": "off_policy", "in": "query", "schema": {"enum": ["true", "false"]}, "description": "For npz"}
     key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
     npz = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     return {
@@ -200,7 +202,7 @@ def _zoo() -> Schema:
         "/zoo/v1/policies/{policy}:adapt": {
             "post": {
                 "operationId": "adapt",
-                "parameters": [policy, task, key],
+                "parameters": [policy, task, insist, key],
                 "requestBody": {"required": True, "content": {**_json(_ref("Adapt")), **npz}},
                 "responses": _answers("Adapted", 401, 409, 413, 429, 503),
                 **guarded,

@@ -31,6 +31,7 @@ class AdaptationService:
                     memory=tensors.decode("memory", request.memory, take) if has_memory else None,
                     key=dict(context.invocation_metadata()).get(KEY),
                     digest=adapt_request.digest_of(request.policy, task, request.SerializeToString(deterministic=True)),
+                    off_policy=request.off_policy,
                 )
             )
             return MESSAGES["AdaptResponse"](**answer)
