@@ -59,9 +59,7 @@ class Whose(NamedTuple):
     at_once: int = 64
 
 
-def take(
-    predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: Any, given: bool, whose: Whose = Whose()
-) -> Made:
+def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: Any, given: bool, whose: Whose) -> Made:
     """Adapt by one step from ``memory``; ``given``: it came with the request.
 
     Raises:
