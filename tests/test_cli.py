@@ -232,7 +232,7 @@ def test_adapt_to_an_environment_and_publish(run, toy, tmp_path):
     code, printed, _ = run("adapt", toy / "toy", "--env", "CartPole-v1", *physics, "--out", tmp_path / "out", *options)
     result = json.loads(printed)
     assert code == 0
-    assert (result["episodes"], result["steps"], result["before"]["episodes"]) == (4, 2, 5)
+    assert (result["episodes"], result["steps"], result["before"]["episodes"]) == (8, 2, 5)
     assert result["before"]["ci95"][0] <= result["before"]["mean"] <= result["before"]["ci95"][1]
     published = tmp_path / "out" / "toy-CartPole-v1" / "1"
     assert result["published"] == str(published)
@@ -246,6 +246,21 @@ def test_adapt_on_recorded_episodes(run, toy, tmp_path):
     assert code == 0
     assert f"published {tmp_path / 'toy-recorded' / '1'}" in printed
     assert load_episodes(recorded, toy_policy.METADATA).rewards.shape == (1, 2, 5)
+
+
+def test_adapt_refuses_another_controllers_logs_unless_insisted(run, refused, toy, tmp_path):
+    fields = toy_policy.example_inputs("adapt", episodes=8, steps=30)
+    weights = store.read_memory(toy / "toy" / "1")
+    logits = fields["observations"] @ weights[:8].reshape(4, 2) + weights[8:10]
+    fields["actions"] = logits.argmin(-1).astype(np.int32)
+    path = tmp_path / "logs.npz"
+    np.savez(path, **{name: fields[name] for name in Episodes._fields})
+    assert "not sampled from toy: their mean log-probability is -" in refused(
+        "adapt", toy / "toy", "--episodes-file", path
+    )
+    code, printed, _ = run("adapt", toy / "toy", "--episodes-file", path, "--off-policy")
+    assert code == 0 and "log-probability of the actions -" in printed
+    assert "--off-policy needs --episodes-file" in refused("adapt", toy / "toy", "--env", "CartPole-v1", "--off-policy")
 
 
 def test_adapt_refuses_environments_that_do_not_fit(refused, toy):
