@@ -29,6 +29,9 @@ class ANIL(BilevelLearner):
     """Learns features that serve all tasks, and a head to adapt to each by gradient steps."""
 
     name_in_registry: ClassVar[str] = "anil"
+    about: ClassVar[str] = (
+        "ANIL ([Raghu et al. 2020](https://arxiv.org/abs/1909.09157)): MAML whose steps move the last layer only."
+    )
     config_class: ClassVar[type[Config]] = ANILConfig
     config: ANILConfig
 

@@ -139,6 +139,10 @@ class Distillation(PlainLearner, Student):
     """A feed-forward student: what it sees is all it knows of the task."""
 
     name_in_registry: ClassVar[str] = "distillation"
+    about: ClassVar[str] = (
+        "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)): a small network that "
+        "learned to answer as its teacher does, in episodes that it played itself."
+    )
 
     def __init__(self, policy, family, config: DistillationConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
@@ -171,6 +175,11 @@ class RecurrentDistillation(RecurrentLearner, Student):
     """A recurrent student, which infers the task from what it did and earned: a meta-policy like RL²'s."""
 
     name_in_registry: ClassVar[str] = "recurrent_distillation"
+    about: ClassVar[str] = (
+        "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)) into a recurrent policy: "
+        "its teachers know the task, it does not, and learned to find out from its own actions and rewards. "
+        "It adapts by playing."
+    )
 
     def __init__(self, policy, family, config: DistillationConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)

@@ -51,6 +51,10 @@ class DomainRandomised(PlainLearner):
     """One feed-forward policy for every task; its memory is empty and ``adapt`` changes nothing."""
 
     name_in_registry: ClassVar[str] = "domain_randomised"
+    about: ClassVar[str] = (
+        "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy trained on "
+        "the mixture of all tasks. It does not adapt; it is here to compare with those that do."
+    )
     config_class: ClassVar[type[Config]] = DomainRandomisedConfig
     config: DomainRandomisedConfig
 

@@ -55,6 +55,10 @@ class MAML(BilevelLearner):
     """Learns initial weights (and inner step sizes) from which a gradient step adapts."""
 
     name_in_registry: ClassVar[str] = "maml"
+    about: ClassVar[str] = (
+        "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or "
+        "a few gradient steps on a task's own data improve them most."
+    )
     config_class: ClassVar[type[Config]] = MAMLConfig
     config: MAMLConfig
 

@@ -43,6 +43,10 @@ class MetaSGD(BilevelLearner):
     """Learns initial weights and the vector of inner step sizes, ``rates`` ``[inner steps or 1, P]``."""
 
     name_in_registry: ClassVar[str] = "meta_sgd"
+    about: ClassVar[str] = (
+        "Meta-SGD ([Li et al. 2017](https://arxiv.org/abs/1707.09835)): MAML that also learned the size and "
+        "sign of every single weight's step."
+    )
     config_class: ClassVar[type[Config]] = MetaSGDConfig
     config: MetaSGDConfig
 

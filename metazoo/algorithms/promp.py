@@ -42,6 +42,10 @@ class ProMP(BilevelLearner):
     """Learns initial weights by proximal outer steps through the low-variance inner step."""
 
     name_in_registry: ClassVar[str] = "promp"
+    about: ClassVar[str] = (
+        "ProMP ([Rothfuss et al. 2018](https://arxiv.org/abs/1810.06784)): MAML trained by several proximal "
+        "outer steps on the same episodes."
+    )
     config_class: ClassVar[type[Config]] = ProMPConfig
     config: ProMPConfig
 

@@ -52,6 +52,10 @@ class Reptile(FastWeightsLearner):
     """
 
     name_in_registry: ClassVar[str] = "reptile"
+    about: ClassVar[str] = (
+        "Reptile ([Nichol et al. 2018](https://arxiv.org/abs/1803.02999)): the weights were trained to lie "
+        "near those that a few gradient steps lead to, whatever the task."
+    )
     config_class: ClassVar[type[Config]] = ReptileConfig
     config: ReptileConfig
 

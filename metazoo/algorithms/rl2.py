@@ -76,6 +76,11 @@ class RL2(RecurrentLearner):
     """Memory ``[S]``: the recurrent state, zeros at first. ``adapt`` replays episodes: what playing them did."""
 
     name_in_registry: ClassVar[str] = "rl2"
+    about: ClassVar[str] = (
+        "RL² ([Duan et al. 2016](https://arxiv.org/abs/1611.02779)): a recurrent policy that is told its last "
+        "action and reward and keeps its state from episode to episode, trained for the return of whole "
+        "trials. It adapts by playing."
+    )
     config_class: ClassVar[type[Config]] = RL2Config
     config: RL2Config
 

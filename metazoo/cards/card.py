@@ -12,40 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import store
 from metazoo.cards.card_tables import curves, results, seeds
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
+from metazoo.tasks.registry import FAMILIES
 from metazoo.words import count
-
-ALGORITHMS = {
-    "maml": "MAML ([Finn et al. 2017](https://arxiv.org/abs/1703.03400)): the weights were trained so that one or a few"
-    " gradient steps on a task's own data improve them most.",
-    "anil": "ANIL ([Raghu et al. 2020](https://arxiv.org/abs/1909.09157)): MAML whose steps move the last layer only.",
-    "meta_sgd": "Meta-SGD ([Li et al. 2017](https://arxiv.org/abs/1707.09835)): MAML that also learned the size and"
-    " sign of every single weight's step.",
-    "promp": "ProMP ([Rothfuss et al. 2018](https://arxiv.org/abs/1810.06784)): MAML trained by several proximal outer"
-    " steps on the same episodes.",
-    "reptile": "Reptile ([Nichol et al. 2018](https://arxiv.org/abs/1803.02999)): the weights were trained to lie near"
-    " those that a few gradient steps lead to, whatever the task.",
-    "rl2": "RL² ([Duan et al. 2016](https://arxiv.org/abs/1611.02779)): a recurrent policy that is told its last action"
-    " and reward and keeps its state from episode to episode, trained for the return of whole trials. It adapts by"
-    " playing.",
-    "domain_randomised": "Domain randomisation ([Tobin et al. 2017](https://arxiv.org/abs/1703.06907)): one policy"
-    " trained on the mixture of all tasks. It does not adapt; it is here to compare with those that do.",
-    "distillation": "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)): a small network that"
-    " learned to answer as its teacher does, in episodes that it played itself.",
-    "recurrent_distillation": "Policy distillation ([Rusu et al. 2015](https://arxiv.org/abs/1511.06295)) into a"
-    " recurrent policy: its teachers know the task, it does not, and learned to find out from its own actions and"
-    " rewards. It adapts by playing.",
-}
-REACTIVE = """**Is adapting needed here at all?** Half of the motors are reversed, but the cart's first motion reveals
-which way its motor pushes, and the next observation shows that motion. So a single reactive policy can solve most of
-this family without adapting, and the domain-randomised policy of the same size may do well: compare its row above
-before crediting meta-learning. In `cartpole_goal` and `navigation` no observation shows the goal, and adapting cannot
-be avoided."""
 
 
 def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> Path:
@@ -122,7 +97,7 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     name, adapt, memory = metadata["name"], metadata["adapt"], metadata["memory"]
     preset = PRESETS.get(name)
     lines = [f"# {name}", preset.description + "." if preset else f"A policy for the family `{metadata['family']}`."]
-    lines.append(ALGORITHMS.get(metadata["algorithm"], f"Trained with `{metadata['algorithm']}`."))
+    lines.append(_about(metadata["algorithm"]))
     if adapt["steps"]:
         examples = f"all on the same {count(metadata['horizon'], 'point')} of the new task"
         episodes = f"each from {count(adapt['episodes'], 'fresh episode')} of the new task"
@@ -219,7 +194,8 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     else:
         limits.append("Nothing was measured outside the training ranges.")
     text = "## What it cannot do\n\n" + "\n".join(f"- {limit}" for limit in limits)
-    return f"{text}\n\n{REACTIVE}" if metadata["family"] == "cartpole" else text
+    caveat = FAMILIES[metadata["family"]].caveat if metadata["family"] in FAMILIES else ""
+    return f"{text}\n\n{caveat}" if caveat else text
 
 
 def _space(space: Mapping[str, Any]) -> str:
@@ -303,3 +279,9 @@ if __name__ == "__main__":
         version = store.latest(argument)
         recorded = store.read_metadata(version) or {}
         print(write_card(version.parent, recorded, recorded["evaluation"]))
+
+
+def _about(algorithm: str) -> str:
+    """What the learner says of itself."""
+    about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
+    return about or f"Trained with `{algorithm}`."

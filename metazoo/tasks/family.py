@@ -55,6 +55,10 @@ class TaskFamily(ABC):
 
     units: ClassVar[Mapping[str, str]] = {}
     """Units of the task parameters, empty of those that have none."""
+    reveals: ClassVar[tuple[str, str] | None] = None
+    """Where the family can show the task: the argument that makes it do so, and the field it appends."""
+    caveat: ClassVar[str] = ""
+    """What a reader of its policies' cards should know before crediting meta-learning."""
 
     @abstractmethod
     def sample_task(self, key: tf.Tensor, split: str) -> Any:

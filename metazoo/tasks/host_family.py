@@ -41,6 +41,10 @@ class HostFamily(ABC):
     nominal: ClassVar[Mapping[str, float]] = {}
     units: ClassVar[Mapping[str, str]] = {}
     """Units of the task parameters, empty of those that have none."""
+    reveals: ClassVar[tuple[str, str] | None] = None
+    """Where the family can show the task: the argument that makes it do so, and the field it appends."""
+    caveat: ClassVar[str] = ""
+    """What a reader of its policies' cards should know before crediting meta-learning."""
 
     @abstractmethod
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:

@@ -20,9 +20,6 @@ from metazoo.tasks.host_family import AnyFamily
 from metazoo.training import experts
 
 EXPERTS = "experts"
-REVEALING = {"cartpole_goal": ("reveal_target", "target"), "navigation": ("reveal_goal", "goal")}
-"""Families that can show the task: the argument that makes them, and the task's field that they append."""
-
 Loader = Callable[[Path, AnyFamily], tuple[Teacher, AnyFamily]]
 """``(directory, the student's family) → teacher, the family as the teacher sees it``."""
 
@@ -85,7 +82,7 @@ def teacher_for(text: str, family: AnyFamily, family_args: dict[str, Any], direc
     if not count.isdigit() or not int(count):
         raise ValueError(f"teacher is {text!r}; experts are written with their number, such as experts:40.")
     if not directory.exists():
-        hidden = {key: value for key, value in family_args.items() if key != REVEALING.get(family.name, ("",))[0]}
+        hidden = {key: value for key, value in family_args.items() if key != (family.reveals or ("",))[0]}
         experts.train_experts(family.name, hidden, int(count), directory, seed)
     return load_teacher(directory, family)
 
@@ -119,9 +116,9 @@ def _view(theirs: AnyFamily, ours: AnyFamily) -> Callable[[Any, tf.Tensor], tf.T
     wanted, given = theirs.observation_space, ours.observation_space
     if wanted.shape == given.shape:
         return lambda tasks, seen: seen
-    if theirs.name not in REVEALING or len(wanted.shape) != 1 or len(given.shape) != 1:
+    if theirs.reveals is None or len(wanted.shape) != 1 or len(given.shape) != 1:
         raise ValueError(f"the teacher sees {list(wanted.shape)} and the student {list(given.shape)}: not the same.")
-    field = REVEALING[theirs.name][1]
+    field = theirs.reveals[1]
 
     def revealed(tasks: Any, seen: tf.Tensor) -> tf.Tensor:
         value = getattr(tasks, field)

@@ -32,6 +32,8 @@ class Learner(keras.Model, ABC):
     """
 
     name_in_registry: ClassVar[str]
+    about: ClassVar[str] = ""
+    """What it is, in a sentence or two with the paper, for the cards of its policies."""
     config_class: ClassVar[type[Config]]
     memory_kind: ClassVar[str]
     """``fast_weights``, ``recurrent`` or ``none``."""

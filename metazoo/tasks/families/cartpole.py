@@ -20,6 +20,11 @@ POSITION_LIMIT = 2.4
 ANGLE_LIMIT = 12 * 2 * math.pi / 360
 _FLOAT_MAX = 3.4028234663852886e38
 """Stands for an unbounded velocity: Gymnasium's ``check_env`` warns of infinite bounds."""
+REACTIVE = """**Is adapting needed here at all?** Half of the motors are reversed, but the cart's first motion reveals
+which way its motor pushes, and the next observation shows that motion. So a single reactive policy can solve most of
+this family without adapting, and the domain-randomised policy of the same size may do well: compare its row above
+before crediting meta-learning. In `cartpole_goal` and `navigation` no observation shows the goal, and adapting cannot
+be avoided."""
 
 
 class CartPoleTask(NamedTuple):
@@ -126,6 +131,7 @@ class CartPole(_CartPoleBase):
 
     name: ClassVar[str] = "cartpole"
     gym_name: ClassVar[str] = "CartPole"
+    caveat: ClassVar[str] = REACTIVE
     Task: ClassVar[type] = CartPoleTask
 
     def __init__(self, horizon: int = 200):
@@ -150,6 +156,7 @@ class CartPoleGoal(_CartPoleBase):
 
     name: ClassVar[str] = "cartpole_goal"
     gym_name: ClassVar[str] = "CartPoleGoal"
+    reveals: ClassVar[tuple[str, str] | None] = ("reveal_target", "target")
     Task: ClassVar[type] = CartPoleGoalTask
     TARGET = Range((-1.5, 1.5), ((-1.9, -1.5), (1.5, 1.9)))
 

@@ -73,6 +73,7 @@ class Navigation(_NavigationBase):
 
     name: ClassVar[str] = "navigation"
     gym_name: ClassVar[str] = "Navigation"
+    reveals: ClassVar[tuple[str, str] | None] = ("reveal_goal", "goal")
 
     def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
         state, offset = self._move(task, state, actions)
