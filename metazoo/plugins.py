@@ -22,7 +22,7 @@ def with_entry_points(
                 check(one)
                 if found.setdefault(named(one), one) is not one:
                     raise ValueError(f"the name {named(one)!r} is taken")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             warnings.warn(f"the {kind} {point.value} of entry point {point.name!r} is left out: {error}.", stacklevel=3)
     return found
 

@@ -117,7 +117,7 @@ ONE = {"mean": 60.0, "steps": 0}
 
 
 @pytest.mark.parametrize(
-    "evaluation, before, after",
+    ("evaluation", "before", "after"),
     [
         ({"online": True, "curve": [ONE], "baselines": {"random": {"mean": 5.0}}}, (5.0, "random actions"), 60.0),
         ({"online": True, "curve": [ONE, {"mean": 80.0}, {"mean": 90.0}]}, (60.0, "first episode"), 90.0),

@@ -23,7 +23,7 @@ def test_every_option_that_takes_a_number_says_its_range():
     assert {("evaluate", "--tasks"), ("adapt", "--seed"), ("serve", "--rest-port"), ("train", "--jobs")} <= set(NUMERIC)
 
 
-@pytest.mark.parametrize("command, option", NUMERIC, ids=" ".join)
+@pytest.mark.parametrize(("command", "option"), NUMERIC, ids=" ".join)
 @pytest.mark.parametrize(
     "value",
     ["-1", "-0.5", "nan", "inf", "-inf", "1e400", "9" * 5000, "100000000000000000000", "", "many", "0x10", "1,5"],
@@ -39,7 +39,7 @@ def test_a_number_out_of_range_is_one_sentence(monkeypatch, capsys, command, opt
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("command, option", NUMERIC, ids=" ".join)
+@pytest.mark.parametrize(("command", "option"), NUMERIC, ids=" ".join)
 def test_both_ends_of_a_range_are_taken(monkeypatch, capsys, command, option, number):
     """The command goes on to the next thing that is wrong with it."""
     monkeypatch.setattr(sys, "argv", ["metazoo", command, f"{option}=none"])

@@ -79,7 +79,7 @@ def test_a_directory_that_cannot_be_written_is_refused_before_the_work(
     assert (tmp_path / "file").read_text() == "kept" and len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("option, ending", [("--plot", ".png"), ("--plot", ".SVG"), ("--video", ".gif")])
+@pytest.mark.parametrize(("option", "ending"), [("--plot", ".png"), ("--plot", ".SVG"), ("--video", ".gif")])
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(run, unread, tmp_path, option, ending):
     (tmp_path / "file").write_text("kept")
     (tmp_path / f"directory{ending}").mkdir()

@@ -298,7 +298,7 @@ def test_two_publishers_never_share_a_version(toy, tmp_path):
             for index in range(8):
                 value = offset + index
                 results[value] = store.publish(toy, base, some_memory(value), {})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(offset,)) for offset in (0, 100, 200)]

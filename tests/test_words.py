@@ -7,7 +7,7 @@ from metazoo.words import count, meant
 
 
 @pytest.mark.parametrize(
-    "amount, what, text",
+    ("amount", "what", "text"),
     [
         (0, "step", "0 steps"),
         (1, "step", "1 step"),
@@ -22,7 +22,7 @@ def test_numbers_have_their_noun(amount, what, text):
 
 
 @pytest.mark.parametrize(
-    "name, known, text",
+    ("name", "known", "text"),
     [
         ("maml_cartpol", PRESETS, "did you mean maml_cartpole"),
         ("maml-cartpole", PRESETS, "did you mean maml_cartpole"),

@@ -201,14 +201,14 @@ def _number(value: Any) -> float | None:
         return float(one) if hasattr(one, "__float__") else None
     except OverflowError:  # a whole number beyond all floats
         return math.inf
-    except Exception:  # of somebody else's number
+    except Exception:  # of somebody else's number  # noqa: BLE001
         return None
 
 
 def _array(value: Any) -> np.ndarray | None:
     try:
         return np.asarray(value)
-    except Exception:  # lists that no array can be made of, tensors of another library that refuse
+    except Exception:  # lists that no array can be made of, tensors of another library that refuse  # noqa: BLE001
         if not hasattr(value, "__float__"):
             return None
         whole = np.empty((), object)

@@ -143,7 +143,7 @@ def require_env(env: Any) -> None:
     for role in ("observation_space", "action_space"):
         try:
             space = getattr(env, role, None)
-        except Exception:  # a property that raises
+        except Exception:  # a property that raises  # noqa: BLE001
             space = None
         if not isinstance(space, spaces.Space):
             found = f"no {role}" if space is None else f"the {role} {space!r}"

@@ -123,8 +123,8 @@ def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingF
         additions = []
         for name, policy in pushed.items():
             _refuse_another(there.get(name), policy, f"{target.address}/{name}")
-            for path in policy.files:
-                additions.append(hub.CommitOperationAdd(f"{name}/{path}", versions[name].parent / path))
+            parent = versions[name].parent
+            additions += [hub.CommitOperationAdd(f"{name}/{path}", parent / path) for path in policy.files]
         merged = {**there, **pushed}
         additions.append(hub.CommitOperationAdd(manifest.FILE, manifest.as_json(merged)))
         message = f"Add {', '.join(pushed)}"

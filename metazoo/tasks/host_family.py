@@ -70,7 +70,7 @@ class HostFamily(ABC):
 
     def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> None:
         """None: nobody knows what the rewards of environments are on average."""
-        return None
+        return
 
     def references(self, tasks: Any) -> dict[str, Reference]:
         """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""

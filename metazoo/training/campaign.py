@@ -119,7 +119,7 @@ def _in_turn(runs: list[Run], options: Options) -> Trained:
     for run in runs:
         try:
             version = _train(run, options)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             yield run, error
             continue
         yield run, version

@@ -127,7 +127,8 @@ class StoreTransport:
         what is gone meanwhile: a listed model without files makes it wait without limit."""
         for again in (True, False) if self._reload else ():
             try:
-                return self._tell()
+                self._tell()
+                return
             except ServingError as error:
                 if error.code is not Code.DEADLINE_EXCEEDED:
                     raise

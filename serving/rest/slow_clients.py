@@ -40,7 +40,7 @@ def _left_out(target: bytes, query: bytes) -> bytes:
     return (b"?" if target.endswith(b"?") and not query else b"") + mark + fragment
 
 
-def protocol(client_seconds: float) -> type[HttpToolsProtocol]:
+def protocol(client_seconds: float) -> type[HttpToolsProtocol]:  # noqa: C901
     """uvicorn's protocol with limits to the time in which a request must arrive, and to what is read in vain."""
 
     class PatientProtocol(HttpToolsProtocol):

@@ -126,7 +126,7 @@ class _Reader:
         if byte == (b"]" if in_array else b"}"):
             return None
         self._at -= 1
-        self._refuse(_COMMA_IN_ARRAY if in_array else _COMMA_IN_OBJECT)
+        return self._refuse(_COMMA_IN_ARRAY if in_array else _COMMA_IN_OBJECT)
 
     def _name(self) -> str:
         if self._peek() != b'"':

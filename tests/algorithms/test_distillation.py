@@ -97,9 +97,11 @@ def test_a_student_without_a_teacher_acts_but_does_not_learn():
 @pytest.mark.parametrize("kind", ["categorical", "gaussian"])
 def test_a_trial_s_loss_is_the_sum_over_what_the_student_answered_while_it_played(kind):
     learner = learner_for("recurrent_distillation", kind, horizon=9, tasks=3, episodes=2)
-    noise, weights = np.random.default_rng(0), []
-    for value in learner.current_weights():
-        weights.append(value + tf.constant(0.5 * noise.standard_normal(value.shape), value.dtype))
+    noise = np.random.default_rng(0)
+    weights = [
+        value + tf.constant(0.5 * noise.standard_normal(value.shape), value.dtype)
+        for value in learner.current_weights()
+    ]
     tasks = learner.sample_tasks(random.key(0))
     said, asked = [], []
 

@@ -64,7 +64,7 @@ class Load:
                     ask(number)
                     self.counts[kind] += 1
                     self.seconds.append(time.perf_counter() - start)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001
                     self.failures.append(f"{kind}: {type(error).__name__}: {error}")
                 number += 1
 

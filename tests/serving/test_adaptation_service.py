@@ -264,7 +264,7 @@ def test_failures_are_forgotten_and_so_are_old_keys():
         once.once("k", "d", fail)
     assert once.once("k", "d", lambda: {"n": 1}) == {"n": 1}
     for key in "lm":
-        once.once(key, "d", lambda: {})
+        once.once(key, "d", dict)
     assert once.once("k", "d", lambda: {"n": 2}) == {"n": 2}
 
 

@@ -232,7 +232,7 @@ def test_two_servers_and_an_adapter_on_one_store(models, tmp_path, http_of):
             except ServingError as error:
                 if error.code.name not in ("NOT_FOUND", "UNAVAILABLE"):  # deleted by the other one
                     surprises.append(error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 surprises.append(error)
 
     with (

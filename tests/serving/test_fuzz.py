@@ -106,7 +106,7 @@ def test_two_servers_and_publishers_on_one_store(models, tmp_path, http_of):
             try:
                 body = json.dumps({"task": "t", "episodes": episodes}).encode()
                 server.adapter.adapt(from_body("toy", body, None, None, 10**6))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 failures.append(error)
 
     with Server(models, adapted, poll_seconds=0.05) as one, Server(models, adapted, poll_seconds=0.05) as two:

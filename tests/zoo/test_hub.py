@@ -260,7 +260,7 @@ def test_a_name_that_is_a_path_is_refused(web, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda toy: toy.pop("version"), "it lacks 'version'"),
         (lambda toy: toy.update(version="1/../.."), "has the version '1/../..', which is not a positive number"),

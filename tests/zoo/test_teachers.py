@@ -111,7 +111,7 @@ def test_a_policy_of_the_zoo_that_sees_the_task_is_shown_it():
 
 
 @pytest.mark.parametrize(
-    "name, family, message",
+    ("name", "family", "message"),
     [
         ("rl2_navigation", Navigation(), "rl2_navigation remembers its steps; .* so choose a feed-forward policy"),
         ("dr_cartpole", Navigation(), "dr_cartpole was trained on cartpole with actions .*; the student learns on nav"),
@@ -125,7 +125,7 @@ def test_teachers_that_do_not_fit_are_refused(name, family, message):
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("", "there is no teacher; --set teacher=NAME, teacher=DIRECTORY or teacher=experts:N says whom"),
         ("experts", "teacher is 'experts'; experts are written with their number, such as experts:40"),

@@ -251,7 +251,7 @@ def test_a_mistyped_directory_is_not_resumed_afresh(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, named",
+    ("changes", "named"),
     [({"seed": 1}, "seed"), ({"updates": 11}, "updates"), ({"overrides": {"tasks": "3"}}, "preset")],
     ids=["seed", "updates", "settings"],
 )
@@ -274,7 +274,7 @@ def test_settings_override_the_preset():
 
 
 @pytest.mark.parametrize(
-    "key, value, message",
+    ("key", "value", "message"),
     [
         ("speed", "1", r"maml has no setting 'speed'; it has learning_rate, tasks, episodes, inner_steps"),
         ("tasks", "0", r"tasks is 0; it must be a whole number in \[1, 10000\]"),

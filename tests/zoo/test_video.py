@@ -65,7 +65,7 @@ def test_what_cannot_be_filmed_is_refused(tmp_path):
         video.film(policy, tmp_path / "film.mp4")
 
 
-@pytest.mark.parametrize("family, action", [(CartPoleGoal(), 1), (Navigation(), [0.1, 0.0]), (Pendulum(), [2.0])])
+@pytest.mark.parametrize(("family", "action"), [(CartPoleGoal(), 1), (Navigation(), [0.1, 0.0]), (Pendulum(), [2.0])])
 def test_a_drawing_follows_the_state(family, action):
     env = FamilyEnv(family, split="test", seed=3)
     start, same, later = drawn(env), drawn(env), drawn(env, 8, np.asarray(action, env.action_space.dtype))

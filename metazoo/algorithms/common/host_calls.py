@@ -26,7 +26,7 @@ def _private_call_works() -> bool:
     try:
         private = program._call_flat([given], program.captured_inputs)
         return [one.numpy().tolist() for one in private] == [one.numpy().tolist() for one in program(given)]
-    except Exception:  # whatever a private name does in another version, the public way stands
+    except Exception:  # whatever a private name does in another version, the public way stands  # noqa: BLE001
         return False
 
 

@@ -62,7 +62,7 @@ class Constructor:
             return False
         try:
             other = self._call(**{key: value for key, value in arguments.items() if key != name})
-        except Exception:  # it cannot do without
+        except Exception:  # it cannot do without  # noqa: BLE001
             return False
         before = getattr(other.unwrapped, name, missing)
         close(other)
@@ -135,7 +135,7 @@ def _refused(error: TypeError) -> set[str]:
 def _equal(one: Any, other: Any) -> bool:
     try:
         return bool(np.array_equal(one, other))
-    except Exception:  # things that do not compare
+    except Exception:  # things that do not compare  # noqa: BLE001
         return one is other
 
 
@@ -143,7 +143,7 @@ def close(env: gym.Env) -> None:
     """Close an environment that is needed no more; that it fails to is no reason to stop."""
     try:
         env.close()
-    except Exception as error:  # the user's code
+    except Exception as error:  # the user's code  # noqa: BLE001
         _log.warning("%s failed to close: %s", env_name(env), describe(error))
 
 

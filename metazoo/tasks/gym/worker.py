@@ -78,7 +78,7 @@ def work(channel: Channel, board_fd: int) -> None:
     except CollectionError as error:
         channel.send(str(error))
         return
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         channel.send(f"a worker cannot load the environment: {type(error).__name__}: {error}")
         return
     if spec is not None:
