@@ -17,7 +17,7 @@ class Scale(keras.layers.Layer):
         self.initial, self.minimum = initial, minimum
 
     def build(self, input_shape):
-        constant = keras.initializers.Constant(float(keras.ops.log(self.initial)))
+        constant = keras.initializers.Constant(float(keras.ops.log(keras.ops.cast(self.initial, "float32"))))
         self.log_scale = self.add_weight(shape=(input_shape[-1],), initializer=constant, name="log_scale")
 
     def call(self, loc):

@@ -57,7 +57,7 @@ class RecurrentNetwork(keras.layers.Layer):
         self.add_weight((width,), "zeros", name="recurrent_bias")
         self.add_weight((self.outputs, self.units), orthogonal(0.01, seed=self.seed + 1), name="head")
         self.add_weight((self.outputs,), "zeros", name="head_bias")
-        scale = keras.initializers.Constant(float(keras.ops.log(self.initial_scale)))
+        scale = keras.initializers.Constant(float(keras.ops.log(keras.ops.cast(self.initial_scale, "float32"))))
         if self.gaussian:
             self.add_weight((self.outputs,), scale, name="log_scale")
         codes = self.outputs + self.gaussian

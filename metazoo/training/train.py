@@ -20,6 +20,7 @@ from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.cores import cores
+from metazoo.keras_settings import require_for_training
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
@@ -116,6 +117,7 @@ def train(
         FileExistsError: the directory holds a run or the export exists, and ``resume`` is False.
         RuntimeError: the training diverged: its weights are no longer finite.
     """
+    require_for_training()
     preset = override(preset, overrides or {})
     seed = preset.seed if seed is None else seed
     total = preset.updates if updates is None else updates

@@ -11,6 +11,7 @@ from metazoo.algorithms.common import side_by_side
 from metazoo.algorithms.common.config import Config
 from metazoo.algorithms.common.host_calls import compiled, with_memory_apart
 from metazoo.algorithms.common.outer_step import optimize
+from metazoo.keras_settings import require_for_training
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
 from metazoo.policies.weights import Tensors
@@ -47,7 +48,7 @@ class Learner(keras.Model, ABC):
     """Into how many an update's batch is cut for outer steps, each with a thread of its own; ``compile`` decides."""
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
-        super().__init__(name=self.name_in_registry)
+        super().__init__(name=self.name_in_registry, dtype="float32")  # not what Keras is set to
         _require_fit(policy, family)
         self.policy: Any = policy
         self.network = policy.model  # tracked by Keras: its variables are the learner's
@@ -154,6 +155,11 @@ class Learner(keras.Model, ABC):
         tasks = self.sample_tasks(random.fold(key, 0))
         return self.collect(weights, tasks, random.fold(key, 1))
 
+    def fit(self, *args: Any, **settings: Any) -> Any:
+        """As Keras' ``fit``. Raises KerasSettingsError under settings that would train other weights."""
+        require_for_training(self.optimizer)
+        return super().fit(*args, **settings)
+
     def compile(self, *args: Any, threads: int | None = None, **settings: Any) -> None:
         """As Keras' ``compile``; where ``train_step`` cannot be one program of XLA's, only its pieces are compiled.
 
@@ -166,6 +172,7 @@ class Learner(keras.Model, ABC):
         if self.parts > 1:
             changed = {"jit_compile": False}
         super().compile(*args, **{**settings, **changed})
+        require_for_training(self.optimizer)
 
     def parts_for(self, threads: int) -> int:
         """``parts`` for so many threads: 1 where a learner does not say otherwise."""
