@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from metazoo import random, savedmodels_directory
-from metazoo.artefact import store
+from metazoo.artefact import signatures, store
 from metazoo.cards.card import card_of
 from metazoo.evaluation import player
 from metazoo.hub import index as manifest
@@ -83,6 +83,17 @@ def test_the_index_names_their_files():
     there = manifest.build(SAVED)
     assert set(SHIPPED) <= set(named)
     assert {name: named[name] for name in SHIPPED} == {name: there[name] for name in SHIPPED}
+
+
+@shipped
+def test_the_number_of_its_weights_is_listed(name):
+    """The values in its checkpoint: fast weights are its memory, beside a counter of steps; all others are apart."""
+    shapes = tf.train.load_checkpoint(str(SHIPPED[name] / "variables" / "variables")).get_variable_to_shape_map()
+    sizes = {key: int(np.prod(shape)) for key, shape in shapes.items()}
+    apart = sum(size for key, size in sizes.items() if key.startswith("parameters/"))
+    metadata = store.read_metadata(SHIPPED[name])
+    fast = metadata["memory"]["kind"] == "fast_weights"
+    assert index.summary(metadata)["parameters"] == (sizes[signatures.MEMORY_CHECKPOINT_KEY] - 1 if fast else apart) > 0
 
 
 # --- as good as their cards say -------------------------------------------------------------------------------------
