@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from metazoo import axes
 from metazoo import collect as collecting
-from metazoo.artefact import answers, lineage, signatures, store
+from metazoo.artefact import answers, lineage, rewards, signatures, store
 from metazoo.artefact.episodes import fields_of
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.hub.transfer import find
@@ -138,6 +138,8 @@ class Pretrained:
         adapted = self
         for made in range(steps):
             played = self._collect(env_or_episodes, episodes, seed + made, adapted.memory, False)
+            if made == 0:
+                self._warn_of_rewards(played)
             said = adapted._on_policy(played.episodes, True) if made == steps - 1 else {}
             adapted = adapted._inner_step(played.episodes, said)
         return adapted
@@ -151,6 +153,7 @@ class Pretrained:
             raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
         fields = collecting.validate_episodes(recorded, self.metadata)
         said, adapted = self._on_policy(fields, off_policy), self
+        rewards.warn(fields.rewards, fields.mask, self.metadata)
         for _ in range(steps):
             adapted = adapted._inner_step(fields, said)
         return adapted
@@ -164,10 +167,11 @@ class Pretrained:
         collecting.check_spaces(env, self.metadata)
         if episodes < 1:
             raise collecting.CollectionError(f"episodes is {episodes}: at least 1 episode is needed")
-        if not self.metadata["memory"]["online"]:
-            return self._collect(env, episodes, seed, self.memory, deterministic).returns
-        ones = (self._collect(env, 1, seed + i, self.memory, deterministic).returns for i in range(episodes))
-        return np.concatenate(list(ones))
+        online = self.metadata["memory"]["online"]
+        parts = [(1, seed + i) for i in range(episodes)] if online else [(episodes, seed)]
+        played = [self._collect(env, count, start, self.memory, deterministic) for count, start in parts]
+        self._warn_of_rewards(*played)
+        return np.concatenate([one.returns for one in played])
 
     def publish(self, directory: str | os.PathLike[str], task: str | None = None) -> Path:
         """Writes this policy as the next version of ``<directory>/<name>-<task>``, ready for TF Serving.
@@ -217,6 +221,12 @@ class Pretrained:
             deterministic=deterministic,
             online=self.metadata["memory"]["online"],
         )
+
+    def _warn_of_rewards(self, *played: collecting.Collected) -> None:
+        together = Episodes(
+            *(np.concatenate(field, 1) for field in zip(*(one.episodes for one in played), strict=True))
+        )
+        rewards.warn(together.rewards, together.mask, self.metadata)
 
     def _on_policy(self, episodes: Episodes, insist: bool) -> dict[str, float]:
         def predict(signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

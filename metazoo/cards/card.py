@@ -133,7 +133,15 @@ def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> s
         lines.append("Ranges marked ~ are the extremes among 2,000 sampled tasks.")
     if not metadata.get("supervised"):
         lines.append(f"An episode lasts at most {count(metadata['horizon'], 'step')}.")
+    if metadata.get("rewards"):
+        lines.append(_rewards(metadata["rewards"]))
     return "\n\n".join(lines)
+
+
+def _rewards(seen: Mapping[str, Any]) -> str:
+    low, high = (f"{seen[end]:.3g}".replace("-", "−") for end in ("low", "high"))
+    unit = f"{seen['unit']}; " if seen["unit"] else ""
+    return f"Rewards: {unit}{low} to {high} a step in training. It knows no other unit, and a warning says so."
 
 
 def _page(families: Path, name: str) -> Path | None:

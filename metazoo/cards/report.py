@@ -72,7 +72,7 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
     Raises:
         ValueError: ``runs`` were not trained as this policy was.
     """
-    from metazoo.cards import seeds
+    from metazoo.cards import rewards, seeds
     from metazoo.cards.card import write_card
     from metazoo.cards.plots import adaptation_curve
     from metazoo.hub import index as manifest
@@ -86,6 +86,9 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
         others = seeds.compare(version, runs) if runs else earlier
         report = evaluate_preset(version)
         outside = evaluate_preset(version, split="ood", baselines=False)
+        seen = rewards.measure(load(version), family_of(metadata))
+    if seen is not None:
+        metadata["rewards"] = seen
     metadata["evaluation"] = {**brief(report), "ood": brief(outside), **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")

@@ -45,6 +45,8 @@ class HostFamily(ABC):
     """Where the family can show the task: the argument that makes it do so, and the field it appends."""
     caveat: ClassVar[str] = ""
     """What a reader of its policies' cards should know before crediting meta-learning."""
+    reward_unit: ClassVar[str] = ""
+    """What a step's reward is, in a few words: a policy knows its rewards in this unit and no other."""
 
     @abstractmethod
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:

@@ -56,7 +56,8 @@ class Adapter:
 
         Returns:
             ``{"model", "version", "diagnostics": {"loss", "kl"}, "episodes", "steps", "timings": {... in ms}}``, and
-            ``"replayed": true`` where an earlier request with the same key has done it.
+            ``"replayed": true`` where an earlier request with the same key has done it, ``"warnings": [...]`` where
+            the rewards are far from those of training.
 
         Raises:
             ServingError: unknown policy, not adaptable, bad episodes, bad task name, nowhere to publish, no room.
@@ -136,7 +137,7 @@ class Adapter:
             "load_ms": round((live - published) * 1e3, 3),
         }
         event(log, logging.INFO, "policy adapted", model=target.name, version=version, of=parent.name, **timings)
-        return {**_answer(target.name, version, record), "timings": timings}
+        return {**_answer(target.name, version, record), "timings": timings, **made.answer()}
 
     def _made(self, request: AdaptRequest, parent: Parent) -> Made:
         if not parent.path.is_dir():  # the newest does not load, and somebody has pruned what is served instead

@@ -13,7 +13,7 @@ import aiohttp
 import numpy as np
 from yarl import URL
 
-from metazoo.artefact import signatures
+from metazoo.artefact import rewards, signatures
 from metazoo.artefact.answers import read_observation
 from metazoo.artefact.episodes import fields_of
 from metazoo.collect import Collected, Env, space_from_metadata
@@ -59,9 +59,12 @@ class AsyncClient:
         """See ``Client.adapt_to``."""
         arrays, key = fields_of(episodes), uuid.uuid4().hex
         if self._grpc is not None:
-            grpc_calls = self._grpc
-            return await self._tried(lambda: grpc_calls.adapt(name, task, arrays, key, self._timeout, off_policy))
-        return await self._ask(messages.adapt(name, task, arrays, key, off_policy))
+            calls = self._grpc
+            answer = await self._tried(lambda: calls.adapt(name, task, arrays, key, self._timeout, off_policy))
+        else:
+            answer = await self._ask(messages.adapt(name, task, arrays, key, off_policy))
+        rewards.say_all(answer)
+        return answer
 
     async def policies(self) -> list[dict[str, Any]]:
         """See ``Client.policies``."""

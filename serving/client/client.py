@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from metazoo.artefact import signatures
+from metazoo.artefact import rewards, signatures
 from metazoo.artefact.answers import read_observation
 from metazoo.artefact.episodes import fields_of
 from metazoo.collect import Collected, Env, check_spaces, collect, space_from_metadata
@@ -124,9 +124,17 @@ class Client:
         """Play a published policy: its episodes, its memory after them, and their returns ``[episodes]``.
 
         A feed-forward policy is asked for its distribution (``act``) and sampled here, so that fast weights never
-        travel; a recurrent one is stepped with its memory in the client's hands.
+        travel; a recurrent one is stepped with its memory in the client's hands. Rewards far from those of its training
+        give a ``metazoo.artefact.rewards.RewardWarning``, here and when adapting.
         """
         metadata = self.metadata(name)
+        played = self._play(name, metadata, env, episodes, seed, deterministic)
+        rewards.warn(played.episodes.rewards, played.episodes.mask, metadata)
+        return played
+
+    def _play(
+        self, name: str, metadata: Mapping[str, Any], env: Env, episodes: int, seed: int, deterministic: bool = False
+    ) -> Collected:
         check_spaces(env, metadata)
         step, memory = self._step_and_memory(name, metadata)
         return collect(
@@ -164,8 +172,11 @@ class Client:
             episodes = self.metadata(name)["adapt"]["episodes"]
         playing, rounds = name, []
         for number in range(steps):
-            collected = self.play(playing, env, episodes, seed + number)
-            answer = self.adapt_to(playing, collected.episodes, None if number else task)
+            metadata = self.metadata(playing)
+            collected = self._play(playing, metadata, env, episodes, seed + number)
+            if number == 0:  # one warning is enough
+                rewards.warn(collected.episodes.rewards, collected.episodes.mask, metadata)
+            answer = self._adapt_to(playing, collected.episodes, None if number else task)
             keys = ("model", "version", "diagnostics", "timings")
             rounds.append(Round(collected.returns, *(answer[key] for key in keys)))
             playing = answer["model"]
@@ -177,6 +188,11 @@ class Client:
         They must be the policy's own, sampled (``diagnostics`` has their ``log_prob`` and the ``expected_log_prob`` of
         its own); ``off_policy`` insists on others.
         """
+        answer = self._adapt_to(name, episodes, task, off_policy)
+        rewards.say_all(answer)
+        return answer
+
+    def _adapt_to(self, name: str, episodes: Any, task: str | None, off_policy: bool = False) -> dict[str, Any]:
         return self._zoo.adapt(name, task, fields_of(episodes), uuid.uuid4().hex, off_policy)
 
     def delete(self, name: str) -> None:

@@ -119,7 +119,8 @@ def adapt_request(name: str, task: str | None, arrays: Mapping[str, np.ndarray],
 def adapt_answer(answer: Any) -> dict[str, Any]:
     keys = "model", "version", "episodes", "steps"
     maps = {"diagnostics": dict(answer.diagnostics), "timings": dict(answer.timings)}
-    return {**{key: getattr(answer, key) for key in keys}, **maps}
+    said = {"warnings": list(answer.warnings)} if answer.warnings else {}
+    return {**{key: getattr(answer, key) for key in keys}, **maps, **said}
 
 
 def refusal(error: Any) -> ServingError:

@@ -75,7 +75,7 @@ class StoreTransport:
             store.prune(self._adapted / target.name, lineage.KEPT_VERSIONS, live=live)
         answer = {name: record[name] for name in ("diagnostics", "episodes", "steps")}
         timings = {f"{stage}_ms": round(value * 1e3, 3) for stage, value in seconds.items()}
-        return {"model": target.name, "version": int(path.name), **answer, "timings": timings}
+        return {"model": target.name, "version": int(path.name), **answer, "timings": timings, **made.answer()}
 
     def delete(self, name: str) -> None:
         """Off the list first; the files go when the server has unloaded it.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metazoo.artefact import lineage, signatures
+from metazoo.artefact import lineage, rewards, signatures
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.artefact.store import StoreError
 from metazoo.collect import CollectionError, Episodes, validate_episodes
@@ -18,11 +18,16 @@ Predict = Callable[[Mapping[str, np.ndarray], str, tuple[str, ...]], Mapping[str
 
 
 class Made(NamedTuple):
-    """What a step gave: the new ``memory [S]``, what it measured, and on how many episodes."""
+    """What a step gave: the new ``memory [S]``, what it measured, on how many episodes, and what is doubtful."""
 
     memory: np.ndarray
     diagnostics: dict[str, float]
     episodes: int
+    warnings: tuple[str, ...] = ()
+
+    def answer(self) -> dict[str, Any]:
+        """What the answer says besides the record."""
+        return {"warnings": list(self.warnings)} if self.warnings else {}
 
 
 @contextlib.contextmanager
@@ -82,7 +87,9 @@ def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: A
     if not np.all(np.abs(after) <= lineage.LARGEST):
         raise invalid(f"{text} would remember numbers beyond {lineage.LARGEST:g}")
     _check_usable(predict, parent.metadata, episodes, after, text)
-    return Made(after, diagnostics | said, int(episodes.mask[0].any(-1).sum()))  # padding is no episode
+    count = int(episodes.mask[0].any(-1).sum())  # padding is no episode
+    doubt = rewards.doubts(episodes.rewards, episodes.mask, parent.metadata)
+    return Made(after, diagnostics | said, count, () if doubt is None else (doubt,))
 
 
 def _check_on_policy(

@@ -121,6 +121,7 @@ SCHEMAS: Final = {
         steps=COUNT,
         timings={"type": "object", "additionalProperties": {"type": "number"}},
         replayed={"type": "boolean"},
+        warnings=_list(TEXT),
     ),
     "Policy": _object(("name", "version", "metadata"), **SUMMARY, metadata={"type": "object"}),
     "Policies": _object(("policies",), more=False, policies=_list(_object(("name", "version"), **SUMMARY))),

@@ -36,6 +36,11 @@ def test_every_task_parameter_has_its_unit(family):
     assert set(family.Task._fields) <= set(family.units)
 
 
+@pytest.mark.parametrize("family", [*BUILT_IN, *ON_THE_HOST], ids=lambda family: family.name)
+def test_every_family_says_what_its_rewards_are(family):
+    assert family.reward_unit and "\n" not in family.reward_unit and family.reward_unit != "the environment's own"
+
+
 class ToyTask(NamedTuple):
     """``drift`` (m per step)."""
 

@@ -55,6 +55,7 @@ class Acrobot(TaskFamily):
 
     name: ClassVar[str] = "acrobot"
     gym_name: ClassVar[str] = "Acrobot"
+    reward_unit: ClassVar[str] = "−1 a step, 0 where the tip is high"
     Task: ClassVar[type] = AcrobotTask
     _BOUNDS = (1.0, 1.0, 1.0, 1.0, MAX_SPEED_1, MAX_SPEED_2)
     observation_space = Box((6,), tuple(-bound for bound in _BOUNDS), _BOUNDS)

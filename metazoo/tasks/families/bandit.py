@@ -59,6 +59,7 @@ class Bandit(_BanditBase):
 
     name: ClassVar[str] = "bandit"
     gym_name: ClassVar[str] = "Bandit"
+    reward_unit: ClassVar[str] = "1 or 0 a pull"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:
         means = random.uniform(random.spread(key, self.arms))
@@ -75,6 +76,7 @@ class GaussianBandit(_BanditBase):
 
     name: ClassVar[str] = "gaussian_bandit"
     gym_name: ClassVar[str] = "GaussianBandit"
+    reward_unit: ClassVar[str] = "the arm's mean plus noise of standard deviation 1"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:
         means = random.normal(random.spread(key, self.arms))

@@ -132,6 +132,7 @@ class CartPole(_CartPoleBase):
     name: ClassVar[str] = "cartpole"
     gym_name: ClassVar[str] = "CartPole"
     caveat: ClassVar[str] = REACTIVE
+    reward_unit: ClassVar[str] = "1 a step upright"
     Task: ClassVar[type] = CartPoleTask
 
     def __init__(self, horizon: int = 200):
@@ -157,6 +158,7 @@ class CartPoleGoal(_CartPoleBase):
     name: ClassVar[str] = "cartpole_goal"
     gym_name: ClassVar[str] = "CartPoleGoal"
     reveals: ClassVar[tuple[str, str] | None] = ("reveal_target", "target")
+    reward_unit: ClassVar[str] = "1 − distance to the target in m, at least 0"
     Task: ClassVar[type] = CartPoleGoalTask
     TARGET = Range((-1.5, 1.5), ((-1.9, -1.5), (1.5, 1.9)))
 

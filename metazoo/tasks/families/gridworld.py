@@ -37,6 +37,7 @@ class Gridworld(TaskFamily):
 
     name: ClassVar[str] = "gridworld"
     gym_name: ClassVar[str] = "Gridworld"
+    reward_unit: ClassVar[str] = "1 on the goal, −0.1 elsewhere"
     Task: ClassVar[type] = GridworldTask
     action_space = Discrete(len(MOVES))
     units: ClassVar[Mapping[str, str]] = {"goal": "cell", "slip": "probability"}

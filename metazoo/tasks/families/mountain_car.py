@@ -38,6 +38,7 @@ class MountainCarContinuous(TaskFamily):
 
     name: ClassVar[str] = "mountain_car_continuous"
     gym_name: ClassVar[str] = "MountainCarContinuous"
+    reward_unit: ClassVar[str] = "100 at the flag, −0.1 × throttle² a step"
     Task: ClassVar[type] = MountainCarTask
     observation_space = Box((2,), (MIN_POSITION, -MAX_SPEED), (MAX_POSITION, MAX_SPEED))
     action_space = Box((1,), -1.0, 1.0)

@@ -74,6 +74,7 @@ class Navigation(_NavigationBase):
     name: ClassVar[str] = "navigation"
     gym_name: ClassVar[str] = "Navigation"
     reveals: ClassVar[tuple[str, str] | None] = ("reveal_goal", "goal")
+    reward_unit: ClassVar[str] = "−distance to the goal"
 
     def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
         state, offset = self._move(task, state, actions)
@@ -95,6 +96,7 @@ class NavigationSparse(_NavigationBase):
 
     name: ClassVar[str] = "navigation_sparse"
     gym_name: ClassVar[str] = "NavigationSparse"
+    reward_unit: ClassVar[str] = "1 − distance within 0.2 of the goal, else 0"
     REWARD_RADIUS = 0.2
 
     def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:

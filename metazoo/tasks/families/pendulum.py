@@ -46,6 +46,7 @@ class Pendulum(TaskFamily):
 
     name: ClassVar[str] = "pendulum"
     gym_name: ClassVar[str] = "Pendulum"
+    reward_unit: ClassVar[str] = "−(θ² + 0.1 θ̇² + 0.001 u²), in rad, rad/s and N·m"
     Task: ClassVar[type] = PendulumTask
     observation_space = Box((3,), (-1.0, -1.0, -MAX_SPEED), (1.0, 1.0, MAX_SPEED))
     action_space = Box((1,), -MAX_TORQUE, MAX_TORQUE)

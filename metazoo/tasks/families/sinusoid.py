@@ -38,6 +38,7 @@ class Sinusoid(TaskFamily):
 
     name: ClassVar[str] = "sinusoid"
     gym_name: ClassVar[str] = "Sinusoid"
+    reward_unit: ClassVar[str] = "−squared error"
     Task: ClassVar[type] = SinusoidTask
     supervised: ClassVar[bool] = True
     units: ClassVar[Mapping[str, str]] = {"amplitude": "", "phase": "rad"}

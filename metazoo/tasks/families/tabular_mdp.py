@@ -37,6 +37,7 @@ class TabularMDP(TaskFamily):
     gym_name: ClassVar[str] = "TabularMDP"
     Task: ClassVar[type] = TabularMDPTask
     units: ClassVar[Mapping[str, str]] = {"transitions": "probability", "rewards": "reward"}
+    reward_unit: ClassVar[str] = "the mean of state and action plus noise of standard deviation 1"
 
     def __init__(self, states: int = 10, actions: int = 5, horizon: int = 10):
         self.states, self.actions = states, actions

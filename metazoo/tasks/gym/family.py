@@ -55,6 +55,7 @@ class GymFamily(HostFamily):
         ValueError: an unusable horizon, number of workers or rows, or tasks that are no finite numbers of one shape.
     """
 
+    reward_unit: ClassVar[str] = "the environment's own"
     joins: ClassVar[bool] = False
     """Whether this process is one of the ``workers`` and steps its share too, instead of waiting for the others.
     Faster, but nothing can interrupt it: for environments that are known to return."""

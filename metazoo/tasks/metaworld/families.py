@@ -6,7 +6,7 @@ Not in ``FAMILIES``, because Meta-World cannot be installed beside the tested se
 3.3.0, and 3.0 takes any MuJoCo but fails on 4.0. In an environment of its own it works: ``docs/install.md``.
 """
 
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class MetaWorldML1(GymFamily):
     Raises:
         CollectionError: Meta-World is not installed, or has no such task.
     """
+
+    reward_unit: ClassVar[str] = "Meta-World's own"
 
     def __init__(self, task: str = "reach-v3", horizon: int = 500, workers: int = 2, rows: int = 50):
         self.task = task

@@ -83,6 +83,7 @@ class HalfCheetahDir(HalfCheetahFamily):
 
     name, env, draw = "half_cheetah_dir", "HalfCheetahDir", staticmethod(direction)
     units: ClassVar[Mapping[str, str]] = {"direction": ""}
+    reward_unit: ClassVar[str] = "m/s in the task's direction − 0.05 ‖action‖²"
 
     def references(self, tasks: Any) -> dict[str, Reference]:
         """Standing still: the best of what treats both directions alike."""
@@ -95,6 +96,7 @@ class HalfCheetahVel(HalfCheetahFamily):
 
     name, env, draw = "half_cheetah_vel", "HalfCheetahVel", staticmethod(velocity)
     units: ClassVar[Mapping[str, str]] = {"velocity": "m/s"}
+    reward_unit: ClassVar[str] = "−|velocity − the task's| in m/s − 0.05 ‖action‖²"
     VELOCITY = VELOCITY
 
     def references(self, tasks: Any) -> dict[str, Reference]:
@@ -121,6 +123,7 @@ class AntDir(MujocoFamily):
 
     name, env, draw = "ant_dir", "AntDir", staticmethod(direction)
     units: ClassVar[Mapping[str, str]] = {"direction": ""}
+    reward_unit: ClassVar[str] = "1 + m/s in the task's direction − 0.5 ‖action‖² − contacts"
 
 
 @final
@@ -129,6 +132,7 @@ class AntGoal(MujocoFamily):
 
     name, env, draw = "ant_goal", "AntGoal", staticmethod(goal)
     units: ClassVar[Mapping[str, str]] = {"goal": "m"}
+    reward_unit: ClassVar[str] = "−distance to the goal in m, by axis − 0.1 ‖action‖² − contacts"
 
 
 @final
@@ -137,6 +141,7 @@ class HopperParams(MujocoFamily):
 
     name, env, draw = "hopper_params", "HopperBody", staticmethod(body(bodies=5, joints=6, geoms=5))
     units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
+    reward_unit: ClassVar[str] = "1 + velocity in m/s − 0.001 ‖action‖²"
 
 
 @final
@@ -145,6 +150,7 @@ class Walker2dParams(MujocoFamily):
 
     name, env, draw = "walker2d_params", "Walker2dBody", staticmethod(body(bodies=8, joints=9, geoms=8))
     units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
+    reward_unit: ClassVar[str] = "1 + velocity in m/s − 0.001 ‖action‖²"
 
 
 MUJOCO: tuple[type[MujocoFamily], ...] = (
