@@ -1,6 +1,7 @@
 """The program where its output has nowhere to go, or a poor alphabet: figures arrive, exit codes are as promised."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -72,3 +73,13 @@ def test_the_work_itself_needs_no_standard_error(tmp_path):
     done = redirected("2>&-", *words, "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["published"] == str(tmp_path / "out" / "toy-CartPole-v1" / "1")
+
+
+def test_standard_error_holds_our_lines_alone(tmp_path):
+    """TensorFlow's C++ speaks of processors and drivers while it starts; the test's environment does not silence it."""
+    toy_policy.export_toy(tmp_path / "toy" / "1")
+    words = ["adapt", tmp_path / "toy", "--env", "CartPole-v1", "--episodes", 1, "--steps", 1, "--test-episodes", 2]
+    done = metazoo(*words)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not re.match(r"\d+:\d\d  \w", line)] == []
