@@ -169,8 +169,11 @@ def example_inputs(signature, rows=1, episodes=2, steps=5):
     }  # fmt: skip
 
 
-def export_toy(version_dir, seed=0, name="toy", pad_bytes=0):
-    """Save the toy policy with metadata, warm-up records and checksums; returns the directory as a Path."""
+def export_toy(version_dir, seed=0, name="toy", pad_bytes=0, more=None):
+    """Save the toy policy with metadata, warm-up records and checksums; returns the directory as a Path.
+
+    ``more``: from the policy to further signatures, or others in place of the usual ones.
+    """
     policy = ToyPolicy(seed)
     if pad_bytes:
         policy.ballast = tf.Variable(np.zeros(pad_bytes, np.uint8))
@@ -181,11 +184,13 @@ def export_toy(version_dir, seed=0, name="toy", pad_bytes=0):
         signatures.STEP: policy.step,
         signatures.ADAPT: policy.adapt,
     }
+    usual = list(endpoints)
+    endpoints |= more(policy) if more else {}
     tf.saved_model.save(policy, str(version_dir), signatures=endpoints)
     path = Path(version_dir)
     (path / "assets.extra").mkdir()
     store.write_metadata(path, {**METADATA, "name": name})
-    write_warmup(path, {signature: example_inputs(signature) for signature in endpoints})
+    write_warmup(path, {signature: example_inputs(signature) for signature in usual})
     store.write_checksums(path)
     return path
 

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from metazoo import axes, random
 from metazoo.algorithms.common.learner import Learner
-from metazoo.artefact import signatures, store
+from metazoo.artefact import graphs, signatures, store
 from metazoo.artefact.spaces import space_to_metadata
 from metazoo.tasks.views.gym_view import gym_spaces_of
 from metazoo.types import Box, Episodes, StepInputs
@@ -165,10 +165,9 @@ def check_graph(directory: Path) -> None:
     from tensorflow.python.framework import op_def_registry
 
     model = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
-    graph = model.meta_graphs[0].graph_def
-    functions = graph.library.function
+    outside, functions = graphs.reachable(model.meta_graphs[0])
     known = {function.signature.name for function in functions}
-    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    nodes = [*outside, *(node for function in functions for node in function.node_def)]
     for node in [*nodes, *functions]:
         if "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b:
             raise ExportError("the graph demands XLA (jit_compile=True), which TF Serving does not run.")

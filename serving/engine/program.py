@@ -19,13 +19,17 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
+from metazoo.artefact import graphs, signatures
 from serving.engine import runtime_texts, saved_model, warmup
 from serving.engine.batch_parameters import Limits
 from serving.engine.batching import Batcher
-from serving.engine.signature import Call, Feeds, Outputs, Signature
+from serving.engine.signature import DEFAULT_SIGNATURE, Call, Feeds, Outputs, Signature
 from serving.engine.wide import WideCalls
 from serving.errors import Code, ServingError, invalid
 from serving.wire import tensors
+
+BY_ROW = {*signatures.INPUTS, DEFAULT_SIGNATURE}
+"""The signatures of which the contract says that rows do not depend on one another; of others nobody knows."""
 
 
 class Program:
@@ -39,7 +43,7 @@ class Program:
         Args:
             path: the version directory.
             limits: how concurrent calls of a signature are put together.
-            merges: whether they may share a batch.
+            merges: whether those of the contract may share a batch.
             memory: what its own memory variable holds.
 
         Raises:
@@ -47,9 +51,15 @@ class Program:
         """
         self.path, self.memory = Path(path), memory
         self._session, meta_graph = saved_model.load(path)
-        self.signature_defs = meta_graph.signature_def
+        self.signature_defs = _alone(meta_graph)
+        self.memory_readers = None if memory is None else graphs.memory_readers(meta_graph)
+        self.default_is_act = memory is not None and graphs.same_function(meta_graph, DEFAULT_SIGNATURE, signatures.ACT)
         self.signatures = {
-            key: Signature(key, definition, Batcher(_session_call(self._session, definition), limits, merges))
+            key: Signature(
+                key,
+                definition,
+                Batcher(_session_call(self._session, definition), limits, merges and (key in BY_ROW or limits.strict)),
+            )
             for key, definition in self.signature_defs.items()
         }
         started = time.perf_counter()
@@ -72,10 +82,20 @@ class ProgramCache:
             program = self._programs.get(key)
             if program is None:
                 program = self._programs[key] = Program(path, self._limits, merges=True, memory=memory)
+            elif program.memory_readers is None:  # it serves one policy alone
+                program = Program(path, self._limits, merges=True, memory=memory)
             return program
 
     def __len__(self) -> int:
         return len(self._programs)
+
+
+def _alone(meta_graph: meta_graph_pb2.MetaGraphDef) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+    """Copies of the signatures: the session keeps the graph, and nothing else needs the (large) function bodies."""
+    slim = meta_graph_pb2.MetaGraphDef()
+    for name, signature in meta_graph.signature_def.items():
+        slim.signature_def[name].CopyFrom(signature)
+    return slim.signature_def
 
 
 def _fingerprint(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
-from metazoo.artefact import store
+from metazoo.artefact import graphs, store
 from serving.errors import Code, ServingError
 
 TAG: Final = "serve"
@@ -54,11 +54,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         session.close()
         raise ServingError(Code.INTERNAL, f"Failed to load {path}: {error}") from error
-    # The session keeps the graph; nothing here needs the (large) function bodies again.
-    slim = meta_graph_pb2.MetaGraphDef()
-    for name, signature in meta_graph.signature_def.items():
-        slim.signature_def[name].CopyFrom(signature)
-    return Loaded(session, slim)
+    return Loaded(session, meta_graph)
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -94,12 +90,15 @@ def read_meta_graph(path: str | os.PathLike[str]) -> meta_graph_pb2.MetaGraphDef
 
 
 def check_ops(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
-    """Refuse graphs that load but cannot run in TF Serving: forced XLA, and calls back into Python."""
-    functions = meta_graph.graph_def.library.function
+    """Refuse graphs that load but cannot run in TF Serving: forced XLA, and calls back into Python.
+
+    What no signature calls never runs, there and here.
+    """
+    nodes, functions = graphs.reachable(meta_graph)
     for function in functions:
         if function.attr["_XlaMustCompile"].b if "_XlaMustCompile" in function.attr else False:
             raise _unservable(f"function {function.signature.name} demands XLA compilation (jit_compile=True)")
-    for node in [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]:
+    for node in [*nodes, *(node for function in functions for node in function.node_def)]:
         if node.op in PYTHON_OPS:
             raise _unservable(f"node {node.name} calls back into Python ({node.op})")
         if "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b:

@@ -7,7 +7,8 @@ policies need one graph, and publishing one makes it live in milliseconds. To cl
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Loader:
     def __init__(self, metrics: Metrics | None = None, limits: Limits | None = None) -> None:
         self._limits, self._metrics = limits or Limits(), metrics or Metrics()
         self._programs = ProgramCache(self._limits)
+        self._tried: weakref.WeakKeyDictionary[Program, bool] = weakref.WeakKeyDictionary()
 
     def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
         """Load one version.
@@ -78,9 +80,47 @@ class Loader:
         if np.array_equal(program.memory, memory):
             return Servable(name, version, path, program, {}, metadata)
         own = own_signatures(program, memory, metadata)
-        if own is None:  # the graph does not let the memory in from outside
+        if own is None or not self._lets_memory_in(program, own.keys(), metadata):
             return Servable(name, version, path, Program(path, self._limits, merges=True), {}, metadata)
         return Servable(name, version, path, program, own, metadata)
+
+    def _lets_memory_in(self, program: Program, own: Collection[str], metadata: Mapping[str, Any]) -> bool:
+        """Whether a policy with a memory of its own may share the program: nothing reads the program's own memory but
+        what is answered in another way, and that way gives the same answers."""
+        readers = program.memory_readers
+        if readers is None or not readers <= set(own):
+            return False
+        if program not in self._tried:
+            self._tried[program] = _answers_alike(program, metadata)
+        return self._tried[program]
+
+
+def _answers_alike(program: Program, metadata: Mapping[str, Any]) -> bool:
+    """Whether ``own_signatures`` with the program's own memory answer what the program itself does, on an example."""
+    own = own_signatures(program, program.memory, metadata) or {}
+    try:
+        for name, signature in own.items():
+            feeds = {key: _example(info) for key, info in signature.definition.inputs.items()}
+            expected, answer = (one.run(feeds) for one in (program.signatures[name], signature))
+            if not all(_close(answer[key], value) for key, value in expected.items()):
+                return False
+    except ServingError:
+        return False
+    return bool(own)
+
+
+def _example(info: Any) -> np.ndarray:
+    """Some input of the shape and dtype that a signature declares, three rows of it."""
+    shape = [3, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
+    dtype = np.dtype(dtypes.as_dtype(info.dtype).as_numpy_dtype)
+    drawn = np.random.default_rng(0).standard_normal(shape)
+    return drawn.astype(dtype) if dtype.kind == "f" else np.abs(100 * drawn).astype(dtype)
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return np.allclose(one, other, 1e-4, 1e-5) if one.dtype.kind == "f" else np.array_equal(one, other)
 
 
 def own_signatures(program: Program, memory: np.ndarray, metadata: Mapping[str, Any]) -> dict[str, Signature] | None:
@@ -100,7 +140,7 @@ def own_signatures(program: Program, memory: np.ndarray, metadata: Mapping[str, 
     runner = _ActByStep(step, memory, metadata)
     own[act.name] = act.replaced(runner)
     default = shared.get(DEFAULT_SIGNATURE)
-    if default is not None and default.outputs == act.outputs and default.input_types == act.input_types:
+    if default is not None and program.default_is_act:
         own[default.name] = default.replaced(runner)
     return own
 

@@ -3,11 +3,14 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from metazoo.artefact import signatures, store
 from serving.engine import saved_model
+from serving.engine.batch_parameters import Limits
+from serving.engine.program import Program
 from serving.engine.servable import Loader
 from serving.errors import Code, ServingError, State
 from serving.models.manager import Manager
@@ -196,6 +199,39 @@ def test_python_ops_and_xla_are_refused(tmp_path):
 
     with pytest.raises(ServingError, match="demands XLA compilation"):
         saved_model.load(save(lambda x: {"y": compiled(x)}, tmp_path / "xla"))
+
+
+def test_functions_that_no_signature_calls_are_nobodys_business(tmp_path):
+    module = tf.Module()
+    spec = [tf.TensorSpec([None], tf.float32, name="x")]
+    inner = tf.function(lambda x: x * 2, jit_compile=True)
+    module.fast = tf.function(lambda x: inner(x) + 1, input_signature=spec, jit_compile=True)
+    module.python = tf.function(lambda x: tf.numpy_function(lambda v: v, [x], tf.float32), input_signature=spec)
+    module.f = tf.function(lambda x: {"y": x * 3}, input_signature=spec)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.f)
+    program = Program(tmp_path / "1", Limits())
+    answer = program.signatures["serving_default"].run({"x": np.ones(2, np.float32)})
+    np.testing.assert_array_equal(answer["y"], [3.0, 3.0])
+
+
+def test_what_a_signature_calls_is_found_however_deep(tmp_path):
+    compiled = tf.function(lambda x: x * 2, jit_compile=True)
+    python = tf.function(lambda x: tf.numpy_function(lambda v: v, [x], tf.float32))
+    ways = {
+        "condition": lambda f: lambda x: {"y": tf.cond(x[0] > 0, lambda: f(x), lambda: x)},
+        "loop": lambda f: lambda x: {"y": tf.while_loop(lambda i, _: i < 2, lambda i, y: (i + 1, f(y)), (0, x))[1]},
+        "call": lambda f: lambda x: {"y": tf.function(lambda z: tf.function(lambda u: f(u) + 1)(z))(x)},
+        "map": lambda f: lambda x: {"y": tf.map_fn(lambda one: f(one[None])[0], x)},
+    }
+    for name, way in ways.items():
+        for what, reason in ((compiled, "demands XLA compilation"), (python, "calls back into Python")):
+            path = tmp_path / f"{name} {reason}"
+
+            def wrapped(x, what=what):
+                return tf.ensure_shape(what(x), [None])
+
+            with pytest.raises(ServingError, match=reason):
+                saved_model.load(save(way(wrapped), path))
 
 
 def test_a_failing_or_unreadable_warmup_fails_the_load(models):

@@ -4,9 +4,10 @@ import gc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from metazoo.artefact import signatures, store
+from metazoo.artefact import graphs, signatures, store
 from serving.engine.batch_parameters import Limits
 from serving.engine.program import Program
 from serving.engine.servable import Loader, own_signatures
@@ -143,3 +144,120 @@ def test_an_unreadable_checkpoint_is_refused(models):
     with pytest.raises(ServingError, match="cannot be read") as caught:
         Loader()("toy", 1, path)
     assert caught.value.code.name == "DATA_LOSS"
+
+
+# --- who may share a program -------------------------------------------------------------------------------------
+
+ROWS = tf.TensorSpec([None], tf.int32, name="rows")
+OBSERVATIONS = toy_policy.spec("observations", tf.float32, toy_policy.OBSERVATIONS)
+
+
+def signature(function, *specs):
+    return tf.function(function, input_signature=specs or [ROWS], autograph=False)
+
+
+def norm(policy):
+    """A fourth signature that reads the policy's own memory."""
+    return {"norm": signature(lambda rows: {"norm": tf.norm(policy.memory) + 0.0 * tf.cast(rows, tf.float32)})}
+
+
+def deep(policy):
+    """The same, through calls within calls, a condition and a loop."""
+    inner = tf.function(lambda scale: scale * tf.reduce_sum(policy.memory), autograph=False)
+    middle = tf.function(lambda rows: tf.cond(rows[0] >= 0, lambda: inner(2.0), lambda: inner(3.0)), autograph=False)
+
+    def outer(rows):
+        return {"norm": tf.while_loop(lambda i, _: i < 2, lambda i, x: (i + 1, x + middle(rows)), (0, 0.0))[1]}
+
+    return {"norm": signature(outer)}
+
+
+def step_with_secrets(policy):
+    """``step`` adds its own memory to the one that it is given."""
+    specs = policy.step.input_signature
+
+    def step(observations, *rest):
+        answer = policy.step(observations, *rest)
+        return {**answer, "logits": answer["logits"] + 0.0 * policy.memory[0]}
+
+    return {signatures.STEP: signature(step, *specs)}
+
+
+def counts(policy):
+    """A signature that leaves something behind."""
+    policy.count = tf.Variable(0.0)
+    return {"norm": signature(lambda rows: {"norm": policy.count.assign_add(1.0) + tf.cast(rows, tf.float32)})}
+
+
+def forgets(policy):
+    """A signature that writes the policy's own memory."""
+    return {"norm": signature(lambda rows: {"norm": tf.reduce_sum(policy.memory.assign(0.0 * policy.memory))})}
+
+
+def another_default(policy):
+    """``serving_default`` has the names of ``act``, and is another function."""
+
+    def default(observations):
+        answer = policy.act(observations)
+        return {**answer, "logits": 2.0 * answer["logits"]}
+
+    return {signatures.SERVING_DEFAULT: signature(default, OBSERVATIONS)}
+
+
+def another_act(policy):
+    """``act`` that is not what ``step`` would do."""
+
+    def act(observations):
+        answer = policy.act(observations)
+        return {**answer, "actions": 1 - answer["actions"]}
+
+    act = signature(act, OBSERVATIONS)
+    return {signatures.ACT: act, signatures.SERVING_DEFAULT: act}
+
+
+def another_start(policy):
+    """``initial_memory`` that is not the variable."""
+    return {signatures.INITIAL_MEMORY: signature(lambda rows: {"memory": tf.tile(1.0 + policy.memory[None], [1, 1])})}
+
+
+def harmless(policy):
+    """A fourth signature that has nothing to do with the memory, though a dead read of it stands in its graph."""
+
+    def double(rows):
+        tf.convert_to_tensor(policy.memory)
+        return {"norm": 2.0 * tf.cast(rows, tf.float32)}
+
+    return {"norm": signature(double)}
+
+
+UNSAFE = [norm, deep, step_with_secrets, counts, forgets, another_default, another_act, another_start]
+
+
+@pytest.mark.parametrize("more", [*UNSAFE, harmless], ids=lambda more: more.__name__)
+def test_every_signature_answers_with_the_policys_own_memory(more, tmp_path):
+    """As a program of its own does, whatever the signatures are; only those share for whom it makes no difference."""
+    parent = toy_policy.export_toy(tmp_path / "toy" / "1", more=more)
+    memories = [np.full(toy_policy.SIZE, value, np.float32) for value in (0.25, -0.5)]
+    children = [store.publish(parent, tmp_path / f"toy-{i}", one, {}) for i, one in enumerate(memories)]
+    load = Loader()
+    servables = [load("toy", 1, parent), *(load(path.parent.name, 1, path) for path in children)]
+    again = load("twin", 1, store.publish(parent, tmp_path / "twin", store.read_memory(parent), {}))
+    for servable in [*servables, again]:
+        alone = Program(servable.path, Limits())
+        for _ in range(2):
+            for name in alone.signatures.keys() - {graphs.INIT_SIGNATURE}:
+                rows = {"rows": np.arange(2, dtype=np.int32)}
+                inputs = rows if name == "norm" else toy_policy.example_inputs(name, rows=1)
+                expected = alone.signatures[name].run(inputs)
+                for key, value in servable.signatures[name].run(inputs).items():
+                    np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-6, err_msg=f"{name}: {key}")
+    programs = {id(servable.program) for servable in servables}
+    assert len(programs) == (1 if more is harmless else 3)
+
+
+def test_only_signatures_of_the_contract_share_batches(tmp_path):
+    """Of others nobody knows whether a row depends on its neighbours."""
+    path = toy_policy.export_toy(tmp_path / "toy" / "1", more=norm)
+    program = Program(path, Limits(), merges=True)
+    merged = {name for name, one in program.signatures.items() if one._runner._merges}
+    assert merged == {"act", "adapt", "initial_memory", "serving_default", "step"}

@@ -24,3 +24,12 @@ def test_the_graph_check_accepts_plain_graphs_and_refuses_what_tf_serving_cannot
         check_graph(save_function(tmp_path / "py", lambda x: {"y": tf.py_function(lambda v: v, [x], tf.float32)}))
     with pytest.raises(ExportError, match="PyFunc"):
         check_graph(save_function(tmp_path / "numpy", lambda x: {"y": tf.numpy_function(lambda v: v, [x], tf.float32)}))
+
+
+def test_functions_that_no_signature_calls_do_not_matter(tmp_path):
+    module, spec = tf.Module(), [tf.TensorSpec([None], name="x")]
+    module.fast = tf.function(lambda x: 2 * x, input_signature=spec, jit_compile=True, autograph=False)
+    module.python = tf.function(lambda x: tf.py_function(lambda v: v, [x], tf.float32), input_signature=spec)
+    module.f = tf.function(lambda x: {"y": 3 * x}, input_signature=spec, autograph=False)
+    tf.saved_model.save(module, str(tmp_path), signatures=module.f)
+    check_graph(tmp_path)
