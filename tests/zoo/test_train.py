@@ -96,7 +96,7 @@ def test_a_run_leaves_its_settings_logs_checkpoints_and_export(uninterrupted):
 def test_the_export_says_how_it_was_made(uninterrupted):
     metadata = store.read_metadata(uninterrupted[1])
     assert (metadata["name"], metadata["family_args"]) == ("tiny", {"horizon": 5})
-    assert metadata["adapt"] == {"episodes": 2, "steps": 1, "tasks": 200}
+    assert metadata["adapt"] == {"episodes": 2, "steps": 1, "tasks": 2000}
     provenance = metadata["provenance"]
     assert (provenance["seed"], provenance["updates"]) == (0, 10)
     assert provenance["best_update"] == (4, 8, 10)[int(np.argmax(uninterrupted[2].scores))]
