@@ -74,7 +74,7 @@ def test_a_directory_that_cannot_be_written_is_refused_before_the_work(
     for place in bad.values():
         *words, option = WRITERS[command]
         code, printed, said = run(*words, option, place)
-        assert (code, printed) == (2, ""), said
+        assert (code, printed) == (2, "Nothing was computed.\n"), said
         assert said.startswith(f"metazoo: {option} is {place}; ") and said.count("\n") == 1
     assert (tmp_path / "file").read_text() == "kept" and len(list(tmp_path.iterdir())) == 2
 
@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(run, unread, t
         tmp_path / "x.nosuchformat", tmp_path / "x", tmp_path / f"{ending}",
     ):  # fmt: skip
         code, printed, said = run("evaluate", "maml_cartpole", option, place)
-        assert (code, printed) == (2, ""), place
+        assert (code, printed) == (2, "Nothing was computed.\n"), place
         assert said.startswith(f"metazoo: {option} is {place}; ") and said.count("\n") == 1
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -185,4 +185,5 @@ def test_the_program_itself_refuses_before_it_works(tmp_path):
         ["adapt", "maml_cartpole", "--env", "CartPole-v1", "--out", f"{tmp_path}/file"],
     ):
         done = metazoo(*words)
-        assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(f"metazoo: {words[-2]} is ")
+        assert (done.returncode, done.stdout) == (2, "Nothing was computed.\n")
+        assert done.stderr.startswith(f"metazoo: {words[-2]} is ")

@@ -79,6 +79,8 @@ def _run(debug: bool) -> Any:
             return WRONG_REQUEST
         if debug:
             raise
+        if isinstance(error, places.PlaceError) and "--json" not in sys.argv:
+            print("Nothing was computed.")  # where figures are expected
         progress.say(f"metazoo: {sentence(error)}")
         return exit_code(error)
 
