@@ -86,6 +86,13 @@ def test_the_index_names_their_files():
 
 
 @shipped
+def test_it_knows_the_rewards_of_its_training(name):
+    """All but those of supervised families, which have no rewards."""
+    metadata = store.read_metadata(SHIPPED[name])
+    assert ("rewards" in metadata) != bool(metadata.get("supervised"))
+
+
+@shipped
 def test_the_number_of_its_weights_is_listed(name):
     """The values in its checkpoint: fast weights are its memory, beside a counter of steps; all others are apart."""
     shapes = tf.train.load_checkpoint(str(SHIPPED[name] / "variables" / "variables")).get_variable_to_shape_map()
