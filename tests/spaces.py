@@ -1,5 +1,6 @@
 """Environments and families with any spaces, and tiny learners for them."""
 
+import copy
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -54,7 +55,8 @@ class Any2(gym.Env):
     """Observations are samples of their space; the reward is ``k`` times the sum of the action, squashed."""
 
     def __init__(self, k: float = 1.0, seen: str = "vector", done: str = "Discrete"):
-        self.k, self.observation_space, self.action_space = k, OBSERVATIONS[seen], ACTIONS[done]
+        self.k = k
+        self.observation_space, self.action_space = copy.deepcopy((OBSERVATIONS[seen], ACTIONS[done]))
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

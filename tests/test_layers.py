@@ -25,7 +25,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("averaging", "presets", "tf_agents"),
     ("cards",),
     ("training",),
-    ("distributed", "federated", "edge", "similarity", "explain"),
+    ("distributed", "federated", "edge", "similarity", "explain", "tasks.testing"),
     ("gallery", "demo", "bench"),
     ("cli", "serving"),  # the alias of the package beside it
 )
@@ -57,6 +57,8 @@ KNOW_SERVING = {
     "metazoo.serving",
 }
 SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
+CHECK_KIT = "metazoo.tasks.testing"
+"""Tries a family all the way, to an exported policy, so it stands on top of what makes one."""
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
 GYMNASIUM_BORDER = (
     "metazoo.artefact.answers",
@@ -119,8 +121,8 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 def room_of(name: str) -> str:
-    """``metazoo.tasks.families.cartpole`` → ``metazoo.tasks``."""
-    return ".".join(name.split(".")[:2])
+    """``metazoo.tasks.families.cartpole`` → ``metazoo.tasks``; the check kit is a room of its own in there."""
+    return CHECK_KIT if inside(name, CHECK_KIT) else ".".join(name.split(".")[:2])
 
 
 def inside(module: str, package: str) -> bool:

@@ -22,6 +22,8 @@ from metazoo.rollouts.graph import rollout, trial
 from metazoo.tasks.family import random_actions
 from metazoo.tasks.gym.family import GymFamily
 from metazoo.tasks.testing import check_family
+from metazoo.tasks.testing import policy as policy_check
+from metazoo.tasks.testing.policy import check_policy
 from metazoo.tasks.views.gym_view import FamilyEnv, FamilyVectorEnv
 from metazoo.training.export import export
 from metazoo.types import Box, Discrete, MultiDiscrete, require_usable
@@ -52,12 +54,18 @@ SLOW = [
 METADATA = {"adapt": {"episodes": 2, "steps": 1}}
 
 
-@pytest.fixture(scope="module", params=[*COVER, *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW)], ids=str)
+CASES = [
+    *(pytest.param((*one, False), id=", ".join(one)) for one in COVER),
+    *(pytest.param((*one, True), id=f"{', '.join(one)}, XLA", marks=pytest.mark.slow) for one in SLOW),
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def exported(request, tmp_path_factory):
     """(the environment, the policy after one update); XLA, which takes most of the time, compiles in the slow ones."""
-    seen, done, network = request.param
+    seen, done, network, xla = request.param
     with pytest.MonkeyPatch.context() as patch:
-        if request.param in COVER:
+        if not xla:
             without_xla(patch)
         learner = tiny_learner(host_family(seen, done), network)
         learner.fit(updates(0, 1), verbose=0)
@@ -153,6 +161,41 @@ def test_a_family_in_the_graph_is_learnt_from(kind, monkeypatch):
 @pytest.mark.parametrize("kind", [FIRST, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)])
 def test_the_check_kit_passes_families_that_work(kind):
     check_family(InGraph(*IN_GRAPH[kind]))
+
+
+class StartsOutside(InGraph):
+    """Its first observation is not in its space; those after a step are."""
+
+    def observe(self, task, state):
+        return tf.where(state.phase[..., None] < 0.0, 9.0, super().observe(task, state))
+
+    def reset(self, task, key):
+        return super().reset(task, key)._replace(phase=-tf.ones(tf.shape(key)))
+
+
+def test_the_check_kit_sends_a_policy_all_the_way(monkeypatch):
+    """It says at which station something went wrong; the family keeps its horizon."""
+    spaces = Box((2,), 0.0, 1.0), Discrete(2)
+    good, bad = InGraph(*spaces), StartsOutside(*spaces)
+    check_policy(good)
+    with pytest.raises(AssertionError, match="StartsOutside: FamilyEnv gives observations off its space"):
+        check_policy(bad)
+    for station, what in (("network_for", "be made for it"), ("rollout", "play it"), ("export", "be exported")):
+        with monkeypatch.context() as patch:
+            patch.setattr(policy_check, station, lambda *args, **settings: [][1])
+            with pytest.raises(
+                AssertionError, match=f"InGraph: a policy cannot {what}: IndexError: list index"
+            ) as said:
+                check_policy(good)
+            assert "\n" not in str(said.value)
+    assert "horizon" not in vars(good) and good.horizon == HORIZON
+
+
+@pytest.mark.parametrize(
+    "kind", [("image", "MultiDiscrete"), pytest.param(("Dict", "integers"), marks=pytest.mark.slow)]
+)
+def test_the_check_kit_passes_families_on_the_host_that_work(kind):
+    check_family(host_family(*kind))
 
 
 @pytest.mark.parametrize("done", ACTIONS)

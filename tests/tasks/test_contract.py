@@ -14,6 +14,7 @@ from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition, random_actions
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
 from metazoo.tasks.testing import graph as testing
+from metazoo.tasks.testing.policy import check_policy
 from metazoo.types import Box, Discrete, MultiDiscrete
 
 VARIANTS = {
@@ -28,6 +29,16 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_family_keeps_the_contract(name, check):
     testing.CHECKS[check](VARIANTS[name]())
+
+
+QUICK = ("sinusoid", "tabular_mdp")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
+def test_a_policy_goes_all_the_way_with_the_family(name):
+    check_policy(VARIANTS[name]())
 
 
 @pytest.mark.parametrize("family", BUILT_IN, ids=lambda family: family.name)

@@ -3,7 +3,8 @@
     from metazoo.tasks.testing.graph import check_family
     check_family(MyFamily())
 
-Each check raises an AssertionError that says in one sentence what is wrong. They take a second or two together.
+Each check raises an AssertionError that says in one sentence what is wrong. They take some seconds together, most of
+them for the last: a tiny policy plays the family, is exported, loaded, acts and adapts.
 """
 
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def check_family(family: AnyFamily) -> None:
     checks = host_checks() if isinstance(family, HostFamily) else CHECKS
     for check in checks.values():
         check(family)
+    policy_check()(family)
 
 
 def splits_of(family: AnyFamily) -> tuple[str, ...]:
@@ -61,6 +63,13 @@ def host_checks() -> dict[str, Callable[[Any], None]]:
     from metazoo.tasks.testing import host as host_testing
 
     return host_testing.CHECKS
+
+
+def policy_check() -> Callable[[Any], None]:
+    """The last check of every family, with a policy; it needs almost everything, so it is imported here."""
+    from metazoo.tasks.testing.policy import check_policy
+
+    return check_policy
 
 
 def check_declarations(family: AnyFamily) -> None:
@@ -81,7 +90,7 @@ def check_spaces(family: AnyFamily) -> None:
     try:
         require_usable(family.observation_space, family.action_space)
     except ValueError as error:
-        raise AssertionError(f"{_name(family)}: {error}") from error
+        raise AssertionError(f"{name_of(family)}: {error}") from error
     regression = not family.supervised or isinstance(family.action_space, Box)
     require(family, regression, f"it is supervised, but action_space is {family.action_space}; targets are a Box")
 
@@ -266,10 +275,10 @@ def _close(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.all(np.abs(first - second) <= TOLERANCE * np.maximum(1.0, np.abs(first))))
 
 
-def _name(family: AnyFamily) -> str:
+def name_of(family: AnyFamily) -> str:
     return family.name if isinstance(family, HostFamily) else type(family).__name__
 
 
 def require(family: AnyFamily, condition: bool, message: str) -> None:
     if not condition:
-        raise AssertionError(f"{_name(family)}: {message}.")
+        raise AssertionError(f"{name_of(family)}: {message}.")
