@@ -76,7 +76,7 @@ def test_loading_by_name_by_directory_and_by_version(models, policy, learner, mo
         assert np.array_equal(one.memory, learner.initial_memory(learner.current_weights()))
     with pytest.raises(ValueError, match=r"small has no version 7; it has \[1\]"):
         metazoo.load("small", version=7)
-    with pytest.raises(ValueError, match=r"no policy 'smal': give a directory or a name \(small\)"):
+    with pytest.raises(ValueError, match=r"no policy 'smal'; did you mean small\?"):
         metazoo.load("smal")
 
 
@@ -213,8 +213,9 @@ def test_an_environment_with_other_spaces_is_refused_with_both(policy, mover, en
     for act in (policy.adapt, policy.evaluate):
         with pytest.raises(CollectionError) as caught:
             act(car)
-        assert str(car.observation_space) in str(caught.value)
-        assert str(space_from_metadata(policy.metadata["observation_space"])) in str(caught.value)
+        said = " ".join(str(caught.value).split())  # a sentence has no double spaces, numpy's arrays have
+        for space in (car.observation_space, space_from_metadata(policy.metadata["observation_space"])):
+            assert " ".join(str(space).split()) in said
     with pytest.raises(CollectionError, match="space"):
         mover.adapt(env)
 
