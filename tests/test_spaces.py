@@ -49,7 +49,8 @@ SLOW = [
     for number, (seen, space) in enumerate(OBSERVATIONS.items())
     for network in NETWORKS
     for done in [tuple(ACTIONS)[(number + tuple(NETWORKS).index(network)) % len(ACTIONS)]]
-    if (network != "cnn" or len(space.shape or ()) in (2, 3)) and (network != "recurrent" or "image" not in seen)
+    if (network != "cnn" or (isinstance(space, spaces.Box) and len(space.shape) in (2, 3)))
+    and (network != "recurrent" or "image" not in seen)
 ]
 METADATA = {"adapt": {"episodes": 2, "steps": 1}}
 
