@@ -126,7 +126,9 @@ def test_python_counts_as_a_server_does(exported, tmp_path):
     assert again == tmp_path / "toy-a" / "2"
     record = store.read_metadata(again)["adapted"]
     assert (record["from"], record["task"], record["steps"], record["episodes"]) == ("toy", "a", 3, 6)
-    assert record["last_episodes"] == 2 and set(record["diagnostics"]) == {"loss", "kl"}
+    assert record["last_episodes"] == 2 and set(record["diagnostics"]) == {
+        "loss", "kl", "log_prob", "expected_log_prob",
+    }  # fmt: skip
     assert store.read_memory(again)[-1] == 3
 
 

@@ -20,10 +20,10 @@ def directory(path: Path | None, option: str) -> None:
 
 
 def file(path: Path | None, option: str, suffixes: Sequence[str]) -> None:
-    """Raises PlaceError unless ``path`` is a file, with one of these endings, that can be written."""
+    """Raises PlaceError unless ``path`` is a file, with one of these endings (none: any), that can be written."""
     if path is None:
         return
-    if path.suffix.lower() not in suffixes:
+    if suffixes and path.suffix.lower() not in suffixes:
         raise PlaceError(f"{option} is {path}; its name must end in {' or '.join(suffixes)}.")
     if not path.absolute().parent.is_dir():
         raise PlaceError(f"{option} is {path}; there is no directory {path.absolute().parent}.")

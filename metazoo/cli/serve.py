@@ -7,6 +7,7 @@ import typer
 
 from metazoo import progress, savedmodels_directory
 from metazoo.cli import options as cli_options
+from metazoo.cli import places as cli_places
 from metazoo.cli import support as cli_support
 from metazoo.words import count
 
@@ -16,7 +17,7 @@ def serve(
     adapted: Annotated[Path, typer.Option(help="Where adapted policies are published.")] = Path("adapted"),
     model_config_file: Annotated[Path | None, typer.Option(help="TF Serving's list of models, served too.")] = None,
     model_config_file_poll_wait_seconds: Annotated[
-        int, typer.Option(min=0, help="Read it again so often; 0: never.")
+        int, cli_options.whole(0, 10**6, help="Read it again so often; 0: never.")
     ] = 0,
     host: Annotated[str, typer.Option(help="0.0.0.0 for every interface; needs --token-file.")] = "127.0.0.1",
     rest_port: Annotated[int, cli_options.port()] = 8501,
@@ -35,9 +36,9 @@ def serve(
         float, cli_options.real(0.001, 1e6, help="What adapted policies may take of the disk.")
     ] = 10.0,
     models_config_out: Annotated[Path | None, typer.Option(help="Kept as TF Serving's list of these models.")] = None,
-    engine: Annotated[str, typer.Option(help="embedded or tensorflow_model_server.")] = "embedded",
-    log_format: Annotated[str, typer.Option(help="text or json, on standard error.")] = "text",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    engine: Annotated[str, cli_options.choice(("embedded", "tensorflow_model_server"))] = "embedded",
+    log_format: Annotated[str, cli_options.choice(("text", "json"), help="Of lines on standard error:")] = "text",
+    log_level: Annotated[str, cli_options.choice(("debug", "info", "warning", "error"))] = "warning",
 ) -> None:
     """Serve models over TF Serving's REST and gRPC APIs, and adapt them. Ctrl-C ends it.
 
@@ -48,25 +49,21 @@ def serve(
     metazoo serve --enable-batching --batching-parameters-file batching.config --log-format json --log-level info
     metazoo serve --engine tensorflow_model_server
     """
-    if engine not in ("embedded", "tensorflow_model_server"):
-        raise ValueError(f"--engine is {engine!r}; it must be embedded or tensorflow_model_server.")
+    directory = models or savedmodels_directory()
+    cli_places.directory(adapted, "--adapted")
+    cli_places.file(models_config_out, "--models-config-out", ())
     from serving import ports
 
     ports.check_metrics_path(metrics_path)
-    import serving.engine.without_onednn  # noqa: F401 — it must come before TensorFlow
-
-    directory = models or savedmodels_directory()
-    progress.say(f"Loading TensorFlow, then {_what_is_in(directory)} of {directory}; adapted policies go to {adapted}.")
-    cli_support.load_tensorflow()
     from serving import logs, security
     from serving.engine import batch_parameters
     from serving.options import Options, Retention
-    from serving.server import Server
-    from serving.stock.tf_serving import TfServing
 
-    logs.configure(log_format, log_level)
     if batching_parameters_file is not None and not enable_batching:
         raise ValueError(f"--batching-parameters-file is {batching_parameters_file}; it needs --enable-batching too.")
+    if engine == "tensorflow_model_server":
+        _refuse(engine, {"--host": host != "127.0.0.1", "--token-file": token_file, "--insecure": insecure})
+        _refuse(engine, {"--models-config-out": models_config_out, "--expire-days": expire_days})
     options = Options(
         metrics_path=metrics_path,
         batching=batch_parameters.read_file(batching_parameters_file) if enable_batching else batch_parameters.Limits(),
@@ -81,9 +78,18 @@ def serve(
         models_config=models_config_out,
         model_config_poll_seconds=model_config_file_poll_wait_seconds,
     )
+    security.check_binding(host, options)
+    security.check_tls(options)
+
+    progress.say(f"Loading TensorFlow, then {_what_is_in(directory)} of {directory}; adapted policies go to {adapted}.")
+    import serving.engine.without_onednn  # noqa: F401 — it must come before TensorFlow
+
+    cli_support.load_tensorflow()
+    from serving.server import Server
+    from serving.stock.tf_serving import TfServing
+
+    logs.configure(log_format, log_level)
     if engine == "tensorflow_model_server":
-        _refuse(engine, {"--host": host != "127.0.0.1", "--token-file": token_file, "--insecure": insecure})
-        _refuse(engine, {"--models-config-out": models_config_out, "--expire-days": expire_days})
         stock = TfServing(
             directory, adapted, rest_port, grpc_port, batching_parameters_file, options, enable_batching,
             model_config_file,

@@ -191,7 +191,8 @@ def test_a_memory_with_which_the_policy_answers_nan_is_refused(server, http_of, 
 def test_a_step_that_leads_to_nan_is_not_published(server, http_of, tmp_path):
     inputs = recorded()[1]
     inputs["observations"] = inputs["observations"] * np.float32(1e38)
-    status, message = http_of(server).error("POST", f"{POLICIES}/toy:adapt?task=a", as_npz(**inputs))
+    path = f"{POLICIES}/toy:adapt?task=a&off_policy=true"
+    status, message = http_of(server).error("POST", path, as_npz(**inputs))
     assert status == 400 and message.startswith("The step cannot be made: after it toy would ")
     assert not list((tmp_path / "adapted").iterdir())
 

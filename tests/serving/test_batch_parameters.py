@@ -23,7 +23,7 @@ def test_the_parameters_file_is_honoured(tmp_path):
         'pad_variable_length_inputs: false thread_pool_name { value: "pool" }',
     )
     assert limits == Limits(128, 896, 3, 0.0015, (32, 128), strict=True)
-    assert batch_parameters.read_file(None) == Limits(strict=True)
+    assert batch_parameters.read_file(None) == Limits(1000, 10_000, strict=True)  # ten batches of 1,000
     assert limits_of(tmp_path, "enable_large_batch_splitting { value: true }").large
 
 

@@ -40,7 +40,7 @@ def test_wrong_options_are_refused_in_one_sentence(refused, tmp_path):
         (("--tls-cert", CERTIFICATE), "tls_cert is given without tls_key"),
         (("--batching-parameters-file", batching), "it needs --enable-batching too"),
         (("--enable-batching", "--batching-parameters-file", batching), "max_batch_size is 0"),
-        (("--log-format", "xml"), "log format is 'xml'"),
+        (("--log-format", "xml"), "--log-format is 'xml'; choose text or json."),
         (("--max-adapted-gb", "inf"), "--max-adapted-gb is inf; it must be a number from 0.001"),
         (("--expire-days", "nan"), "--expire-days is nan; it must be a number from 0.001"),
         (("--metrics-path", "metrics"), "the metrics path is 'metrics': it must begin with /"),

@@ -144,7 +144,9 @@ def test_a_student_is_trained_with_the_experts_of_its_run(experts, tmp_path, mon
     shutil.copytree(experts, tmp_path / "student" / "teachers")
     exported = train.train(STUDENT, tmp_path)
     metadata = store.read_metadata(exported)
-    assert metadata["teacher"] == {"name": "3 experts", "parameters": 19}
+    teacher = metadata["teacher"]
+    assert (teacher["name"], teacher["parameters"], teacher["env_steps"]) == ("3 experts", 19, 60)
+    assert teacher["seconds"] > 0
     command = metadata["provenance"]["command"].split()
     assert train.override(STUDENT, dict(item.split("=", 1) for item in command[8::2])) == STUDENT
     policy = metazoo.load(exported)
