@@ -60,6 +60,7 @@ SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
 CHECK_KIT = "metazoo.tasks.testing"
 """Tries a family all the way, to an exported policy, so it stands on top of what makes one."""
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
+WRITES_WHOLE = "metazoo.artefact.whole"
 GYMNASIUM_BORDER = (
     "metazoo.artefact.answers",
     "metazoo.artefact.episodes",
@@ -215,6 +216,22 @@ def keras_is_keras_3(module: Module) -> list[str]:
     return [f"{module.name}:{line} uses tf.keras" for line in sorted(lines)]
 
 
+def files_become_whole_in_one_place(module: Module) -> list[str]:
+    """Renaming, replacing and flushing by hand forgets one of the three sooner or later."""
+    if module.name == WRITES_WHOLE:
+        return []
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and _puts_in_place(node)]
+    return [f"{module.name}:{call.lineno} calls {ast.unparse(call.func)}" for call in calls]
+
+
+def _puts_in_place(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    by_system = {"os.rename", "os.renames", "os.replace", "os.link", "os.fsync", "os.fdatasync", "shutil.move"}
+    of_path = isinstance(call.func, ast.Attribute) and call.func.attr in ("rename", "replace", "hardlink_to")
+    one_value = len(call.args) == 1 and not call.keywords  # text is replaced by two
+    return name in by_system or (of_path and one_value and not name.startswith((f"{WRITES_WHOLE}.", "whole.")))
+
+
 RULES = (
     layers,
     algorithms_are_independent,
@@ -223,6 +240,7 @@ RULES = (
     tf_agents_stays_in_its_bridge,
     big_libraries_are_imported_where_used,
     keras_is_keras_3,
+    files_become_whole_in_one_place,
 )
 
 
@@ -312,6 +330,10 @@ BREACHES = [
     (keras_is_keras_3, "metazoo.losses", "from tensorflow import keras"),
     (keras_is_keras_3, "metazoo.losses", "from tensorflow.keras import layers"),
     (keras_is_keras_3, "metazoo.losses", "import tf_keras"),
+    (files_become_whole_in_one_place, "metazoo.training.train", "import os\nos.replace(part, path)"),
+    (files_become_whole_in_one_place, "serving.models.config_files", "aside.replace(self.path)"),
+    (files_become_whole_in_one_place, "metazoo.artefact.store", "Path(work).rename(base / '1')"),
+    (files_become_whole_in_one_place, "metazoo.hub.transfer", "os.fsync(file.fileno())"),
 ]
 
 ALLOWED = [
@@ -330,6 +352,8 @@ ALLOWED = [
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import huggingface_hub",
     ),
     (keras_is_keras_3, "metazoo.losses", "import keras\nloss = keras.losses.MSE"),
+    (files_become_whole_in_one_place, "metazoo.artefact.whole", "os.replace(part, path)"),
+    (files_become_whole_in_one_place, "metazoo.words", "text.replace('a', 'b'); dataclasses.replace(a, b=1)"),
 ]
 ALLOWED_KNOWN = KNOWN | {"metazoo.algorithms.common.inner_loop"}
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metazoo.artefact import signatures, store
+from metazoo.artefact import signatures, store, whole
 from metazoo.hub import listing as index
 from metazoo.words import count
 
@@ -126,7 +126,7 @@ def write(directory: Path) -> Manifest:
     """Writes ``directory/index.json`` from what is there; of several that do, the last to write has seen it all."""
     while True:
         found = build(directory)
-        store.write_whole(directory / FILE, as_json(found))
+        whole.write_whole(directory / FILE, as_json(found))
         if build(directory) == found:
             return found
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, final
 
-from metazoo.artefact import store
+from metazoo.artefact import whole
 from metazoo.hub import index as manifest
 from metazoo.hub.index import File, Manifest, ManifestError
 from metazoo.words import count
@@ -140,7 +140,7 @@ class Web(Source):
             return _parsed(kept.read_bytes(), where)
         found = _parsed(content, where)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        store.write_whole(kept, content)
+        whole.write_whole(kept, content)
         return found
 
     def file(self, path: str, expected: File) -> Path:

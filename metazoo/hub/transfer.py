@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metazoo import savedmodels_directory
-from metazoo.artefact import store
+from metazoo.artefact import store, whole
 from metazoo.hub import index as manifest
 from metazoo.hub import listing as index
 from metazoo.hub import sources
@@ -164,13 +164,13 @@ def _install(source: Source, prefix: str, policy: Policy, base: Path, replace: b
             for path, expected in policy.version_files.items():
                 _copy(files[f"{policy.version}/{path}"], work / path, expected, source)
             store.verify(work)
-            store.flush(work)
+            whole.flush(work)
             _rename(work, target, policy, replace)
     for path, expected in policy.files_beside.items():
         if not (base / path).is_file() or manifest.file_of(base / path) != expected:
             content = source.file(f"{prefix}{path}", expected)
-            _copy(content, base / f".{path}.{os.getpid()}", expected, source)
-            os.replace(base / f".{path}.{os.getpid()}", base / path)
+            with whole.aside(base / path) as part:
+                _copy(content, part, expected, source)
     return target
 
 
@@ -191,15 +191,14 @@ def _copy(origin: Path, target: Path, expected: manifest.File, source: Source) -
 def _rename(work: Path, target: Path, policy: Policy, replace: bool) -> None:
     """Puts the finished directory in its place, unless another process was faster."""
     try:
-        os.rename(work, target)
+        whole.put(work, target)
     except OSError:
         if _is(target, policy):
             return
         if not replace:
             raise ValueError(f"{target} was made by somebody else meanwhile; versions are never overwritten.") from None
         store.delete_version(target)
-        os.rename(work, target)
-    store.fsync(target.parent)
+        whole.put(work, target)
 
 
 def _cache_of(source: Source) -> Path:

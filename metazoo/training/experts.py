@@ -5,7 +5,6 @@ A directory of experts holds ``experts.npz`` (``weights [M, P]``, and the tasks'
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import tensorflow as tf
 from metazoo import progress, random
 from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.common.teachers import Experts, ExpertsConfig, Teacher, teacher_of
+from metazoo.artefact.scratch import whole_directory
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.rollouts import returns
@@ -130,13 +130,11 @@ def _mean_return(experts: Experts) -> float:
 
 
 def _write(experts: Experts, made: Mapping[str, Any], directory: Path) -> Path:
-    """Writes aside and renames: a directory of experts is whole or not there."""
-    work = directory.with_name(f".{directory.name}.writing")
-    work.mkdir(parents=True, exist_ok=True)
+    """A directory of experts is whole or not there."""
     fields = {f"task/{name}": np.asarray(value) for name, value in experts.tasks._asdict().items()}
-    np.savez(work / WEIGHTS_FILE, weights=experts.experts.numpy(), **fields)
-    (work / SETTINGS_FILE).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    os.rename(work, directory)
+    with whole_directory(directory) as work:
+        np.savez(work / WEIGHTS_FILE, weights=experts.experts.numpy(), **fields)
+        (work / SETTINGS_FILE).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return directory
 
 

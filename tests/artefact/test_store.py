@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.artefact import signatures, store
-from metazoo.artefact import version as version_files
+from metazoo.artefact import signatures, store, whole
 from tests import toy_policy
 
 
@@ -130,7 +129,7 @@ def test_a_full_disk_leaves_nothing(toy, tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(version_files, "fsync", full)
+    monkeypatch.setattr(whole, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.publish(toy, tmp_path / "out", some_memory(), {})
     assert list((tmp_path / "out").iterdir()) == []
