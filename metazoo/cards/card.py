@@ -118,6 +118,12 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
+def _about(algorithm: str) -> str:
+    """What the learner says of itself."""
+    about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
+    return about or f"Trained with `{algorithm}`."
+
+
 def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> str:
     rows = range_rows(family)
     lines = ["## Tasks", (type(family).__doc__ or "").strip().split("\n\n")[0]]
@@ -288,9 +294,3 @@ if __name__ == "__main__":
         version = store.latest(argument)
         recorded = store.read_metadata(version) or {}
         print(write_card(version.parent, recorded, recorded["evaluation"]))
-
-
-def _about(algorithm: str) -> str:
-    """What the learner says of itself."""
-    about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
-    return about or f"Trained with `{algorithm}`."

@@ -17,8 +17,6 @@ from metazoo.pretrained import family_of, load
 
 DEFAULT_TASKS = 200
 """How many a policy is evaluated on where neither a preset nor its metadata says."""
-LONG_HORIZON = {"cartpole": 500}
-"""Families whose return is also reported at a longer horizon than they adapt with."""
 
 
 def evaluate_preset(
@@ -44,7 +42,7 @@ def evaluate_preset(
     episodes = trained["episodes"] if episodes is None else episodes
     steps = trained["steps"] if steps is None else steps
     protocol = Protocol(split, tasks, episodes, steps, seed, deterministic)
-    horizon = LONG_HORIZON.get(family.name)
+    horizon = family.long_horizon
     longer = family_of(policy.metadata, horizon=horizon) if horizon else None
     report = evaluate(policy.agent(), family, name=policy.name, long=longer, **protocol._asdict())
     if baselines:

@@ -34,21 +34,12 @@ EPISODES = 20
 
 
 class Recipe(NamedTuple):
-    """How the experts of a family are trained."""
+    """How the experts of a family are trained; a family for which this is not good has its ``expert_recipe``."""
 
     config: Mapping[str, Any] = {}
     network: Mapping[str, Any] = {}
     updates: int = 300
     learning_rate: float = 1e-2
-
-
-RECIPES: dict[str, Recipe] = {
-    # Alone, an expert whose target is more than a metre away would never meet a reward.
-    "cartpole_goal": Recipe({"together": 200, "entropy": 0.02}, updates=600),
-    # A reward says how far that very step led.
-    "navigation": Recipe({"together": 20, "gamma": 0.0, "episodes": 5}, {"hidden": (32, 32), "initial_scale": 0.1}),
-}
-"""Family → what is good for it; ``Recipe()`` for the others."""
 
 
 def train_experts(
@@ -68,11 +59,12 @@ def train_experts(
     directory = Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already; experts are not overwritten, so choose another.")
-    recipe = recipe or RECIPES.get(family, Recipe())
     ours = FAMILIES[family](**family_args)
     if not isinstance(ours, TaskFamily):
         raise ValueError(f"{family} is played on the host; experts are trained in the graph, so choose another family.")
-    config = ExpertsConfig(**{**recipe.config, "tasks": tasks})
+    recipe = recipe or Recipe(**ours.expert_recipe)
+    credit = {} if ours.discount is None else {"gamma": ours.discount}
+    config = ExpertsConfig(**{**credit, **recipe.config, "tasks": tasks})
     experts = Experts(_policy(ours, recipe.network, seed), ours, ours.sample(tasks, "train", seed), config, seed)
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.updates * config.epochs, alpha=0.05)
     experts.compile(keras.optimizers.Adam(schedule), jit_compile=True)

@@ -11,8 +11,11 @@ import metazoo.tasks.views.make
 from metazoo import bench, random
 from metazoo.bench import families, gym_peers, host_families, learners, serving, timing
 from metazoo.presets.registry import PRESETS
+from metazoo.tasks.families.cartpole import CartPoleGoal
+from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import TaskFamily, Transition
 from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.mujoco.families import HalfCheetahDir
 from metazoo.tasks.registry import FAMILIES
 from metazoo.types import Box, Discrete
 from tests import toy_policy
@@ -110,7 +113,7 @@ class AgeState(NamedTuple):
 class Ages(TaskFamily):
     """Pays the number of the step within the episode."""
 
-    name, gym_name, horizon = "ages", "Ages", 4
+    name, horizon = "ages", 4
     observation_space, action_space = Box((1,), 0.0, 4.0), Discrete(2, start=5)
 
     class Task(NamedTuple):
@@ -147,9 +150,15 @@ def test_environments_begin_anew_at_the_horizon():
     assert seen == 3 * 10 * (1 + 2 + 3 + 0)  # what a policy would see next: a new episode, not the old one's end
 
 
+@pytest.mark.mujoco
 def test_a_peer_whose_package_is_missing_is_left_out(monkeypatch):
-    monkeypatch.setitem(gym_peers.PEERS, "cartpole", (*gym_peers.PEERS["cartpole"][:3], "no_such_package"))
-    assert gym_peers.make("cartpole", 2) is None
+    monkeypatch.setattr(gym_peers, "find_spec", lambda package: None)
+    assert gym_peers.make(HalfCheetahDir(workers=0, rows=1), 2) is None
+
+
+def test_an_original_is_measured_beside_one_family_only():
+    assert gym_peers.make(CartPoleGoal(), 2) is None
+    assert gym_peers.make(Navigation(), 2) is None
 
 
 def test_turns_are_taken_often_enough():

@@ -77,7 +77,7 @@ def test_those_that_adapt_report_their_curve_and_begin_where_their_weights_do(zo
         assert [point["steps"] for point in report["curve"]] == [0, 1, 2]
         assert [point["episodes"] for point in report["curve"]] == [0, 3, 6]
         assert report["mean"] == report["curve"][-1]["mean"] and report["ci95"] == report["curve"][-1]["ci95"]
-        assert report["step_size"] == baselines.STEP_SIZES["navigation"][name]
+        assert report["step_size"] == Navigation.gradient_rates[name]
         assert all("per_task" not in point for point in report["curve"])
         total = sum(point["mean"] for point in report["curve"]) * 3
         assert report["total"]["mean"] == pytest.approx(total, rel=1e-5)

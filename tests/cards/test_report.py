@@ -43,7 +43,7 @@ def found(models, tmp_path_factory):
     nothing = tmp_path_factory.mktemp("nothing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "savedmodels_directory", lambda: nothing)
-        patch.setattr(baselines, "STEP_SIZES", {})
+        patch.setattr(CartPoleGoal, "gradient_rates", {})
         return evaluate_preset(models / "maml_cartpole_goal", **PROTOCOL)
 
 
@@ -77,7 +77,7 @@ def test_the_best_fixed_position_is_that_of_the_tasks_played(found):
 
 
 def test_some_families_are_also_reported_at_a_longer_horizon(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "LONG_HORIZON", {"cartpole": 6})
+    monkeypatch.setattr(CartPole, "long_horizon", 6)
     export_named(tmp_path, "cart", DomainRandomised, CartPole(3))
     found = evaluate_preset(tmp_path / "cart", tasks=3, episodes=2, steps=0, baselines=False)
     assert found["curve"][0]["mean"] == 3.0 and found["horizon"] == 3

@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 
 from metazoo.algorithms.maml import MAML
 from metazoo.cards import video
-from metazoo.cards.drawings import HEIGHT, WIDTH, drawing_for, state_of
+from metazoo.cards.drawings import drawing_for, state_of
+from metazoo.tasks.canvas import HEIGHT, WIDTH
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation

@@ -45,7 +45,7 @@ def test_the_tasks_lie_inside_the_training_ranges_and_differ():
         for name in ("pole_mass", "half_length", "cart_mass", "force"):
             low, high = RANGES[name].train
             assert low < getattr(task, name) < high
-        low, high = CartPoleGoal.TARGET.train
+        low, high = CartPoleGoal.ranges["target"].train
         assert low < task.target < high
 
 

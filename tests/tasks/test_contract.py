@@ -65,12 +65,12 @@ class ToyState(NamedTuple):
 class Toy(TaskFamily):
     """A random walk with unknown drift, right in every respect; the subclasses below each break one thing."""
 
-    name, gym_name, Task, horizon = "toy", "Toy", ToyTask, 5
+    name, Task, horizon = "toy", ToyTask, 5
     observation_space, action_space = Box((1,), -100.0, 100.0), Box((1,), -1.0, 1.0)
-    DRIFT = Range((0.0, 1.0), ((1.0, 2.0),))
+    ranges = {"drift": Range((0.0, 1.0), ((1.0, 2.0),))}
 
     def sample_task(self, key, split):
-        return ToyTask(self.DRIFT.sample(key, split))
+        return ToyTask(self.ranges["drift"].sample(key, split))
 
     def reset(self, task, key):
         return ToyState(random.uniform(key))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from metazoo.tasks import catalogue
 from metazoo.tasks.registry import BUILT_IN, ON_THE_HOST
 
 PAGES = Path(__file__).parents[2] / "docs" / "families"
@@ -21,7 +22,7 @@ def test_the_page_covers_the_family(make):
     assert 1_000 < (PAGES / f"{page}.png").stat().st_size < 60_000
     index = (PAGES / "README.md").read_text()
     row = next(line for line in index.splitlines() if line.startswith(f"| [`{name}`]({page}.md)"))
-    assert f"metazoo/{family.gym_name}-v0" in row
+    assert f"`{catalogue.IN_THE_GRAPH[name].gym_id}`" in row
     assert f"| {family.horizon} |" in row
 
 

@@ -45,7 +45,7 @@ def experts(tmp_path_factory):
     directory = tmp_path_factory.mktemp("experts") / "three"
     shown = Navigation(5, reveal_goal=True)  # what the experts are not
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metazoo.training.experts.RECIPES", {"navigation": QUICK})
+        patch.setattr(Navigation, "expert_recipe", QUICK._asdict())
         teacher = teacher_for("experts:3", shown, {"horizon": 5, "reveal_goal": True}, directory, 0)
     assert teacher.name == "3 experts"
     return directory
