@@ -14,15 +14,14 @@ from metazoo import random, savedmodels_directory
 from metazoo.artefact import signatures, store
 from metazoo.cards.card import card_of
 from metazoo.evaluation import player
-from metazoo.hub import index as manifest
-from metazoo.hub import listing as index
+from metazoo.hub import index, listing
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of, load
 from metazoo.tasks.host_family import HostFamily
 
 ROOT = Path(__file__).parents[1]
 SAVED = savedmodels_directory()
-SHIPPED = {name: path for name, path in index.policies(SAVED).items() if (path.parent / "README.md").is_file()}
+SHIPPED = {name: path for name, path in listing.policies(SAVED).items() if (path.parent / "README.md").is_file()}
 MAX_BYTES, MAX_BYTES_IN_ALL = 8_000_000, 60_000_000
 LOAD_SECONDS = 1.0
 
@@ -57,11 +56,11 @@ def test_it_was_trained_as_its_preset_says(name):
 @shipped
 def test_its_files_are_whole_and_few(name):
     assert store.verify(SHIPPED[name])
-    assert manifest.of_version(SHIPPED[name]).bytes < MAX_BYTES
+    assert index.of_version(SHIPPED[name]).bytes < MAX_BYTES
 
 
 def test_all_together_are_small():
-    assert sum(manifest.of_version(path).bytes for path in SHIPPED.values()) < MAX_BYTES_IN_ALL
+    assert sum(index.of_version(path).bytes for path in SHIPPED.values()) < MAX_BYTES_IN_ALL
 
 
 @shipped
@@ -79,8 +78,8 @@ def test_its_card_is_what_its_metadata_says(name):
 
 def test_the_index_names_their_files():
     """``python -m metazoo.hub.index savedmodels`` writes it."""
-    named = manifest.parse((SAVED / manifest.FILE).read_bytes(), "savedmodels/index.json")
-    there = manifest.build(SAVED)
+    named = index.parse((SAVED / index.FILE).read_bytes(), "savedmodels/index.json")
+    there = index.build(SAVED)
     assert set(SHIPPED) <= set(named)
     assert {name: named[name] for name in SHIPPED} == {name: there[name] for name in SHIPPED}
 
@@ -100,7 +99,9 @@ def test_the_number_of_its_weights_is_listed(name):
     apart = sum(size for key, size in sizes.items() if key.startswith("parameters/"))
     metadata = store.read_metadata(SHIPPED[name])
     fast = metadata["memory"]["kind"] == "fast_weights"
-    assert index.summary(metadata)["parameters"] == (sizes[signatures.MEMORY_CHECKPOINT_KEY] - 1 if fast else apart) > 0
+    assert (
+        listing.summary(metadata)["parameters"] == (sizes[signatures.MEMORY_CHECKPOINT_KEY] - 1 if fast else apart) > 0
+    )
 
 
 # --- as good as their cards say -------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from metazoo import progress, random, savedmodels_directory
+from metazoo import progress, random
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
 from metazoo.classical.baselines import classical_baselines
 from metazoo.evaluation import evaluate, player, summary

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, progress, savedmodels_directory, words
+from metazoo import __version__, progress, words
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import options as cli_options
 from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from metazoo import progress
 from metazoo.artefact import store
 from metazoo.artefact.whole import write_whole
-from metazoo.cards.report import record
+from metazoo.cards.record import record
 from metazoo.hub.listing import summary
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs

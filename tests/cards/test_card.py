@@ -1,6 +1,8 @@
 """Model cards: every recorded figure is in them, in a format that Hugging Face reads."""
 
+import json
 import re
+import runpy
 
 import pytest
 
@@ -278,3 +280,15 @@ def test_a_card_says_after_which_update_its_weights_were_there(tmp_path):
     text = card(tmp_path, made_up_metadata(provenance={**provenance, "best_update": 1150}))
     assert "on *validation* tasks, not on test tasks: they were there after 1,150 updates." in text
     assert "on *validation* tasks, not on test tasks.\n" in card(tmp_path), "older policies do not say"
+
+
+def test_the_module_writes_cards_again(tmp_path, monkeypatch, capsys):
+    version = tmp_path / "maml_cartpole" / "1" / "assets.extra"
+    version.mkdir(parents=True)
+    (version.parent / "saved_model.pb").write_bytes(b"")
+    metadata = made_up_metadata(evaluation=made_up_report("maml_cartpole", (20.0, 150.0)))
+    (version / "metazoo.json").write_text(json.dumps(metadata))
+    monkeypatch.setattr("sys.argv", ["card", str(tmp_path / "maml_cartpole")])
+    runpy.run_path(cards.__file__, run_name="__main__")
+    written = (tmp_path / "maml_cartpole" / "README.md").read_text()
+    assert str(tmp_path) in capsys.readouterr().out and "# maml_cartpole" in written

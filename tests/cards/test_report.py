@@ -6,7 +6,7 @@ import pytest
 from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.artefact import store
-from metazoo.cards import baselines, report
+from metazoo.cards import baselines, record, report
 from metazoo.cards.report import evaluate_preset
 from metazoo.evaluation import evaluate
 from metazoo.presets.mujoco import MUJOCO_PRESETS
@@ -104,9 +104,9 @@ def test_recording_writes_figures_that_load_and_verify(models, monkeypatch, tmp_
         family = CartPoleGoal(HORIZON)
         return evaluate(random_agent(family), family, name="maml_cartpole_goal", split=split, tasks=3, episodes=1)
 
-    monkeypatch.setattr(report, "evaluate_preset", quick)
+    monkeypatch.setattr(record, "evaluate_preset", quick)
     version = export_named(tmp_path, "maml_cartpole_goal", DomainRandomised, CartPoleGoal(HORIZON))
-    result = report.record(version)
+    result = record.record(version)
     assert calls == [("test", True), ("ood", False)]
     evaluation = store.read_metadata(version)["evaluation"]
     assert store.verify(version)

@@ -18,7 +18,7 @@ from metazoo.artefact import store
 from metazoo.cli import main as cli
 from metazoo.cli.support import print_report
 from metazoo.collect import load_episodes, save_episodes
-from metazoo.hub import listing as index
+from metazoo.hub import listing
 from metazoo.types import Episodes
 from tests import toy_policy
 from tests.cards.reports import made_up_report
@@ -127,7 +127,7 @@ ONE = {"mean": 60.0, "steps": 0}
     ids=["a trial of one episode", "a trial", "inner steps", "not evaluated"],
 )
 def test_before_and_after_are_what_adapting_brings(evaluation, before, after):
-    row = index.summary({**toy_policy.METADATA, "evaluation": evaluation})
+    row = listing.summary({**toy_policy.METADATA, "evaluation": evaluation})
     assert (row["before"], row["before_is"], row["after"]) == (*before, after)
 
 

@@ -13,8 +13,7 @@ import pytest
 
 import metazoo
 from metazoo.artefact import store
-from metazoo.hub import index as manifest
-from metazoo.hub import sources
+from metazoo.hub import index, sources
 from metazoo.hub import transfer as hub
 from metazoo.hub.sources import HubError
 from tests import toy_policy
@@ -59,7 +58,7 @@ def fetch(web: Web, directory: Path | None = None) -> Path:
 
 def edit_index(web: Web, change) -> None:
     """``change`` the entry of toy in the server's index."""
-    path = web.directory / manifest.FILE
+    path = web.directory / index.FILE
     document = json.loads(path.read_text())
     change(document["policies"]["toy"])
     path.write_text(json.dumps(document))
@@ -71,7 +70,7 @@ def files_in(directory: Path) -> set[str]:
 
 def assert_whole(version: Path, zoo: Path) -> None:
     assert store.verify(version)
-    assert manifest.of_version(version) == manifest.build(zoo)["toy"]
+    assert index.of_version(version) == index.build(zoo)["toy"]
     assert files_in(version.parent) == files_in(zoo / "toy"), "nothing else is left there"
 
 
@@ -138,7 +137,7 @@ def test_a_version_that_the_zoo_has_changed_is_replaced_in_the_cache_alone(web, 
     fetch(web)
     fetch(web, tmp_path / "out")
     store.replace_metadata(web.directory / "toy" / "1", {**toy_policy.METADATA, "note": "another"})
-    manifest.write(web.directory)
+    index.write(web.directory)
     assert store.read_metadata(fetch(web))["note"] == "another"
     with pytest.raises(ValueError, match="versions are never overwritten"):
         fetch(web, tmp_path / "out")
@@ -148,7 +147,7 @@ def test_a_new_version_is_downloaded_beside_the_old_one(web, tmp_path):
     fetch(web, tmp_path / "out")
     toy = web.directory / "toy"
     store.publish(toy / "1", toy, np.ones(toy_policy.SIZE, np.float32), {})
-    manifest.write(web.directory)
+    index.write(web.directory)
     assert fetch(web, tmp_path / "out").name == "2"
     assert sorted(store.versions(tmp_path / "out" / "toy")) == [1, 2]
 
@@ -251,7 +250,7 @@ def test_a_file_outside_of_the_policy_is_refused(web, tmp_path, path):
 
 @pytest.mark.parametrize("name", ["../toy", "a/b", "", ".toy", "to y", "toy\n"])
 def test_a_name_that_is_a_path_is_refused(web, tmp_path, name):
-    path = web.directory / manifest.FILE
+    path = web.directory / index.FILE
     document = json.loads(path.read_text())
     document["policies"][name] = document["policies"]["toy"]
     path.write_text(json.dumps(document))
@@ -281,17 +280,17 @@ def test_an_index_that_cannot_be_right_is_refused(web, tmp_path, change, message
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"policies": {}}', b'{"format": 2, "policies": {}}'])
 def test_what_is_no_index_is_refused(content):
-    with pytest.raises(manifest.ManifestError, match="the index here cannot be used"):
-        manifest.parse(content, "here")
+    with pytest.raises(index.BadIndexError, match="the index here cannot be used"):
+        index.parse(content, "here")
 
 
 def test_text_for_the_terminal_is_harmless(zoo):
-    document = json.loads((zoo / manifest.FILE).read_text())
+    document = json.loads((zoo / index.FILE).read_text())
     document["policies"]["toy"]["family"] = "\x1b[31mred"
     document["policies"]["toy"]["before"] = {"mean": 1}
-    parsed = manifest.parse(json.dumps(document).encode(), "here")
+    parsed = index.parse(json.dumps(document).encode(), "here")
     assert parsed["toy"].summary["family"] is None and parsed["toy"].summary["before"] is None
-    assert parsed["toy"].files == manifest.build(zoo)["toy"].files
+    assert parsed["toy"].files == index.build(zoo)["toy"].files
 
 
 # --- several at once ------------------------------------------------------------------------------------------------
@@ -346,7 +345,7 @@ shutil.copyfile = counted(shutil.copyfile)
         versions = store.versions(out / "toy") if (out / "toy").exists() else {}
         assert all(store.verify(path) for path in versions.values())
     version = fetch(web, out)
-    assert store.verify(version) and manifest.of_version(version) == manifest.build(zoo)["toy"]
+    assert store.verify(version) and index.of_version(version) == index.build(zoo)["toy"]
 
 
 # --- push -----------------------------------------------------------------------------------------------------------
@@ -357,7 +356,7 @@ def test_pushing_adds_to_the_index_and_changes_no_version(zoo, tmp_path):
     assert set(hub.push([str(zoo / "toy")], there)) == {"toy"}
     other = shutil.copytree(zoo / "toy", tmp_path / "other")
     assert set(hub.push([str(other)], there)) == {"other", "toy"}
-    assert hub.push([str(other)], there) == manifest.parse((there / manifest.FILE).read_bytes(), "")
+    assert hub.push([str(other)], there) == index.parse((there / index.FILE).read_bytes(), "")
     store.replace_metadata(other / "1", {**toy_policy.METADATA, "note": "changed"})
     with pytest.raises(ValueError, match="versions are never overwritten"):
         hub.push([str(other)], there)

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from metazoo.artefact import store
-from metazoo.hub import index as manifest
-from metazoo.hub import sources
+from metazoo.hub import index, sources
 from metazoo.hub import transfer as hub
 from metazoo.hub.sources import HubError
 from tests import toy_policy
@@ -129,7 +128,7 @@ def toy(tmp_path_factory):
     return models / "toy"
 
 
-def push(toy: Path, tmp_path: Path, name: str = "toy", **changes) -> manifest.Manifest:
+def push(toy: Path, tmp_path: Path, name: str = "toy", **changes) -> index.Index:
     """Pushes a copy of the toy under another name."""
     import shutil
 
@@ -149,7 +148,7 @@ def test_pushed_and_downloaded_again(hugging_face, toy, tmp_path):
 def test_pushing_adds_to_what_is_there(hugging_face, toy, tmp_path):
     push(toy, tmp_path)
     push(toy, tmp_path, "second")
-    assert set(sources.parse("hf://us/zoo").manifest()) == {"toy", "second"}
+    assert set(sources.parse("hf://us/zoo").index()) == {"toy", "second"}
     assert hugging_face.commits == {"us/zoo": 2}, "each is one commit"
     with pytest.raises(ValueError, match="versions are never changed"):
         push(toy, tmp_path, note="another")
@@ -165,7 +164,7 @@ def test_of_two_that_push_at_once_one_is_told(hugging_face, toy, tmp_path):
 
 def test_what_is_not_there(hugging_face, toy, tmp_path):
     with pytest.raises(HubError, match="there is no hf://us/nothing, or it is private"):
-        sources.parse("hf://us/nothing").manifest()
+        sources.parse("hf://us/nothing").index()
     push(toy, tmp_path)
     del hugging_face.repositories["us/zoo"]["toy/1/saved_model.pb"]
     with pytest.raises(HubError, match="hf://us/zoo has no file toy/1/saved_model.pb"):

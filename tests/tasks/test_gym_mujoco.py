@@ -18,7 +18,7 @@ from metazoo.tasks.mujoco.families import (
     Walker2dParams,
 )
 from metazoo.tasks.registry import FAMILIES, ON_THE_HOST
-from metazoo.tasks.testing.graph import host_checks
+from metazoo.tasks.testing import host as testing
 from metazoo.tasks.views import make as gym_make
 
 pytestmark = pytest.mark.mujoco
@@ -48,10 +48,10 @@ def family():
     return lambda cls: made.setdefault(cls, cls(workers=0, rows=4))
 
 
-@pytest.mark.parametrize("check", host_checks())
+@pytest.mark.parametrize("check", testing.CHECKS)
 @pytest.mark.parametrize("cls", ON_THE_HOST, ids=lambda cls: cls.name)
 def test_family_keeps_the_contract(cls, check, family):
-    host_checks()[check](family(cls))
+    testing.CHECKS[check](family(cls))
 
 
 def test_they_are_registered_by_name():
