@@ -71,6 +71,10 @@ class Family(ABC):
 
     ranges: ClassVar[Mapping[str, Range]] = {}
     """Where the task parameters come from; of those that are drawn otherwise, cards quote samples."""
+    hidden: ClassVar[str] = ""
+    """What no observation shows, in a few words."""
+    page: ClassVar[str] = ""
+    """The page in ``docs/families`` that it shares with others; by default that of its own name."""
     units: ClassVar[Mapping[str, str]] = {}
     """Units of the task parameters, empty of those that have none."""
     nominal: ClassVar[Mapping[str, float]] = {}

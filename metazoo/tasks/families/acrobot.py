@@ -54,6 +54,7 @@ class Acrobot(TaskFamily):
     """Reward −1 per step until the tip is high, 0 for that step; ends there, or after 200 steps (Gymnasium: 500)."""
 
     name: ClassVar[str] = "acrobot"
+    hidden: ClassVar[str] = "masses, lengths, motor strength and sign"
     reward_unit: ClassVar[str] = "−1 a step, 0 where the tip is high"
     Task: ClassVar[type] = AcrobotTask
     _BOUNDS = (1.0, 1.0, 1.0, 1.0, MAX_SPEED_1, MAX_SPEED_2)

@@ -149,6 +149,7 @@ class CartPole(_CartPoleBase):
     """Balance a pole whose physics, and the sign of whose motor, are unknown: reward 1 per step while it is up."""
 
     name: ClassVar[str] = "cartpole"
+    hidden: ClassVar[str] = "masses, length, gravity, motor strength and sign"
     caveat: ClassVar[str] = REACTIVE
     long_horizon: ClassVar[int | None] = 500
     gradient_rates: ClassVar[Mapping[str, float]] = {"fine_tuning": 0.03, "from_scratch": 1.0}
@@ -176,6 +177,7 @@ class CartPoleGoal(_CartPoleBase):
     """
 
     name: ClassVar[str] = "cartpole_goal"
+    hidden: ClassVar[str] = "target position, and the physics"
     reveals: ClassVar[tuple[str, str] | None] = ("reveal_target", "target")
     reward_unit: ClassVar[str] = "1 − distance to the target in m, at least 0"
     Task: ClassVar[type] = CartPoleGoalTask

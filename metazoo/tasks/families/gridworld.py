@@ -36,6 +36,7 @@ class Gridworld(TaskFamily):
     """Episodes of 15 steps from cell (0, 0); goals uniform over the cells that are not next to it."""
 
     name: ClassVar[str] = "gridworld"
+    hidden: ClassVar[str] = "goal cell, probability of slipping"
     reward_unit: ClassVar[str] = "1 on the goal, −0.1 elsewhere"
     Task: ClassVar[type] = GridworldTask
     action_space = Discrete(len(MOVES))

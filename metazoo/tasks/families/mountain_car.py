@@ -37,6 +37,7 @@ class MountainCarContinuous(TaskFamily):
     """Reward 100 at the flag minus 0.1 u² per step; ends at the flag, or after 200 steps (Gymnasium: 999)."""
 
     name: ClassVar[str] = "mountain_car_continuous"
+    hidden: ClassVar[str] = "motor strength and sign, flag"
     reward_unit: ClassVar[str] = "100 at the flag, −0.1 × throttle² a step"
     Task: ClassVar[type] = MountainCarTask
     observation_space = Box((2,), (MIN_POSITION, -MAX_SPEED), (MAX_POSITION, MAX_SPEED))

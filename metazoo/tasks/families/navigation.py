@@ -51,6 +51,7 @@ class _NavigationBase(TaskFamily):
     """Goals ~ U[−0.5, 0.5]²; out of range: on the square ring between 0.5 and 0.7."""
 
     Task: ClassVar[type] = NavigationTask
+    hidden: ClassVar[str] = "goal position"
     units: ClassVar[Mapping[str, str]] = {"goal": "the paper's unit of length"}
     action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
     drawing = staticmethod(draw)
@@ -117,6 +118,7 @@ class NavigationSparse(_NavigationBase):
     """Reward: 1 − distance within 0.2 of the goal, else 0. Never terminated: an end would take rewards away."""
 
     name: ClassVar[str] = "navigation_sparse"
+    page: ClassVar[str] = "navigation"
     reward_unit: ClassVar[str] = "1 − distance within 0.2 of the goal, else 0"
     REWARD_RADIUS = 0.2
 

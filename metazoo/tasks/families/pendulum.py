@@ -55,6 +55,7 @@ class Pendulum(TaskFamily):
     """Reward −(θ² + 0.1 θ̇² + 0.001 u²) with θ in (−π, π], before the step; no episode terminates early."""
 
     name: ClassVar[str] = "pendulum"
+    hidden: ClassVar[str] = "gravity, mass, length"
     reward_unit: ClassVar[str] = "−(θ² + 0.1 θ̇² + 0.001 u²), in rad, rad/s and N·m"
     Task: ClassVar[type] = PendulumTask
     observation_space = Box((3,), (-1.0, -1.0, -MAX_SPEED), (1.0, 1.0, MAX_SPEED))

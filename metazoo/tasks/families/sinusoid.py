@@ -37,6 +37,7 @@ class Sinusoid(TaskFamily):
     """Amplitude ~ U[0.1, 5], phase ~ U[0, π], x ~ U[−5, 5]; predictions are clipped to ±10."""
 
     name: ClassVar[str] = "sinusoid"
+    hidden: ClassVar[str] = "amplitude and phase"
     reward_unit: ClassVar[str] = "−squared error"
     Task: ClassVar[type] = SinusoidTask
     supervised: ClassVar[bool] = True
