@@ -60,6 +60,7 @@ SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
 CHECK_KIT = "metazoo.tasks.testing"
 """Tries a family all the way, to an exported policy, so it stands on top of what makes one."""
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
+PRIVATE_TENSORFLOW = "serving.engine.tf_internals"
 WRITES_WHOLE = "metazoo.artefact.whole"
 GYMNASIUM_BORDER = (
     "metazoo.artefact.answers",
@@ -232,6 +233,19 @@ def _puts_in_place(call: ast.Call) -> bool:
     return name in by_system or (of_path and one_value and not name.startswith((f"{WRITES_WHOLE}.", "whole.")))
 
 
+def private_tensorflow_stands_in_one_place(module: Module) -> list[str]:
+    """Of the server; the learners' calls into compiled programs are in ``algorithms.common.host_calls``."""
+    if not inside(module.name, "serving") or module.name == PRIVATE_TENSORFLOW:
+        return []
+    lines = [imported.line for imported in module.imports if inside(imported.target, "tensorflow.python")]
+    lines += [
+        node.lineno
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("_as_tf_output", "_extend_graph")
+    ]
+    return [f"{module.name}:{line} uses a private name of TensorFlow" for line in lines]
+
+
 RULES = (
     layers,
     algorithms_are_independent,
@@ -241,6 +255,7 @@ RULES = (
     big_libraries_are_imported_where_used,
     keras_is_keras_3,
     files_become_whole_in_one_place,
+    private_tensorflow_stands_in_one_place,
 )
 
 
@@ -334,6 +349,8 @@ BREACHES = [
     (files_become_whole_in_one_place, "serving.models.config_files", "aside.replace(self.path)"),
     (files_become_whole_in_one_place, "metazoo.artefact.store", "Path(work).rename(base / '1')"),
     (files_become_whole_in_one_place, "metazoo.hub.transfer", "os.fsync(file.fileno())"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.program", "from tensorflow.python.client import session"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.wide", "def f(x): return x._as_tf_output()"),
 ]
 
 ALLOWED = [
@@ -352,6 +369,7 @@ ALLOWED = [
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import huggingface_hub",
     ),
     (keras_is_keras_3, "metazoo.losses", "import keras\nloss = keras.losses.MSE"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.tf_internals", "import tensorflow.python.client.session"),
     (files_become_whole_in_one_place, "metazoo.artefact.whole", "os.replace(part, path)"),
     (files_become_whole_in_one_place, "metazoo.words", "text.replace('a', 'b'); dataclasses.replace(a, b=1)"),
 ]

@@ -1,6 +1,7 @@
 """The program where its output has nowhere to go, or a poor alphabet: figures arrive, exit codes are as promised."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -61,9 +62,23 @@ def test_a_missing_standard_output_is_no_failure_but_a_full_one_is():
     assert redirected(">/dev/full 2>/dev/full", "list").returncode == 1
 
 
-def test_a_reader_that_leaves_is_no_traceback():
-    left = redirected("| true", "card", "maml_cartpole")
-    assert "Traceback" not in left.stderr and "Exception" not in left.stderr
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["card", "maml_cartpole"], ["train", "--help"]])
+def test_a_reader_that_leaves_ends_it_quietly_with_the_code_of_other_programs(words):
+    for unbuffered in ("", "1"):  # the pipe breaks when it is written to, or at the end
+        read, write = os.pipe()
+        os.close(read)
+        command = [*COMMAND, *words]
+        given = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=200, env=given, check=False)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, b""), done.stderr
+
+
+def test_the_first_line_is_all_that_head_wants():
+    pipeline = ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", *COMMAND, "list"]
+    done = subprocess.run(pipeline, capture_output=True, text=True, timeout=200, env=environment(), check=False)
+    assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+    assert done.returncode in (0, 141)  # 0 where everything was written before ``head`` ended
 
 
 def test_the_work_itself_needs_no_standard_error(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metazoo.artefact import store
+from metazoo.artefact import store, whole
 from serving.adapting.request import from_body
 from serving.errors import ServingError
 from serving.server import Server
@@ -168,7 +168,7 @@ def test_a_disk_error_while_publishing_is_unavailable(server, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "flush", full)
+    monkeypatch.setattr(whole, "flush", full)
     _, inputs = recorded()
     with pytest.raises(ServingError, match="Nothing was published: .*No space left") as caught:
         server.adapter.adapt(from_body("toy", as_npz(**inputs), "a", None, 10**6))
