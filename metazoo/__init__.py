@@ -12,11 +12,11 @@ else. It turns the caller's own ``tf.keras`` into Keras 2 as well; ``import kera
 uses.
 """
 
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-from metazoo.artefact.places import savedmodels_directory
 
 if TYPE_CHECKING:
     from metazoo.pretrained import Pretrained
@@ -45,6 +45,13 @@ def average(one: "Pretrained", other: "Pretrained", alpha: float, directory: str
     return averaging.average(one, other, alpha, directory)
 
 
+def savedmodels_directory() -> Path:
+    """Where the policies that come with metazoo are: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_savedmodels"
+    return installed if installed.is_dir() else package.parent / "savedmodels"
+
+
 def _ask_for_legacy_keras() -> None:
     """Set TF_USE_LEGACY_KERAS=1. Raises ImportError when that cannot take effect any more.
 
@@ -65,8 +72,11 @@ def _ask_for_legacy_keras() -> None:
 
 
 def _register_environments() -> None:
-    """Give Gymnasium our ids (``metazoo/CartPole-v0``), if the program uses Gymnasium at all: it loads no plugins."""
-    if "gymnasium" in sys.modules:
+    """Give Gymnasium our ids (``metazoo/CartPole-v0``), if the program uses Gymnasium at all: it loads no plugins.
+
+    A device without TensorFlow has no use for them: ``metazoo.edge`` can be imported there.
+    """
+    if "gymnasium" in sys.modules and importlib.util.find_spec("tensorflow") is not None:
         import metazoo.tasks.views.gym_view  # noqa: F401  registers when it is imported
 
 

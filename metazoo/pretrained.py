@@ -194,6 +194,24 @@ class Pretrained:
             self.directory, self.metadata = path, dict(store.read_metadata(path) or self.metadata)
         return path
 
+    def export_litert(
+        self, file: str | os.PathLike[str], episodes: int | None = None, steps: int | None = None
+    ) -> Path:
+        """Writes this policy, adapted or not, as one LiteRT file that acts and adapts without TensorFlow.
+
+        ``episodes`` K and ``steps`` T of one ``adapt`` are fixed in it, by default as trained. Its answers are compared
+        with the SavedModel's first. On the device, ``metazoo.edge.Policy`` reads it (docs/edge.md).
+
+        Raises:
+            ValueError: K or T below 1.
+            metazoo.edge.errors.ConversionError: it cannot be converted, or answers otherwise; nothing was written.
+            OSError: nothing can be written there.
+        """
+        from metazoo.edge import export
+
+        source = export.Source(self._model, self.memory, self.metadata, self.version)
+        return export.litert(source, Path(file), episodes, steps)
+
     def agent(self) -> "Agent":
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""
         from metazoo.rollouts.agent import Agent

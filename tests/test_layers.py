@@ -5,6 +5,7 @@ describe its breaches; the last tests show that every rule finds a breach in a s
 """
 
 import ast
+import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("types", "random", "cores", "plugins", "words", "progress", "keras_settings"),
     ("losses", "axes"),
     ("artefact",),
-    ("hub", "tasks", "policies", "collect"),
+    ("hub", "tasks", "policies", "collect", "edge"),
     ("rollouts",),
     ("algorithms", "classical"),
     ("evaluation",),
@@ -25,7 +26,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("averaging", "presets", "tf_agents"),
     ("cards",),
     ("training",),
-    ("distributed", "federated", "edge", "similarity", "explain", "tasks.testing"),
+    ("distributed", "federated", "similarity", "explain", "tasks.testing"),
     ("gallery", "demo", "bench"),
     ("cli", "serving"),  # the alias of the package beside it
 )
@@ -57,11 +58,10 @@ KNOW_SERVING = {
     "metazoo.serving",
 }
 SHARED_BY_ALGORITHMS = "metazoo.algorithms.common"
+DEVICE = "metazoo.edge.runtime"
 CHECK_KIT = "metazoo.tasks.testing"
 """Tries a family all the way, to an exported policy, so it stands on top of what makes one."""
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
-PRIVATE_TENSORFLOW = "serving.engine.tf_internals"
-WRITES_WHOLE = "metazoo.artefact.whole"
 GYMNASIUM_BORDER = (
     "metazoo.artefact.answers",
     "metazoo.artefact.episodes",
@@ -69,6 +69,8 @@ GYMNASIUM_BORDER = (
     "metazoo.collect",
     "metazoo.bench.gym_peers",
     "metazoo.demo.tasks",
+    "metazoo.edge.export",
+    "metazoo.edge.runtime",
     "metazoo.tasks.gym",
     "metazoo.tasks.metaworld",
     "metazoo.tasks.mujoco",
@@ -132,6 +134,19 @@ def inside(module: str, package: str) -> bool:
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def devices_need_little(module: Module) -> list[str]:
+    """What runs on a device is copied there alone."""
+    if module.name != DEVICE:
+        return []
+    allowed = {*sys.stdlib_module_names, "numpy", "ai_edge_litert", "gymnasium"}
+    return [
+        f"{module.name}:{imported.line} imports {imported.target}"
+        for imported in module.imports
+        if imported.target.split(".")[0] not in allowed
+        or (imported.target.split(".")[0] == "gymnasium" and imported.when == "imported")
+    ]
 
 
 def layers(module: Module) -> list[str]:
@@ -217,45 +232,15 @@ def keras_is_keras_3(module: Module) -> list[str]:
     return [f"{module.name}:{line} uses tf.keras" for line in sorted(lines)]
 
 
-def files_become_whole_in_one_place(module: Module) -> list[str]:
-    """Renaming, replacing and flushing by hand forgets one of the three sooner or later."""
-    if module.name == WRITES_WHOLE:
-        return []
-    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and _puts_in_place(node)]
-    return [f"{module.name}:{call.lineno} calls {ast.unparse(call.func)}" for call in calls]
-
-
-def _puts_in_place(call: ast.Call) -> bool:
-    name = ast.unparse(call.func)
-    by_system = {"os.rename", "os.renames", "os.replace", "os.link", "os.fsync", "os.fdatasync", "shutil.move"}
-    of_path = isinstance(call.func, ast.Attribute) and call.func.attr in ("rename", "replace", "hardlink_to")
-    one_value = len(call.args) == 1 and not call.keywords  # text is replaced by two
-    return name in by_system or (of_path and one_value and not name.startswith((f"{WRITES_WHOLE}.", "whole.")))
-
-
-def private_tensorflow_stands_in_one_place(module: Module) -> list[str]:
-    """Of the server; the learners' calls into compiled programs are in ``algorithms.common.host_calls``."""
-    if not inside(module.name, "serving") or module.name == PRIVATE_TENSORFLOW:
-        return []
-    lines = [imported.line for imported in module.imports if inside(imported.target, "tensorflow.python")]
-    lines += [
-        node.lineno
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Attribute) and node.attr in ("_as_tf_output", "_extend_graph")
-    ]
-    return [f"{module.name}:{line} uses a private name of TensorFlow" for line in lines]
-
-
 RULES = (
     layers,
+    devices_need_little,
     algorithms_are_independent,
     serving_and_metazoo_meet_in_few_places,
     gymnasium_stays_at_the_border,
     tf_agents_stays_in_its_bridge,
     big_libraries_are_imported_where_used,
     keras_is_keras_3,
-    files_become_whole_in_one_place,
-    private_tensorflow_stands_in_one_place,
 )
 
 
@@ -326,6 +311,9 @@ BREACHES = [
     (layers, "metazoo.unheard_of", ""),
     (layers, "serving.wire.codec", "from serving.engine.batching import Batcher"),
     (layers, "serving.adapting.adapter", "from serving.rest.http_body import Bodies"),
+    (devices_need_little, "metazoo.edge.runtime", "def f():\n    import tensorflow"),
+    (devices_need_little, "metazoo.edge.runtime", "from metazoo.edge import file"),
+    (devices_need_little, "metazoo.edge.runtime", "import gymnasium"),
     (algorithms_are_independent, "metazoo.algorithms.maml", "from metazoo.algorithms import rl2"),
     (algorithms_are_independent, "metazoo.algorithms.distillation", "import metazoo.algorithms.rl2"),
     (serving_and_metazoo_meet_in_few_places, "serving.adapting.adapter", "from metazoo.types import Episodes"),
@@ -345,18 +333,13 @@ BREACHES = [
     (keras_is_keras_3, "metazoo.losses", "from tensorflow import keras"),
     (keras_is_keras_3, "metazoo.losses", "from tensorflow.keras import layers"),
     (keras_is_keras_3, "metazoo.losses", "import tf_keras"),
-    (files_become_whole_in_one_place, "metazoo.training.train", "import os\nos.replace(part, path)"),
-    (files_become_whole_in_one_place, "serving.models.config_files", "aside.replace(self.path)"),
-    (files_become_whole_in_one_place, "metazoo.artefact.store", "Path(work).rename(base / '1')"),
-    (files_become_whole_in_one_place, "metazoo.hub.transfer", "os.fsync(file.fileno())"),
-    (private_tensorflow_stands_in_one_place, "serving.engine.program", "from tensorflow.python.client import session"),
-    (private_tensorflow_stands_in_one_place, "serving.engine.wide", "def f(x): return x._as_tf_output()"),
 ]
 
 ALLOWED = [
     (layers, "metazoo.algorithms.maml", "from metazoo import losses\nimport metazoo.types"),
     (layers, "metazoo.tasks.families.cartpole", "from metazoo.tasks.family import TaskFamily"),
     (layers, "metazoo.pretrained", "from metazoo.hub.transfer import resolve"),
+    (devices_need_little, "metazoo.edge.runtime", "import json\ndef f():\n    from gymnasium.spaces import flatten"),
     (algorithms_are_independent, "metazoo.algorithms.maml", "from metazoo.algorithms.common import inner_loop"),
     (serving_and_metazoo_meet_in_few_places, "serving.client", "from metazoo import collect"),
     (serving_and_metazoo_meet_in_few_places, "metazoo.cli.main", "def serve():\n    from serving import server"),
@@ -369,9 +352,6 @@ ALLOWED = [
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import huggingface_hub",
     ),
     (keras_is_keras_3, "metazoo.losses", "import keras\nloss = keras.losses.MSE"),
-    (private_tensorflow_stands_in_one_place, "serving.engine.tf_internals", "import tensorflow.python.client.session"),
-    (files_become_whole_in_one_place, "metazoo.artefact.whole", "os.replace(part, path)"),
-    (files_become_whole_in_one_place, "metazoo.words", "text.replace('a', 'b'); dataclasses.replace(a, b=1)"),
 ]
 ALLOWED_KNOWN = KNOWN | {"metazoo.algorithms.common.inner_loop"}
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from metazoo.bench import families, learners, serving
+from metazoo.bench import edge, families, learners, serving
 
 Row = dict[str, Any]
 
@@ -28,6 +28,7 @@ GROUPS: Final = {
     "learners": Group(lambda: learners.LEARNERS, learners.measure),
     "families": Group(families.names, families.measure),
     "serving": Group(lambda: ["serving"], serving.measure),
+    "edge": Group(lambda: edge.POLICIES, edge.measure),
 }
 
 
@@ -35,7 +36,8 @@ def run(what: str = "all") -> list[Row]:
     """Measure a group (or ``all``) in subprocesses pinned to one core.
 
     Returns:
-        Rows ``{"what", "config", "threads"}`` with ``env_steps_per_s``, or ``requests_per_s``, ``p50_ms``, ``p99_ms``.
+        Rows ``{"what", "config", "threads"}`` with ``env_steps_per_s``, or ``requests_per_s``, ``p50_ms``, ``p99_ms``;
+        of devices also ``tensorflow_p50_ms``, ``ratio``, and of their start ``bytes`` and MB.
 
     Raises:
         ValueError: an unknown group.

@@ -1,7 +1,7 @@
 """The command line: parses, calls one function, prints. Heavy imports are inside the commands.
 
-Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 141 the reader of the output left. With ``--json``
-standard output carries one JSON document and nothing else; logs and progress go to standard error.
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong. With ``--json`` standard output carries one JSON
+document and nothing else; logs and progress go to standard error.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, progress, words
-from metazoo.artefact.places import savedmodels_directory
+from metazoo import __version__, progress, savedmodels_directory, words
 from metazoo.cli import options as cli_options
 from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support
 from metazoo.cli import zoo as cli_zoo
+from metazoo.cli.export import export as export_command
 from metazoo.cli.serve import serve
 from metazoo.presets.registry import PRESETS
 
@@ -37,10 +37,7 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_REQUEST: Final = 2
 INTERRUPTED: Final = 130
-READER_LEFT: Final = 141
-"""What a shell says of ``cat`` and ``grep`` whose reader left (``| head -1``): 128 + SIGPIPE. Not 0, since something
-was not shown; scripts under ``set -o pipefail`` know this number from all other programs."""
-BENCHMARKS: Final = "learners", "families", "serving", "all"
+BENCHMARKS: Final = "learners", "families", "serving", "edge", "all"
 MISSING: Final = FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError
 BAD_PLACES: Final = errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS
 """Errors of the system about files that the user named."""
@@ -59,10 +56,8 @@ def main() -> None:
     try:
         streams.finish()
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # whoever closed it knows
-            code = code or READER_LEFT
-        else:
-            code = code or FAILED
+        code = code or FAILED
+        if not isinstance(error, BrokenPipeError):  # whoever closed it knows
             progress.say(f"metazoo: standard output cannot be written: {error.strerror}.")
     sys.exit(code)
 
@@ -72,14 +67,12 @@ def _run(debug: bool) -> Any:
     try:
         return app(standalone_mode=False) or DONE
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # Typer was faster than the clause below
-            return READER_LEFT
         return DONE if stop.code is None else stop.code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever reads has enough
         streams.abandon(sys.stdout.fileno())
-        return READER_LEFT
+        return FAILED
     except Exception as error:
         if show := getattr(error, "show", None):  # Typer's own, of words that are no options
             with contextlib.suppress(OSError):
@@ -183,12 +176,15 @@ def train(
 
 app.command()(policies.evaluate)
 app.command()(policies.adapt)
+app.command()(export_command)
 app.command()(serve)
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[WHAT]", help="learners, families, serving, or all of them.")] = "all",
+    what: Annotated[
+        str, typer.Argument(metavar="[WHAT]", help="learners, families, serving, edge, or all of them.")
+    ] = "all",
     as_json: Json = False,
 ) -> None:
     """Measure speed on one processor core.
@@ -196,6 +192,7 @@ def bench(
     \b
     metazoo bench learners --json
     metazoo bench serving
+    metazoo bench edge --json
     """
     if what not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {what!r}; {words.meant(what, BENCHMARKS)}")

@@ -34,16 +34,17 @@ def port() -> Any:
     return whole(0, 65_535, help="0 takes a free one.")
 
 
-def choice(names: Sequence[str], **how: Any) -> Any:
-    """A ``typer.Option`` for one of these names."""
+def choice(names: Sequence[str], param_decls: Sequence[str] = (), **how: Any) -> Any:
+    """A ``typer.Option`` for one of these names; ``param_decls`` where its own name is another than its argument's."""
 
     def check(param: typer.CallbackParam, value: str) -> str:
         if value not in names:
             raise ValueError(f"{param.opts[0]} is {value!r}; {words.meant(value, names)}")
         return value
 
-    help_text = f"{how.pop('help', '')} {', '.join(names[:-1])} or {names[-1]}.".strip()
-    return typer.Option(metavar="NAME", callback=check, help=help_text, **how)
+    listed = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    help_text = f"{how.pop('help', '')} {listed}.".strip()
+    return typer.Option(*param_decls, metavar="NAME", callback=check, help=help_text, **how)
 
 
 def number(text: str, option: str, kind: type, low: float, high: float) -> Any:

@@ -143,6 +143,8 @@ def print_bench(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         figures = [f"{row[key]:>12,.0f} {unit}" for key, unit in RATES.items() if key in row]
         figures += [f"{row[key]:8.3f} ms {key[:3]}" for key in ("p50_ms", "p99_ms") if key in row]
+        figures += [f"{row['ratio']:6.1f} × faster"] if "ratio" in row else []
+        figures += [f"{row['resident_mb']:.0f} MB"] if "resident_mb" in row else []
         print(f"{row['what']:24} {'  '.join(figures)}   {row['config']}")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from metazoo.artefact.places import savedmodels_directory
+from metazoo import savedmodels_directory
 from metazoo.cli import places
 from metazoo.cli import support as cli_support
 from metazoo.words import count
@@ -26,20 +26,21 @@ def list_command(models: Models = None, zoo: Zoo = None, as_json: Json = False) 
     metazoo list --models adapted --json
     metazoo list --from hf://ORG/REPO
     """
-    from metazoo.hub import listing
+    from metazoo.hub import listing as index
 
     if zoo is None:
-        rows = listing.entries(models or savedmodels_directory())
+        rows = index.entries(models or savedmodels_directory())
     elif models is None:
-        from metazoo.hub import index, sources
+        from metazoo.hub import index as manifest
+        from metazoo.hub import sources
 
-        rows = index.rows(sources.parse(zoo).index())
+        rows = manifest.rows(sources.parse(zoo).manifest())
     else:
         raise ValueError(f"--models is {models} and --from is {zoo!r}; give one of them.")
     if as_json:
         cli_support.print_json(rows)
     else:
-        print(listing.table(rows))
+        print(index.table(rows))
 
 
 def card(
@@ -52,14 +53,14 @@ def card(
     metazoo card maml_cartpole_goal
     """
     from metazoo.artefact import store
-    from metazoo.hub import listing
+    from metazoo.hub import listing as index
     from metazoo.hub import transfer as hub
 
     version = hub.find(name)
     if as_json:
         cli_support.print_json(store.read_metadata(version))
     else:
-        print(listing.card(version))
+        print(index.card(version))
 
 
 def download(

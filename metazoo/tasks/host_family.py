@@ -5,12 +5,14 @@ has rows of environments that play one episode each, side by side: ``reset`` beg
 ``metazoo.rollouts.graph`` plays both kinds of families alike.
 """
 
-from abc import abstractmethod
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from metazoo.tasks.family import Family, TaskFamily
+from metazoo.tasks.family import Reference, TaskFamily
+from metazoo.types import Box, Space
 
 
 class HostTransition(NamedTuple):
@@ -23,14 +25,28 @@ class HostTransition(NamedTuple):
     """Ended by the environment's own time limit; the family's horizon is the rollout's business."""
 
 
-class HostFamily(Family):
+class HostFamily(ABC):
     """A distribution over tasks with shared spaces and horizon, played by environments on the host."""
 
     name: str
     Task: Any
     """NamedTuple of the task parameters, float32 ``[M, ...]``."""
+    observation_space: Box
+    action_space: Space
+    horizon: int
+    """Steps after which an episode is truncated."""
     rows: int
     """How many episodes are played side by side at most: bounds memory, changes no result."""
+    supervised: ClassVar[bool] = False
+    nominal: ClassVar[Mapping[str, float]] = {}
+    units: ClassVar[Mapping[str, str]] = {}
+    """Units of the task parameters, empty of those that have none."""
+    reveals: ClassVar[tuple[str, str] | None] = None
+    """Where the family can show the task: the argument that makes it do so, and the field it appends."""
+    caveat: ClassVar[str] = ""
+    """What a reader of its policies' cards should know before crediting meta-learning."""
+    reward_unit: ClassVar[str] = ""
+    """What a step's reward is, in a few words: a policy knows its rewards in this unit and no other."""
 
     @abstractmethod
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:
@@ -54,7 +70,15 @@ class HostFamily(Family):
         The other rows keep their observations; their rewards are 0 and they have not ended.
         """
 
-    def close(self) -> None:
+    def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> None:
+        """None: nobody knows what the rewards of environments are on average."""
+        return
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027  families without processes need none
         """Give back processes and environments; the next ``reset`` makes new ones."""
 
 

@@ -58,7 +58,7 @@ class Bandit(_BanditBase):
     """Bernoulli arms with means ~ U[0, 1]; out of range: means ~ U[0, 1]³, so good arms are rare."""
 
     name: ClassVar[str] = "bandit"
-    hidden: ClassVar[str] = "probabilities of the arms"
+    gym_name: ClassVar[str] = "Bandit"
     reward_unit: ClassVar[str] = "1 or 0 a pull"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:
@@ -75,8 +75,7 @@ class GaussianBandit(_BanditBase):
     """Arms with rewards ~ N(mean, 1) and means ~ N(0, 1); out of range: means ~ N(0, 2²)."""
 
     name: ClassVar[str] = "gaussian_bandit"
-    hidden: ClassVar[str] = "means of the arms"
-    page: ClassVar[str] = "bandit"
+    gym_name: ClassVar[str] = "GaussianBandit"
     reward_unit: ClassVar[str] = "the arm's mean plus noise of standard deviation 1"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:
