@@ -15,8 +15,9 @@ uses.
 import importlib.util
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from metazoo.artefact.places import savedmodels_directory
 
 if TYPE_CHECKING:
     from metazoo.pretrained import Pretrained
@@ -43,13 +44,6 @@ def average(one: "Pretrained", other: "Pretrained", alpha: float, directory: str
     from metazoo import averaging
 
     return averaging.average(one, other, alpha, directory)
-
-
-def savedmodels_directory() -> Path:
-    """Where the policies that come with metazoo are: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "_savedmodels"
-    return installed if installed.is_dir() else package.parent / "savedmodels"
 
 
 def _ask_for_legacy_keras() -> None:

@@ -62,6 +62,8 @@ DEVICE = "metazoo.edge.runtime"
 CHECK_KIT = "metazoo.tasks.testing"
 """Tries a family all the way, to an exported policy, so it stands on top of what makes one."""
 NAMES_ALL_ALGORITHMS = {"metazoo.algorithms", "metazoo.algorithms.registry"}
+PRIVATE_TENSORFLOW = "serving.engine.tf_internals"
+WRITES_WHOLE = "metazoo.artefact.whole"
 GYMNASIUM_BORDER = (
     "metazoo.artefact.answers",
     "metazoo.artefact.episodes",
@@ -232,6 +234,35 @@ def keras_is_keras_3(module: Module) -> list[str]:
     return [f"{module.name}:{line} uses tf.keras" for line in sorted(lines)]
 
 
+def files_become_whole_in_one_place(module: Module) -> list[str]:
+    """Renaming, replacing and flushing by hand forgets one of the three sooner or later. A device has no metazoo."""
+    if module.name in (WRITES_WHOLE, DEVICE):
+        return []
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and _puts_in_place(node)]
+    return [f"{module.name}:{call.lineno} calls {ast.unparse(call.func)}" for call in calls]
+
+
+def _puts_in_place(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    by_system = {"os.rename", "os.renames", "os.replace", "os.link", "os.fsync", "os.fdatasync", "shutil.move"}
+    of_path = isinstance(call.func, ast.Attribute) and call.func.attr in ("rename", "replace", "hardlink_to")
+    one_value = len(call.args) == 1 and not call.keywords  # text is replaced by two
+    return name in by_system or (of_path and one_value and not name.startswith((f"{WRITES_WHOLE}.", "whole.")))
+
+
+def private_tensorflow_stands_in_one_place(module: Module) -> list[str]:
+    """Of the server; the learners' calls into compiled programs are in ``algorithms.common.host_calls``."""
+    if not inside(module.name, "serving") or module.name == PRIVATE_TENSORFLOW:
+        return []
+    lines = [imported.line for imported in module.imports if inside(imported.target, "tensorflow.python")]
+    lines += [
+        node.lineno
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("_as_tf_output", "_extend_graph")
+    ]
+    return [f"{module.name}:{line} uses a private name of TensorFlow" for line in lines]
+
+
 RULES = (
     layers,
     devices_need_little,
@@ -241,6 +272,8 @@ RULES = (
     tf_agents_stays_in_its_bridge,
     big_libraries_are_imported_where_used,
     keras_is_keras_3,
+    files_become_whole_in_one_place,
+    private_tensorflow_stands_in_one_place,
 )
 
 
@@ -333,6 +366,12 @@ BREACHES = [
     (keras_is_keras_3, "metazoo.losses", "from tensorflow import keras"),
     (keras_is_keras_3, "metazoo.losses", "from tensorflow.keras import layers"),
     (keras_is_keras_3, "metazoo.losses", "import tf_keras"),
+    (files_become_whole_in_one_place, "metazoo.training.train", "import os\nos.replace(part, path)"),
+    (files_become_whole_in_one_place, "serving.models.config_files", "aside.replace(self.path)"),
+    (files_become_whole_in_one_place, "metazoo.artefact.store", "Path(work).rename(base / '1')"),
+    (files_become_whole_in_one_place, "metazoo.hub.transfer", "os.fsync(file.fileno())"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.program", "from tensorflow.python.client import session"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.wide", "def f(x): return x._as_tf_output()"),
 ]
 
 ALLOWED = [
@@ -352,6 +391,9 @@ ALLOWED = [
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import huggingface_hub",
     ),
     (keras_is_keras_3, "metazoo.losses", "import keras\nloss = keras.losses.MSE"),
+    (private_tensorflow_stands_in_one_place, "serving.engine.tf_internals", "import tensorflow.python.client.session"),
+    (files_become_whole_in_one_place, "metazoo.artefact.whole", "os.replace(part, path)"),
+    (files_become_whole_in_one_place, "metazoo.words", "text.replace('a', 'b'); dataclasses.replace(a, b=1)"),
 ]
 ALLOWED_KNOWN = KNOWN | {"metazoo.algorithms.common.inner_loop"}
 

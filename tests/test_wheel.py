@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metazoo import savedmodels_directory
-from metazoo.hub import listing as index
+from metazoo.hub import listing
 
 pytest.importorskip("build")
 pytest.importorskip("hatchling")
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import metazoo
-from metazoo.hub import listing as index
+from metazoo.hub import listing
 from serving.server import Server
 
 assert str(Path(metazoo.__file__).resolve()).startswith(sys.argv[1]), metazoo.__file__
@@ -31,7 +31,7 @@ chosen = Path("chosen")
 chosen.mkdir()
 for name in sys.argv[2:]:
     (chosen / name).symlink_to(models / name)
-for name, version in index.policies(chosen).items():
+for name, version in listing.policies(chosen).items():
     policy = metazoo.load(name)
     recorded = {"bool": bool, "float32": np.float32, "int32": np.int32}
     inputs = policy._model.signatures["adapt"].structured_input_signature[1]
@@ -73,7 +73,7 @@ def run(installed, directory, *arguments):
 
 
 def test_it_holds_every_policy_with_its_card_and_no_tests(installed):
-    shipped = index.policies(savedmodels_directory())
+    shipped = listing.policies(savedmodels_directory())
     inside = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
     for name, version in shipped.items():
         assert {f"metazoo/_savedmodels/{name}/{version.name}/saved_model.pb"} < inside
@@ -84,7 +84,7 @@ def test_it_holds_every_policy_with_its_card_and_no_tests(installed):
 
 def test_in_an_empty_directory_it_lists_its_zoo(installed, tmp_path):
     rows = json.loads(run(installed, tmp_path, "-m", "metazoo.cli.main", "list", "--json"))
-    assert {row["name"] for row in rows} == set(index.policies(savedmodels_directory()))
+    assert {row["name"] for row in rows} == set(listing.policies(savedmodels_directory()))
 
 
 def use(installed, directory, names):
@@ -94,10 +94,10 @@ def use(installed, directory, names):
 
 def test_its_policies_load_adapt_and_are_served(installed, tmp_path):
     """One of each algorithm."""
-    rows = index.entries(savedmodels_directory())
+    rows = listing.entries(savedmodels_directory())
     use(installed, tmp_path, {row["algorithm"]: row["name"] for row in rows}.values())
 
 
 @pytest.mark.slow
 def test_every_policy_of_it_loads_adapts_and_is_served(installed, tmp_path):
-    use(installed, tmp_path, index.policies(savedmodels_directory()))
+    use(installed, tmp_path, listing.policies(savedmodels_directory()))

@@ -115,7 +115,7 @@ def cartpole_goal() -> None:
     positions = np.linspace(-2.4, 2.4, 481)
     for target in (-1.4, -0.7, 0.0, 0.8, 1.5):
         right.plot(positions, np.maximum(0, 1 - np.abs(positions - target)), color="#d1495b", alpha=0.5, linewidth=1)
-    low, high = CartPoleGoal.TARGET.train
+    low, high = CartPoleGoal.ranges["target"].train
     targets = low + (high - low) * (np.arange(1500) + 0.5) / 1500
     mean = np.maximum(0, 1 - np.abs(positions[:, None] - targets)).mean(1)
     _, bound = best_fixed_position(targets)
@@ -202,7 +202,8 @@ def mountain_car() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), gridspec_kw={"wspace": 0.35})
     x = np.linspace(-1.2, 0.6, 200)
     left.plot(x, np.sin(3 * x), color="black")
-    for interval, colour in ((family.GOAL.train, "train"), *((part, "ood") for part in family.GOAL.ood)):
+    goal = family.ranges["goal"]
+    for interval, colour in ((goal.train, "train"), *((part, "ood") for part in goal.ood)):
         flags = np.linspace(*interval, 20)
         left.plot(flags, np.sin(3 * flags), color=SPLIT_COLOURS[colour], linewidth=6, alpha=0.7)
     left.plot(-0.5, np.sin(-1.5) + 0.06, "o", color="black")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from metazoo.artefact import locks
-from metazoo.artefact.version import PathLike
+from metazoo.artefact import locks, whole
+from metazoo.artefact.whole import PathLike
 
 STALE_SECONDS: Final = 3600.0
 """Unfinished directories older than this were left by a crash, even where a file system has no locks to tell by."""
@@ -30,6 +30,21 @@ def temporary(base: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
         if mark is not None:
             os.close(mark)
+
+
+@contextlib.contextmanager
+def whole_directory(target: PathLike) -> Iterator[Path]:
+    """A directory to write to, which then is flushed and becomes ``target``; after an exception nothing is there.
+
+    Raises:
+        OSError: ``target`` is a file, or a directory that is not empty.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with temporary(target.parent) as work:
+        yield work
+        whole.flush(work)
+        whole.put(work, target)
 
 
 def _marked(base: Path) -> tuple[Path, int | None]:

@@ -20,15 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from metazoo.artefact import whole
 from metazoo.artefact.scratch import STALE_SECONDS, age, sweep, temporary, unfinished
 from metazoo.artefact.signatures import MEMORY_CHECKPOINT_KEY, METADATA_FILE
 from metazoo.artefact.version import (
     CorruptedError,
-    PathLike,
     StoreError,
     files,
-    flush,
-    fsync,
     read_checkpoint,
     read_metadata,
     replace_metadata,
@@ -37,8 +35,8 @@ from metazoo.artefact.version import (
     write_checkpoint,
     write_checksums,
     write_metadata,
-    write_whole,
 )
+from metazoo.artefact.whole import PathLike
 
 __all__ = [
     "CorruptedError",
@@ -47,8 +45,6 @@ __all__ = [
     "delete_version",
     "discard_retired",
     "files",
-    "flush",
-    "fsync",
     "is_retired",
     "latest",
     "prune",
@@ -69,7 +65,6 @@ __all__ = [
     "write_checkpoint",
     "write_checksums",
     "write_metadata",
-    "write_whole",
 ]
 
 INT64_MAX: Final = 2**63 - 1
@@ -164,7 +159,7 @@ def publish(
         write_checkpoint(work / "variables" / "variables", tensors)
         write_metadata(work, {**metadata, **metadata_updates})
         write_checksums(work)
-        flush(work)
+        whole.flush(work)
         return _rename_to_next(work, base)
 
 
@@ -243,7 +238,7 @@ def delete_model(base_path: PathLike) -> None:
 
 def _delete(path: Path) -> None:
     with temporary(path.parent) as hidden:
-        os.rename(path, hidden / "deleted")
+        whole.hide(path, hidden / "deleted")
 
 
 def _checked_memory(memory: np.ndarray, parent: np.ndarray) -> np.ndarray:
@@ -271,12 +266,12 @@ def _rename_to_next(work: Path, base: Path) -> Path:
     while True:
         target = base / str(number)
         try:
-            os.rename(work, target)
+            whole.put(work, target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             number += 1
         else:
             unretire(base)
-            fsync(base)
+            whole.fsync(base)
             return target

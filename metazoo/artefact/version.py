@@ -8,19 +8,16 @@ import errno
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from metazoo.artefact import whole
 from metazoo.artefact.signatures import CHECKSUMS_FILE, MEMORY_CHECKPOINT_KEY, METADATA_FILE
-
-PathLike = str | os.PathLike[str]
+from metazoo.artefact.whole import PART, PathLike
 
 _NEXT: Final = ".next"
 """Ends the name of checksums that are about to replace those in force."""
-_PART: Final = ".part"
-"""Ends the name of a file that is still being written."""
 
 
 class StoreError(Exception):
@@ -70,12 +67,12 @@ def replace_metadata(version_dir: PathLike, metadata: Mapping[str, Any]) -> None
     checksums = {name: sha256(path) for name, path in _checked(version_dir)}
     checksums[METADATA_FILE] = hashlib.sha256(content).hexdigest()
     path, current = Path(version_dir, METADATA_FILE), Path(version_dir, CHECKSUMS_FILE)
-    write_whole(Path(f"{current}{_NEXT}"), _as_lines(checksums))
-    write_whole(path, content)
-    os.replace(f"{current}{_NEXT}", current)
-    for left in current.parent.glob(f"*{_PART}"):
+    whole.write_whole(Path(f"{current}{_NEXT}"), _as_lines(checksums))
+    whole.write_whole(path, content)
+    whole.replace(f"{current}{_NEXT}", current)
+    for left in current.parent.glob(f"*{PART}"):
         left.unlink()
-    fsync(current.parent)
+    whole.fsync(current.parent)
 
 
 def write_checksums(version_dir: PathLike) -> None:
@@ -100,7 +97,7 @@ def verify(version_dir: PathLike) -> bool:
             return _verify(version_dir, current)  # somebody may have replaced both since
         _verify(version_dir, upcoming)  # somebody was killed, or is at work, between the files and their checksums
         with contextlib.suppress(OSError):  # a reader that may not write reads them again next time
-            os.replace(upcoming, current)
+            whole.replace(upcoming, current)
         return True
 
 
@@ -123,14 +120,6 @@ def _verify(version_dir: PathLike, checksums: Path) -> bool:
             found, wanted = f"{actual[:12]}...", f"{expected[:12]}..."
             raise CorruptedError(f"{version_dir} is corrupted: {name} has SHA-256 {found} where {wanted} was published")
     return True
-
-
-def flush(directory: PathLike) -> None:
-    """fsync every file and directory below ``directory``, and itself."""
-    for root, _, names in os.walk(directory):
-        for name in names:
-            fsync(os.path.join(root, name))
-        fsync(root)
 
 
 def write_checkpoint(prefix: PathLike, tensors: Mapping[str, Any]) -> None:
@@ -189,28 +178,11 @@ def sha256(path: PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(path: PathLike, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new one, whenever this is killed."""
-    part = Path(f"{path}.{uuid.uuid4().hex[:8]}{_PART}")  # several may write at once
-    part.write_bytes(content)
-    fsync(part)
-    os.replace(part, path)
-
-
-def fsync(path: PathLike) -> None:
-    """Return when a file's content, or a directory's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def files(directory: PathLike) -> list[tuple[str, Path]]:
     """Every finished file below ``directory`` by its path there, in order; not what a killed process left."""
     root = Path(directory)
     found = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file())
-    return sorted((name, path) for name, path in found if not name.endswith((_PART, _NEXT)))
+    return sorted((name, path) for name, path in found if not name.endswith((PART, _NEXT)))
 
 
 def _checked(directory: PathLike) -> list[tuple[str, Path]]:

@@ -39,7 +39,7 @@ def measure(name: str) -> list[dict[str, Any]]:
     if isinstance(family, HostFamily):
         return host_families.measure(name, family)
     sizes = {name: COPIES} | ({f"{name}-{MANY_COPIES}": MANY_COPIES} if name in SCALED else {})
-    peer = gym_peers.make(name, COPIES)
+    peer = gym_peers.make(family, COPIES)
     actions = [in_graph(family, copies, STEPS) for copies in sizes.values()] + ([peer.play] if peer else [])
     times = take_turns(*actions)
     rows = []

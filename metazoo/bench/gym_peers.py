@@ -8,18 +8,11 @@ from typing import Any, Final, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-# family → Gymnasium id, Gymnasium's vectorisation (its native vector code where it has one), steps between two clock
-# readings, package it needs
-PEERS: Final = {
-    "cartpole": ("CartPole-v1", "vector_entry_point", 200, "gymnasium"),
-    "pendulum": ("Pendulum-v1", "sync", 20, "gymnasium"),
-    "acrobot": ("Acrobot-v1", "sync", 20, "gymnasium"),
-    "mountain_car_continuous": ("MountainCarContinuous-v0", "sync", 20, "gymnasium"),
-    "half_cheetah_dir": ("HalfCheetah-v5", "sync", 50, "mujoco"),
-    "ant_dir": ("Ant-v5", "sync", 50, "mujoco"),
-    "hopper_params": ("Hopper-v5", "sync", 50, "mujoco"),
-    "walker2d_params": ("Walker2d-v5", "sync", 50, "mujoco"),
-}
+from metazoo.tasks.host_family import AnyFamily
+from metazoo.tasks.registry import FAMILIES
+
+_STEPS: Final = {"vector_entry_point": 200, "classic_control": 20, "mujoco": 50}
+"""Steps between two clock readings, by the speed of what makes them."""
 _WORDS: Final = {"vector_entry_point": "Gymnasium's native vector environment", "sync": "SyncVectorEnv"}
 
 
@@ -38,12 +31,21 @@ class Peer(NamedTuple):
         return {"what": f"gymnasium/{self.env_id}", "config": self.config, "threads": 1, "env_steps_per_s": rate}
 
 
-def make(family_name: str, copies: int) -> Peer | None:
-    """The peer of a family with ``copies`` environments; None if it has none, or its package is not installed."""
-    if family_name not in PEERS or not find_spec(PEERS[family_name][3]):
+def make(family: AnyFamily, copies: int) -> Peer | None:
+    """The original of a family with ``copies`` environments.
+
+    None if it has none, its package is not installed, or it is measured beside an earlier family.
+    """
+    first = next((one.name for one in FAMILIES.values() if one.original == family.original), family.name)
+    if not family.original or first != family.name:
         return None
-    env_id, mode, steps, _ = PEERS[family_name]
-    envs = gym.make_vec(env_id, num_envs=copies, vectorization_mode=mode)
+    spec = gym.spec(family.original)
+    kind = "mujoco" if ".mujoco." in str(spec.entry_point) else "classic_control"
+    if kind == "mujoco" and not find_spec("mujoco"):
+        return None
+    mode = "vector_entry_point" if spec.vector_entry_point else "sync"
+    steps = _STEPS.get(mode, _STEPS[kind])
+    envs = gym.make_vec(spec.id, num_envs=copies, vectorization_mode=mode)
     space, rng = envs.single_action_space, np.random.default_rng(0)
 
     def draw() -> np.ndarray:
@@ -58,7 +60,7 @@ def make(family_name: str, copies: int) -> Peer | None:
     envs.reset(seed=0)
     play()
     return Peer(
-        env_id,
+        spec.id,
         f"{copies} environments, {_WORDS[mode]}, random actions, automatic resets",
         copies * steps,
         play,

@@ -32,7 +32,7 @@ def measure(name: str, family: HostFamily) -> list[dict[str, Any]]:
         episodes = rollout(family, family.sample(COPIES, "train", seed), step, memory, random.key(seed), 1)
         counts.append(float(tf.reduce_sum(episodes.mask)))
 
-    peer = gym_peers.make(name, COPIES)
+    peer = gym_peers.make(family, COPIES)
     try:
         play()
         times = take_turns(play, *([peer.play] if peer else []))

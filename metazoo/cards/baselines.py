@@ -8,8 +8,8 @@
 - What the family itself knows to be possible (``references``): closed forms, optima, a controller that knows the task.
 
 Fine-tuning and training from scratch play the episodes that the policy plays, and make a gradient step after each
-round, as it does. Their step sizes are the best of ``RATES`` on validation tasks: ``python -m
-metazoo.cards.baselines``.
+round, as it does. Their step sizes stand with the family (``gradient_rates``): the best of ``RATES`` on validation
+tasks, which ``python -m metazoo.cards.baselines PRESET`` finds.
 """
 
 import functools
@@ -17,15 +17,16 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from metazoo import progress, random, savedmodels_directory
+from metazoo import progress, random
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
 from metazoo.classical.baselines import classical_baselines
 from metazoo.evaluation import evaluate, player, summary
@@ -37,15 +38,13 @@ from metazoo.rollouts.agent import random_agent
 from metazoo.tasks.host_family import AnyFamily
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-STEP_SIZES: dict[str, dict[str, float]] = {
-    "cartpole": {"fine_tuning": 0.03, "from_scratch": 1.0},
-    "cartpole_goal": {"fine_tuning": 0.3, "from_scratch": 3.0},
-    "navigation": {"fine_tuning": 0.01, "from_scratch": 0.01},
-}
-"""Family → the step sizes that ``choose_step_sizes`` finds."""
-INNER: dict[str, dict[str, Any]] = {"navigation": {"inner_gamma": 0.0}}
-"""Family → how these inner loops weigh actions, where the zoo's policies do not use the default either."""
 VALIDATION_TASKS = 50
+ABOUT: Final = {
+    "random": "uniformly random actions",
+    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
+    "from_scratch": "untrained weights, after the same steps",
+}
+"""What a model card says of the baselines that are made here."""
 
 
 class Protocol(NamedTuple):
@@ -75,7 +74,7 @@ def baselines(policy: Pretrained, family: AnyFamily, protocol: Protocol, long_ho
         metadata = store.read_metadata(directory) or {}
         found[metadata["name"]] = _without_adapting(directory, plain, long_horizon)
         same_view = metadata.get("family_args") == policy.metadata.get("family_args")
-        if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.name in STEP_SIZES:
+        if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.gradient_rates:
             found |= _by_gradient_steps(directory, protocol)
     return found | _classical(family, plain) | _references(family.name, arguments, *protocol[:2], protocol.seed)
 
@@ -101,7 +100,7 @@ def _by_gradient_steps(directory: Path, protocol: Protocol) -> dict[str, dict[st
     family = family_of(pretrained.metadata)
     found = {}
     for name, learner in gradient_learners(pretrained, family).items():
-        rate = STEP_SIZES[family.name][name]
+        rate = family.gradient_rates[name]
         report = evaluate(agent_of(at_rate(learner, rate)), family, name=name, **protocol._asdict())
         found[name] = _brief({**report, "step_size": rate})
     return found
@@ -111,7 +110,7 @@ def gradient_learners(pretrained: Pretrained, family: AnyFamily) -> dict[str, MA
     """The plain inner loop from the weights of a domain-randomised policy, and from those it started with."""
     network, seed = pretrained.metadata["network"], pretrained.metadata["provenance"]["seed"]
     learners: dict[str, MAML] = {}
-    inner = INNER.get(family.name, {})
+    inner: dict[str, Any] = {} if family.discount is None else {"inner_gamma": family.discount}
     for name in ("fine_tuning", "from_scratch"):
         model = mlp(family.observation_space, family.action_space, **network, seed=seed)
         if name == "fine_tuning":

@@ -14,6 +14,7 @@ from typing import Any
 
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import store
+from metazoo.artefact.whole import write_whole
 from metazoo.cards.card_tables import curves, results, seeds
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
@@ -26,7 +27,7 @@ from metazoo.words import count
 def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> Path:
     """Writes ``base_path/README.md``, the card of the policy whose version directories are in ``base_path``."""
     path = Path(base_path) / "README.md"
-    path.write_text(card_of(base_path, metadata, report), encoding="utf-8")
+    write_whole(path, card_of(base_path, metadata, report))
     return path
 
 
@@ -115,6 +116,12 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     if (base_path / "curve.png").is_file():
         lines.append("![Return against adaptation steps, with baselines](curve.png)")
     return "\n\n".join(lines)
+
+
+def _about(algorithm: str) -> str:
+    """What the learner says of itself."""
+    about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
+    return about or f"Trained with `{algorithm}`."
 
 
 def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> str:
@@ -287,9 +294,3 @@ if __name__ == "__main__":
         version = store.latest(argument)
         recorded = store.read_metadata(version) or {}
         print(write_card(version.parent, recorded, recorded["evaluation"]))
-
-
-def _about(algorithm: str) -> str:
-    """What the learner says of itself."""
-    about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
-    return about or f"Trained with `{algorithm}`."

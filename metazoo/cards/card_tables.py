@@ -1,34 +1,15 @@
 """The tables of a model card: results over the curve, baselines on the same tasks, training seeds."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from metazoo.cards import baselines
+from metazoo.classical import settings as classical
 from metazoo.presets.registry import PRESETS
 from metazoo.words import count
 
-BASELINES = {
-    "random": "uniformly random actions",
-    "standing_still": "closed form: never leaving the start",
-    "oracle": "closed form: full speed along both axes to the known goal; nothing earns more on these tasks",
-    "best_fixed_velocity": "closed form: the best constant velocity, the bound for a policy that runs at one speed",
-    "best_fixed_position": "closed form: the best constant position, the bound for a policy that does not adapt",
-    "fine_tuning": "domain randomisation's weights, after as many plain policy-gradient steps on as many episodes",
-    "from_scratch": "untrained weights, after the same steps",
-    "greedy": "the arm or model that looks best so far",
-    "epsilon_greedy": "greedy, with random actions now and then",
-    "thompson": "Thompson sampling",
-    "optimistic_thompson": "Thompson sampling, never below the posterior mean",
-    "ucb1": "UCB1",
-    "likeliest_thompson": "Thompson sampling with the likeliest of several draws",
-    "bayes_optimal": "exact, by dynamic programming: nothing can beat it on average",
-    "gittins": "Gittins indices of a discounted bandit",
-    "finite_gittins": "Gittins indices of the finite horizon",
-    "psrl": "posterior sampling",
-    "opsrl": "optimistic posterior sampling",
-    "ucrl2": "UCRL2",
-    "beb": "Bayesian exploration bonus",
-    "beb_replanned": "Bayesian exploration bonus, planned anew at every step",
-}
+ABOUT_BASELINES: Final = classical.ABOUT | baselines.ABOUT
+"""Of those that do not say in their report what they are, as families' references do."""
 
 
 def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
@@ -149,7 +130,7 @@ def _baselines(report: Mapping[str, Any]) -> str:
     for name, baseline in baselines.items():
         others = [baseline.get("total")] if trials else []
         others += [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
-        what = PRESETS[name].description if name in PRESETS else baseline.get("what") or BASELINES.get(name, "")
+        what = PRESETS[name].description if name in PRESETS else baseline.get("what") or ABOUT_BASELINES.get(name, "")
         cells = [f"`{name}`", interval(baseline), *(interval(b) if b else "" for b in others), what]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

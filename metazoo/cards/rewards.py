@@ -15,7 +15,7 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.artefact import store
 from metazoo.cards.card import write_card
-from metazoo.hub import index as manifest
+from metazoo.hub import index
 from metazoo.hub.transfer import find
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.agent import Agent, random_agent
@@ -109,8 +109,8 @@ def add(version: Path, tasks: int | None = None) -> dict[str, Any] | None:
     store.replace_metadata(version, metadata)
     if metadata.get("evaluation"):
         write_card(version.parent, metadata, metadata["evaluation"])
-    if (version.parent.parent / manifest.FILE).is_file():
-        manifest.write(version.parent.parent)
+    if (version.parent.parent / index.FILE).is_file():
+        index.write(version.parent.parent)
     return found
 
 

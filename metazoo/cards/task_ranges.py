@@ -1,12 +1,10 @@
 """What a task family draws its tasks from, as text for model cards."""
 
-import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from metazoo.tasks.family import Range
 from metazoo.tasks.host_family import AnyFamily
 
 SAMPLES = 2000
@@ -26,9 +24,9 @@ class RangeRow(NamedTuple):
 
 
 def range_rows(family: AnyFamily) -> list[RangeRow]:
-    """A row for every parameter of the family's tasks: exact where a ``Range`` is declared, else from samples,
+    """A row for every parameter of the family's tasks: exact where the family says its ``ranges``, else from samples,
     all values where there are few."""
-    declared = _declared(family)
+    declared = family.ranges
     tasks = {split: family.sample(SAMPLES, split, seed=0)._asdict() for split in ("train", "ood")}
     rows = []
     for name in family.Task._fields:
@@ -45,17 +43,6 @@ def range_rows(family: AnyFamily) -> list[RangeRow]:
         unit, sampled = family.units.get(name, ""), name not in declared and not few
         rows.append(RangeRow(name, unit, inside, outside, "" if nominal is None else f"{nominal:g}", sampled))
     return rows
-
-
-def _declared(family: AnyFamily) -> dict[str, Range]:
-    """The family's ranges: its module's ``RANGES``, and class attributes named after a parameter."""
-    module: Any = sys.modules[type(family).__module__]
-    found = {name: value for name, value in getattr(module, "RANGES", {}).items() if isinstance(value, Range)}
-    for name in family.Task._fields:
-        value = getattr(type(family), name.upper(), None)
-        if isinstance(value, Range):
-            found[name] = value
-    return found
 
 
 def _intervals(intervals: Sequence[tuple[float, float]]) -> str:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from metazoo.artefact import store
-from metazoo.cards.drawings import BY_FAMILY, HEIGHT, INK, WIDTH, Draw, drawing_for, state_of
+from metazoo.cards.drawings import Drawing, drawing_for, state_of
 from metazoo.pretrained import family_of, load
+from metazoo.tasks.canvas import HEIGHT, INK, WIDTH
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.gym.family import GymFamily
 from metazoo.tasks.host_family import AnyFamily
+from metazoo.tasks.registry import FAMILIES
 from metazoo.tasks.views.gym_view import FamilyEnv
 from metazoo.words import count
 
@@ -63,13 +65,13 @@ def check(version: Path, split: str, seed: int) -> None:
     env.close()
 
 
-def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Draw]:
+def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Drawing]:
     """One task of the policy's family as a ``gymnasium.Env``, and what draws it."""
     family = family_of(metadata)
     env = _environment(family, split, seed, metadata["horizon"])
     draw = None if env is None else drawing_for(env)
     if draw is None:
-        known = ", ".join(BY_FAMILY)
+        known = ", ".join(name for name, one in FAMILIES.items() if one.drawing)
         raise ValueError(f"{metadata['name']} is of the family {family.name}; films are of {known}, MuJoCo.")
     return env, draw
 
@@ -87,7 +89,7 @@ def _environment(family: AnyFamily, split: str, seed: int, horizon: int) -> Any:
 class Filmed:
     """An environment that is drawn after its reset and after every step."""
 
-    def __init__(self, env: Any, draw: Draw):
+    def __init__(self, env: Any, draw: Drawing):
         self._env, self._draw = env, draw
         self._trail: list[Any] = []
         self.frames: list[Any] = []

@@ -7,7 +7,7 @@ The settings were chosen on training tasks, for the largest mean total, by
 which prints these tables. A trial of another size takes the settings of the nearest one.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -76,6 +76,25 @@ OPSRL_SAMPLES = 10
 """As in TabulaRL; 40 earn no more."""
 FINITE_GITTINS_REACH = 200
 """Pulls up to which the undiscounted index is computed as a matter of course; the table grows with their cube."""
+
+
+ABOUT: Final = {
+    "greedy": "the arm or model that looks best so far",
+    "epsilon_greedy": "greedy, with random actions now and then",
+    "thompson": "Thompson sampling",
+    "optimistic_thompson": "Thompson sampling, never below the posterior mean",
+    "ucb1": "UCB1",
+    "likeliest_thompson": "Thompson sampling with the likeliest of several draws",
+    "bayes_optimal": "exact, by dynamic programming: nothing can beat it on average",
+    "gittins": "Gittins indices of a discounted bandit",
+    "finite_gittins": "Gittins indices of the finite horizon",
+    "psrl": "posterior sampling",
+    "opsrl": "optimistic posterior sampling",
+    "ucrl2": "UCRL2",
+    "beb": "Bayesian exploration bonus",
+    "beb_replanned": "Bayesian exploration bonus, planned anew at every step",
+}
+"""What a model card says of each."""
 
 
 def bandit_algorithms(arms: int, pulls: int) -> dict[str, bandits.Algorithm]:

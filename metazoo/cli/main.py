@@ -1,7 +1,7 @@
 """The command line: parses, calls one function, prints. Heavy imports are inside the commands.
 
-Exit codes: 0 done, 1 the work failed, 2 the request was wrong. With ``--json`` standard output carries one JSON
-document and nothing else; logs and progress go to standard error.
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 141 the reader of the output left. With ``--json``
+standard output carries one JSON document and nothing else; logs and progress go to standard error.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from metazoo import __version__, progress, savedmodels_directory, words
+from metazoo import __version__, progress, words
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import options as cli_options
 from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support
@@ -37,6 +38,9 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_REQUEST: Final = 2
 INTERRUPTED: Final = 130
+READER_LEFT: Final = 141
+"""What a shell says of ``cat`` and ``grep`` whose reader left (``| head -1``): 128 + SIGPIPE. Not 0, since something
+was not shown; scripts under ``set -o pipefail`` know this number from all other programs."""
 BENCHMARKS: Final = "learners", "families", "serving", "edge", "all"
 MISSING: Final = FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError
 BAD_PLACES: Final = errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS
@@ -56,8 +60,10 @@ def main() -> None:
     try:
         streams.finish()
     except OSError as error:
-        code = code or FAILED
-        if not isinstance(error, BrokenPipeError):  # whoever closed it knows
+        if isinstance(error, BrokenPipeError):  # whoever closed it knows
+            code = code or READER_LEFT
+        else:
+            code = code or FAILED
             progress.say(f"metazoo: standard output cannot be written: {error.strerror}.")
     sys.exit(code)
 
@@ -67,12 +73,14 @@ def _run(debug: bool) -> Any:
     try:
         return app(standalone_mode=False) or DONE
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer was faster than the clause below
+            return READER_LEFT
         return DONE if stop.code is None else stop.code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever reads has enough
         streams.abandon(sys.stdout.fileno())
-        return FAILED
+        return READER_LEFT
     except Exception as error:
         if show := getattr(error, "show", None):  # Typer's own, of words that are no options
             with contextlib.suppress(OSError):

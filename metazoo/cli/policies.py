@@ -107,10 +107,10 @@ def _evaluator(protocol: Mapping[str, Any]) -> Callable[[Path], dict[str, Any]]:
 
 def _recorder(versions: list[Path], runs: Path | None) -> Callable[[Path], dict[str, Any]]:
     """Records with the other trainings below ``runs``; raises ValueError where a policy has none there."""
-    from metazoo.cards import report, seeds
+    from metazoo.cards import record, seeds
 
     trained = {version: seeds.exports(runs, version.parent.name) if runs else None for version in versions}
-    return lambda version: report.record(version, trained[version])
+    return lambda version: record.record(version, trained[version])
 
 
 def _film(version: Path, file: Path, protocol: Mapping[str, Any]) -> Callable[[], Path]:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from metazoo import progress, savedmodels_directory
+from metazoo import progress
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import options as cli_options
 from metazoo.cli import places as cli_places
 from metazoo.cli import support as cli_support

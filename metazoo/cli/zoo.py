@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from metazoo import savedmodels_directory
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import places
 from metazoo.cli import support as cli_support
 from metazoo.words import count
@@ -26,21 +26,20 @@ def list_command(models: Models = None, zoo: Zoo = None, as_json: Json = False) 
     metazoo list --models adapted --json
     metazoo list --from hf://ORG/REPO
     """
-    from metazoo.hub import listing as index
+    from metazoo.hub import listing
 
     if zoo is None:
-        rows = index.entries(models or savedmodels_directory())
+        rows = listing.entries(models or savedmodels_directory())
     elif models is None:
-        from metazoo.hub import index as manifest
-        from metazoo.hub import sources
+        from metazoo.hub import index, sources
 
-        rows = manifest.rows(sources.parse(zoo).manifest())
+        rows = index.rows(sources.parse(zoo).index())
     else:
         raise ValueError(f"--models is {models} and --from is {zoo!r}; give one of them.")
     if as_json:
         cli_support.print_json(rows)
     else:
-        print(index.table(rows))
+        print(listing.table(rows))
 
 
 def card(
@@ -53,14 +52,14 @@ def card(
     metazoo card maml_cartpole_goal
     """
     from metazoo.artefact import store
-    from metazoo.hub import listing as index
+    from metazoo.hub import listing
     from metazoo.hub import transfer as hub
 
     version = hub.find(name)
     if as_json:
         cli_support.print_json(store.read_metadata(version))
     else:
-        print(index.card(version))
+        print(listing.card(version))
 
 
 def download(

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from gymnasium.spaces import Box
 
-from metazoo.artefact import signatures, store
+from metazoo.artefact import signatures
 from metazoo.artefact.spaces import clip_to_box, space_from_metadata
+from metazoo.artefact.whole import write_whole
 from metazoo.edge import check, file
 
 INPUTS: Final = 5
@@ -65,7 +66,7 @@ def litert(source: Source, path: Path, episodes: int | None = None, steps: int |
     sizes = convert.Sizes(*sizes_of(source.metadata, episodes, steps))
     model = convert.to_litert(source.model, source.memory, sizes)
     check.require_equal(compare(source, model, INPUTS))
-    store.write_whole(path, file.packed(model, source.metadata, source.version, sizes))
+    write_whole(path, file.packed(model, source.metadata, source.version, sizes))
     return path
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metazoo.artefact import signatures, store
-from metazoo.hub import listing as index
+from metazoo.artefact import signatures, store, whole
+from metazoo.hub import listing
 from metazoo.words import count
 
 FILE: Final = "index.json"
@@ -28,10 +28,10 @@ _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
 _BESIDE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.(md|png|svg|json)", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TEXT: Final = re.compile(r"[\w .,()×²°+/-]{0,80}")
-_SUMMARY: Final = tuple(index.summary({}))
+_SUMMARY: Final = tuple(listing.summary({}))
 
 
-class ManifestError(Exception):
+class BadIndexError(Exception):
     """An index that cannot be used; the message is one sentence for the user."""
 
 
@@ -65,7 +65,7 @@ class Policy(NamedTuple):
         return {path: file for path, file in self.files.items() if "/" not in path}
 
 
-Manifest = dict[str, Policy]
+Index = dict[str, Policy]
 
 
 def is_name(name: str) -> bool:
@@ -80,11 +80,11 @@ def check_name(name: str) -> str:
     return name
 
 
-def parse(content: bytes, where: str) -> Manifest:
+def parse(content: bytes, where: str) -> Index:
     """The policies that an index names.
 
     Raises:
-        ManifestError: it is not an index, one of a newer format, or it names a file outside of its policy.
+        BadIndexError: it is not an index, one of a newer format, or it names a file outside of its policy.
     """
     try:
         document = json.loads(content)
@@ -95,12 +95,12 @@ def parse(content: bytes, where: str) -> Manifest:
         return {check_name(name): _policy(name, entry) for name, entry in document["policies"].items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise ManifestError(f"the index {where} cannot be used: {reason}.") from error
+        raise BadIndexError(f"the index {where} cannot be used: {reason}.") from error
 
 
-def build(directory: Path) -> Manifest:
+def build(directory: Path) -> Index:
     """The policies of a models directory, from its files."""
-    return {name: of_version(version) for name, version in index.policies(directory).items()}
+    return {name: of_version(version) for name, version in listing.policies(directory).items()}
 
 
 def of_version(version: Path) -> Policy:
@@ -109,7 +109,7 @@ def of_version(version: Path) -> Policy:
     for path in sorted(version.parent.iterdir()):
         if path.is_file() and _BESIDE.fullmatch(path.name):
             files[path.name] = file_of(path)
-    return Policy(int(version.name), files, index.summary(store.read_metadata(version) or {}))
+    return Policy(int(version.name), files, listing.summary(store.read_metadata(version) or {}))
 
 
 def files_of(directory: Path) -> dict[str, File]:
@@ -122,16 +122,16 @@ def file_of(path: Path) -> File:
     return File(store.sha256(path), path.stat().st_size)
 
 
-def write(directory: Path) -> Manifest:
+def write(directory: Path) -> Index:
     """Writes ``directory/index.json`` from what is there; of several that do, the last to write has seen it all."""
     while True:
         found = build(directory)
-        store.write_whole(directory / FILE, as_json(found))
+        whole.write_whole(directory / FILE, as_json(found))
         if build(directory) == found:
             return found
 
 
-def as_json(manifest: Manifest) -> bytes:
+def as_json(index: Index) -> bytes:
     """The text of ``index.json``."""
     policies = {
         name: {
@@ -139,16 +139,16 @@ def as_json(manifest: Manifest) -> bytes:
             **policy.summary,
             "files": {path: file._asdict() for path, file in policy.files.items()},
         }
-        for name, policy in sorted(manifest.items())
+        for name, policy in sorted(index.items())
     }
     return (json.dumps({"format": FORMAT, "policies": policies}, indent=1, allow_nan=False) + "\n").encode()
 
 
-def rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The policies as ``index.table`` takes them."""
+def rows(index: Index) -> list[dict[str, Any]]:
+    """The policies as ``listing.table`` takes them."""
     return [
         {"name": name, "version": policy.version, **policy.summary, "bytes": _size(policy.version_files)}
-        for name, policy in sorted(manifest.items())
+        for name, policy in sorted(index.items())
     ]
 
 

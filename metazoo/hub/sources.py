@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, final
 
-from metazoo.artefact import store
-from metazoo.hub import index as manifest
-from metazoo.hub.index import File, Manifest, ManifestError
+from metazoo.artefact import whole
+from metazoo.hub import index
+from metazoo.hub.index import BadIndexError, File, Index
 from metazoo.words import count
 
 ATTEMPTS: Final = 4
@@ -50,7 +50,7 @@ class Source(abc.ABC):
     """Called with the number of bytes of every piece that has come, negative if they come again."""
 
     @abc.abstractmethod
-    def manifest(self) -> Manifest:
+    def index(self) -> Index:
         """The policies it has. Raises HubError."""
 
     @abc.abstractmethod
@@ -74,7 +74,7 @@ def split(address: str) -> tuple[Source, str]:
     """
     base, _, name = address.rstrip("/").rpartition("/")
     try:
-        return parse(base), manifest.check_name(name)
+        return parse(base), index.check_name(name)
     except ValueError:
         raise ValueError(
             f"the policy's address is {address!r}; it must be https://…/NAME or hf://ORG/REPO/NAME."
@@ -106,10 +106,10 @@ class Directory(Source):
     def __init__(self, path: Path):
         self.path, self.address = path, str(path.absolute())
 
-    def manifest(self) -> Manifest:
+    def index(self) -> Index:
         if not self.path.is_dir():
             raise ValueError(f"there is no directory {self.path}.")
-        return manifest.build(self.path)
+        return index.build(self.path)
 
     def file(self, path: str, expected: File) -> Path:
         self.progress(expected.bytes)
@@ -126,11 +126,11 @@ class Web(Source):
     def __init__(self, address: str):
         self.address = address
 
-    def manifest(self) -> Manifest:
-        where = f"{self.address}/{manifest.FILE}"
+    def index(self) -> Index:
+        where = f"{self.address}/{index.FILE}"
         kept = cache_directory() / "indexes" / f"{self.key}.json"
         try:
-            fresh = self._fetch(f"{self.key}.{uuid.uuid4().hex}", where, None, manifest.MAX_INDEX_BYTES)
+            fresh = self._fetch(f"{self.key}.{uuid.uuid4().hex}", where, None, index.MAX_INDEX_BYTES)
             content = fresh.read_bytes()
             fresh.unlink()
         except UnreachableError as error:
@@ -140,7 +140,7 @@ class Web(Source):
             return _parsed(kept.read_bytes(), where)
         found = _parsed(content, where)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        store.write_whole(kept, content)
+        whole.write_whole(kept, content)
         return found
 
     def file(self, path: str, expected: File) -> Path:
@@ -177,11 +177,11 @@ class HuggingFace(Source):
         self.repository, self.revision = repository, revision
         self.address = f"hf://{repository}" + (f"@{revision}" if revision else "")
 
-    def manifest(self) -> Manifest:
-        path = self._fetch(manifest.FILE)
-        if path.stat().st_size > manifest.MAX_INDEX_BYTES:
-            raise HubError(f"the index of {self.address} is longer than {manifest.MAX_INDEX_BYTES} bytes.")
-        return _parsed(path.read_bytes(), f"{self.address}/{manifest.FILE}")
+    def index(self) -> Index:
+        path = self._fetch(index.FILE)
+        if path.stat().st_size > index.MAX_INDEX_BYTES:
+            raise HubError(f"the index of {self.address} is longer than {index.MAX_INDEX_BYTES} bytes.")
+        return _parsed(path.read_bytes(), f"{self.address}/{index.FILE}")
 
     def file(self, path: str, expected: File) -> Path:
         found = self._fetch(path)
@@ -255,10 +255,10 @@ def _check(url: str, response: Any) -> None:
     response.raise_for_status()
 
 
-def _parsed(content: bytes, where: str) -> Manifest:
+def _parsed(content: bytes, where: str) -> Index:
     try:
-        return manifest.parse(content, where)
-    except ManifestError as error:
+        return index.parse(content, where)
+    except BadIndexError as error:
         raise HubError(str(error)) from error
 
 

@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metazoo import savedmodels_directory
-from metazoo.artefact import store
-from metazoo.hub import index as manifest
-from metazoo.hub import listing as index
-from metazoo.hub import sources
-from metazoo.hub.index import Manifest, Policy
+from metazoo.artefact import store, whole
+from metazoo.artefact.places import savedmodels_directory
+from metazoo.hub import index, listing, sources
+from metazoo.hub.index import Index, Policy
 from metazoo.hub.sources import HubError, Source
 from metazoo.words import meant
 
@@ -40,14 +38,14 @@ def find(name: str | os.PathLike[str]) -> Path:
         source, last = sources.split(text)
         return download(last, source)
     try:
-        return index.find(text, savedmodels_directory())
+        return listing.find(text, savedmodels_directory())
     except ValueError:
         if (found := _downloaded(text)) is not None:
             return found
         hub = os.environ.get(HUB)
         if not hub or os.sep in text:
             raise
-        return download(manifest.check_name(text), sources.parse(hub))
+        return download(index.check_name(text), sources.parse(hub))
 
 
 def default_source() -> Source:
@@ -70,7 +68,7 @@ def download(
         HubError: the source cannot be reached, or sends something else than its index says.
         OSError: the disk is full or not writable.
     """
-    policies = source.manifest()
+    policies = source.index()
     if name not in policies:
         shown = f"metazoo list --from {source.address} shows what it has"
         raise ValueError(f"there is no policy {name!r} at {source.address}; {meant(name, policies, shown)}")
@@ -81,7 +79,7 @@ def download(
         return _install(source, f"{name}/", policy, base, replace=cached)
 
 
-def push(names: Iterable[str], address: str | os.PathLike[str]) -> Manifest:
+def push(names: Iterable[str], address: str | os.PathLike[str]) -> Index:
     """Adds policies, given by name or directory, to the zoo at an address; returns its index as it is now.
 
     A version that is there already is not changed: what others have downloaded stays what it is.
@@ -96,7 +94,7 @@ def push(names: Iterable[str], address: str | os.PathLike[str]) -> Manifest:
     for name in names:
         version = find(name)
         store.verify(version)
-        versions[manifest.check_name(_name_of(version))] = version
+        versions[index.check_name(_name_of(version))] = version
     if isinstance(target, sources.Directory):
         return _push_to_directory(versions, target.path)
     if isinstance(target, sources.HuggingFace):
@@ -104,29 +102,29 @@ def push(names: Iterable[str], address: str | os.PathLike[str]) -> Manifest:
     raise ValueError(f"--to is {target.address}; policies are pushed to a directory or to hf://ORG/REPO.")
 
 
-def _push_to_directory(versions: Mapping[str, Path], directory: Path) -> Manifest:
+def _push_to_directory(versions: Mapping[str, Path], directory: Path) -> Index:
     for name, version in versions.items():
         origin = sources.Directory(version.parent)
-        _install(origin, "", manifest.of_version(version), directory / name, replace=False)
-    return manifest.write(directory)
+        _install(origin, "", index.of_version(version), directory / name, replace=False)
+    return index.write(directory)
 
 
-def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingFace) -> Manifest:
+def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingFace) -> Index:
     """One commit with the files and the new index, on top of the one whose index was read."""
     hub = sources.hugging_face()
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         api.create_repo(target.repository, exist_ok=True)
         head = api.repo_info(target.repository, revision=target.revision).sha
-        there = _manifest_at(sources.HuggingFace(target.repository, head))
-        pushed = {name: manifest.of_version(version) for name, version in versions.items()}
+        there = _index_at(sources.HuggingFace(target.repository, head))
+        pushed = {name: index.of_version(version) for name, version in versions.items()}
         additions = []
         for name, policy in pushed.items():
             _refuse_another(there.get(name), policy, f"{target.address}/{name}")
             parent = versions[name].parent
             additions += [hub.CommitOperationAdd(f"{name}/{path}", parent / path) for path in policy.files]
         merged = {**there, **pushed}
-        additions.append(hub.CommitOperationAdd(manifest.FILE, manifest.as_json(merged)))
+        additions.append(hub.CommitOperationAdd(index.FILE, index.as_json(merged)))
         message = f"Add {', '.join(pushed)}"
         options = {"revision": target.revision, "parent_commit": head, "commit_message": message}
         api.create_commit(target.repository, additions, **options)
@@ -137,10 +135,10 @@ def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingF
     return merged
 
 
-def _manifest_at(source: sources.HuggingFace) -> Manifest:
+def _index_at(source: sources.HuggingFace) -> Index:
     """The repository's index; empty where it has none yet."""
     try:
-        return source.manifest()
+        return source.index()
     except HubError as error:
         if "has no file" in str(error):
             return {}
@@ -164,26 +162,26 @@ def _install(source: Source, prefix: str, policy: Policy, base: Path, replace: b
             for path, expected in policy.version_files.items():
                 _copy(files[f"{policy.version}/{path}"], work / path, expected, source)
             store.verify(work)
-            store.flush(work)
+            whole.flush(work)
             _rename(work, target, policy, replace)
     for path, expected in policy.files_beside.items():
-        if not (base / path).is_file() or manifest.file_of(base / path) != expected:
+        if not (base / path).is_file() or index.file_of(base / path) != expected:
             content = source.file(f"{prefix}{path}", expected)
-            _copy(content, base / f".{path}.{os.getpid()}", expected, source)
-            os.replace(base / f".{path}.{os.getpid()}", base / path)
+            with whole.aside(base / path) as part:
+                _copy(content, part, expected, source)
     return target
 
 
 def _is(target: Path, policy: Policy) -> bool:
     """Whether a directory holds the policy's version, and nothing else."""
-    return target.is_dir() and manifest.files_of(target) == policy.version_files
+    return target.is_dir() and index.files_of(target) == policy.version_files
 
 
-def _copy(origin: Path, target: Path, expected: manifest.File, source: Source) -> None:
+def _copy(origin: Path, target: Path, expected: index.File, source: Source) -> None:
     """Copies a file and checks the copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(origin, target)
-    if manifest.file_of(target) != expected:
+    if index.file_of(target) != expected:
         target.unlink()
         raise HubError(f"{source.address}: {target.name} is not the file that the index names.")
 
@@ -191,15 +189,14 @@ def _copy(origin: Path, target: Path, expected: manifest.File, source: Source) -
 def _rename(work: Path, target: Path, policy: Policy, replace: bool) -> None:
     """Puts the finished directory in its place, unless another process was faster."""
     try:
-        os.rename(work, target)
+        whole.put(work, target)
     except OSError:
         if _is(target, policy):
             return
         if not replace:
             raise ValueError(f"{target} was made by somebody else meanwhile; versions are never overwritten.") from None
         store.delete_version(target)
-        os.rename(work, target)
-    store.fsync(target.parent)
+        whole.put(work, target)
 
 
 def _cache_of(source: Source) -> Path:
@@ -208,7 +205,7 @@ def _cache_of(source: Source) -> Path:
 
 def _downloaded(name: str) -> Path | None:
     """The newest version of this name in the cache. Raises ValueError if several zoos have one."""
-    if not manifest.is_name(name):
+    if not index.is_name(name):
         return None
     found = [base for base in sources.cache_directory().glob(f"policies/*/{name}") if base.is_dir()]
     if len(found) > 1:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks.canvas import Draw
 from metazoo.types import Box, Discrete, MultiDiscrete, Space
 
 SPLITS = ("train", "validation", "test", "ood")
@@ -28,6 +29,25 @@ class Reference(NamedTuple):
     """What earns it, in a line for model cards."""
 
 
+class Range(NamedTuple):
+    """Training interval of a task parameter and the intervals outside it, used by the ``ood`` split."""
+
+    train: tuple[float, float]
+    ood: tuple[tuple[float, float], ...]
+
+    def sample(self, key: tf.Tensor, split: str) -> tf.Tensor:
+        """Uniform over the split's intervals: the out-of-range ones in proportion to their lengths."""
+        if split != "ood":
+            return random.uniform(key, *self.train)
+        lengths = [high - low for low, high in self.ood]
+        offset = random.uniform(key, 0.0, sum(lengths))
+        value = self.ood[-1][0] + (offset - sum(lengths[:-1]))
+        for i in reversed(range(len(self.ood) - 1)):
+            inside = offset < sum(lengths[: i + 1])
+            value = tf.where(inside, self.ood[i][0] + (offset - sum(lengths[:i])), value)
+        return value
+
+
 class Transition(NamedTuple):
     """The outcome of one environment step for ``[M, E]`` episodes."""
 
@@ -36,31 +56,73 @@ class Transition(NamedTuple):
     terminated: tf.Tensor
 
 
-class TaskFamily(ABC):
-    """A distribution over tasks with shared spaces, horizon and dynamics."""
+class Family(ABC):
+    """What every family says about itself, whoever steps it. Nobody else keeps facts about a family.
 
-    name: ClassVar[str]
-    gym_name: ClassVar[str]
-    """Name of the Gymnasium view: ``metazoo/<gym_name>-v0``."""
-    Task: ClassVar[Any]
-    """NamedTuple of the task parameters; its docstring gives the units."""
+    Only names, spaces and horizon must be said; the rest is for cards, baselines, pictures, teachers and benchmarks.
+    """
+
     observation_space: Box
     action_space: Space
     horizon: int
     """Steps after which an episode is truncated."""
     supervised: ClassVar[bool] = False
     """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
-    nominal: ClassVar[Mapping[str, float]] = {}
-    """The original environment's values of the task parameters that have one; the others differ from task to task."""
 
+    ranges: ClassVar[Mapping[str, Range]] = {}
+    """Where the task parameters come from; of those that are drawn otherwise, cards quote samples."""
+    hidden: ClassVar[str] = ""
+    """What no observation shows, in a few words."""
+    page: ClassVar[str] = ""
+    """The page in ``docs/families`` that it shares with others; by default that of its own name."""
     units: ClassVar[Mapping[str, str]] = {}
     """Units of the task parameters, empty of those that have none."""
+    nominal: ClassVar[Mapping[str, float]] = {}
+    """The original environment's values of the task parameters that have one; the others differ from task to task."""
+    reward_unit: ClassVar[str] = ""
+    """What a step's reward is, in a few words: a policy knows its rewards in this unit and no other."""
     reveals: ClassVar[tuple[str, str] | None] = None
     """Where the family can show the task: the argument that makes it do so, and the field it appends."""
     caveat: ClassVar[str] = ""
     """What a reader of its policies' cards should know before crediting meta-learning."""
-    reward_unit: ClassVar[str] = ""
-    """What a step's reward is, in a few words: a policy knows its rewards in this unit and no other."""
+    long_horizon: ClassVar[int | None] = None
+    """A longer horizon at which cards report the return too, of policies adapted at the usual one."""
+
+    original: str = ""
+    """Gymnasium's environment that the family varies: benchmarks measure it beside the first family that does."""
+    drawn: ClassVar[Mapping[str, str] | None] = None
+    """Attributes of the original that its renderer draws, by task parameter; None where it draws other states."""
+    drawing: ClassVar[Draw | None] = None
+    """What draws a state for films, as a static method; None where there is nothing to be seen."""
+
+    discount: ClassVar[float | None] = None
+    """By which later rewards are credited to an action where learners' usual one is not good: 0 where a reward says
+    what that very action was worth."""
+    gradient_rates: ClassVar[Mapping[str, float]] = {}
+    """Step sizes of the baselines ``fine_tuning`` and ``from_scratch``, the best that ``python -m
+    metazoo.cards.baselines`` finds; there are no such baselines where it is empty."""
+    expert_recipe: ClassVar[Mapping[str, Any]] = {}
+    """How experts of single tasks are trained, where not as usual: entries of ``metazoo.training.experts.Recipe``."""
+
+    def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> tf.Tensor | None:
+        """What rewards ``[T, M, E]`` of tasks ``[M, ...]`` are on average, given what was seen and done there.
+
+        None where rewards have no noise of their own, or nobody knows it. Learning from the mean is learning the same
+        with less variance; policies are still shown the rewards they got.
+        """
+        return None
+
+    def references(self, tasks: Any) -> dict[str, Reference]:
+        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
+        return {}
+
+
+class TaskFamily(Family):
+    """A distribution over tasks with shared spaces, horizon and dynamics."""
+
+    name: ClassVar[str]
+    Task: ClassVar[Any]
+    """NamedTuple of the task parameters, float32 ``[M, ...]``; its docstring gives the units."""
 
     @abstractmethod
     def sample_task(self, key: tf.Tensor, split: str) -> Any:
@@ -81,18 +143,6 @@ class TaskFamily(ABC):
     def targets(self, task: Any, state: Any) -> tf.Tensor:
         """The right actions ``[M, E, ...]`` in the states; supervised families only."""
         raise NotImplementedError(f"{self.name} is not supervised: nobody knows the right actions.")
-
-    def mean_rewards(self, tasks: Any, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor | None:
-        """What rewards ``[T, M, E]`` of tasks ``[M, ...]`` are on average, given what was seen and done there.
-
-        None where rewards have no noise of their own. Learning from the mean is learning the same with less variance;
-        policies are still shown the rewards they got.
-        """
-        return None
-
-    def references(self, tasks: Any) -> dict[str, Reference]:
-        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
-        return {}
 
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.
@@ -125,22 +175,3 @@ def random_actions(space: Space, key: tf.Tensor) -> tf.Tensor:
         return random.uniform(keys, low, high)
     inside = random.uniform(keys, np.where(bounded, low, 0.0), np.where(bounded, high, 1.0))
     return tf.where(bounded, inside, tf.clip_by_value(random.normal(keys), low, high))
-
-
-class Range(NamedTuple):
-    """Training interval of a task parameter and the intervals outside it, used by the ``ood`` split."""
-
-    train: tuple[float, float]
-    ood: tuple[tuple[float, float], ...]
-
-    def sample(self, key: tf.Tensor, split: str) -> tf.Tensor:
-        """Uniform over the split's intervals: the out-of-range ones in proportion to their lengths."""
-        if split != "ood":
-            return random.uniform(key, *self.train)
-        lengths = [high - low for low, high in self.ood]
-        offset = random.uniform(key, 0.0, sum(lengths))
-        value = self.ood[-1][0] + (offset - sum(lengths[:-1]))
-        for i in reversed(range(len(self.ood) - 1)):
-            inside = offset < sum(lengths[: i + 1])
-            value = tf.where(inside, self.ood[i][0] + (offset - sum(lengths[:i])), value)
-        return value

@@ -5,14 +5,12 @@ has rows of environments that play one episode each, side by side: ``reset`` beg
 ``metazoo.rollouts.graph`` plays both kinds of families alike.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from metazoo.tasks.family import Reference, TaskFamily
-from metazoo.types import Box, Space
+from metazoo.tasks.family import Family, TaskFamily
 
 
 class HostTransition(NamedTuple):
@@ -25,28 +23,14 @@ class HostTransition(NamedTuple):
     """Ended by the environment's own time limit; the family's horizon is the rollout's business."""
 
 
-class HostFamily(ABC):
+class HostFamily(Family):
     """A distribution over tasks with shared spaces and horizon, played by environments on the host."""
 
     name: str
     Task: Any
     """NamedTuple of the task parameters, float32 ``[M, ...]``."""
-    observation_space: Box
-    action_space: Space
-    horizon: int
-    """Steps after which an episode is truncated."""
     rows: int
     """How many episodes are played side by side at most: bounds memory, changes no result."""
-    supervised: ClassVar[bool] = False
-    nominal: ClassVar[Mapping[str, float]] = {}
-    units: ClassVar[Mapping[str, str]] = {}
-    """Units of the task parameters, empty of those that have none."""
-    reveals: ClassVar[tuple[str, str] | None] = None
-    """Where the family can show the task: the argument that makes it do so, and the field it appends."""
-    caveat: ClassVar[str] = ""
-    """What a reader of its policies' cards should know before crediting meta-learning."""
-    reward_unit: ClassVar[str] = ""
-    """What a step's reward is, in a few words: a policy knows its rewards in this unit and no other."""
 
     @abstractmethod
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:
@@ -70,15 +54,7 @@ class HostFamily(ABC):
         The other rows keep their observations; their rewards are 0 and they have not ended.
         """
 
-    def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> None:
-        """None: nobody knows what the rewards of environments are on average."""
-        return
-
-    def references(self, tasks: Any) -> dict[str, Reference]:
-        """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
-        return {}
-
-    def close(self) -> None:  # noqa: B027  families without processes need none
+    def close(self) -> None:
         """Give back processes and environments; the next ``reset`` makes new ones."""
 
 

@@ -1,37 +1,16 @@
-"""The task families by name. A new family is one file and one line here; other packages add theirs by the entry point
-``metazoo.families``, whose value is a ``TaskFamily`` or ``HostFamily`` subclass that can be made without arguments."""
+"""The task families by name: those of ``metazoo.tasks.catalogue``, and those of other packages.
+
+These add theirs by the entry point ``metazoo.families``, whose value is a ``TaskFamily`` or ``HostFamily`` subclass
+that can be made without arguments.
+"""
 
 from metazoo.plugins import subclass_of, with_entry_points
-from metazoo.tasks.families.acrobot import Acrobot
-from metazoo.tasks.families.bandit import Bandit, GaussianBandit
-from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
-from metazoo.tasks.families.gridworld import Gridworld
-from metazoo.tasks.families.mountain_car import MountainCarContinuous
-from metazoo.tasks.families.navigation import Navigation, NavigationSparse
-from metazoo.tasks.families.pendulum import Pendulum
-from metazoo.tasks.families.sinusoid import Sinusoid
-from metazoo.tasks.families.tabular_mdp import TabularMDP
+from metazoo.tasks import catalogue
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.tasks.mujoco.families import MUJOCO
 
-BUILT_IN: tuple[type[TaskFamily], ...] = (
-    CartPole,
-    CartPoleGoal,
-    Navigation,
-    NavigationSparse,
-    Pendulum,
-    Acrobot,
-    MountainCarContinuous,
-    Bandit,
-    GaussianBandit,
-    TabularMDP,
-    Gridworld,
-    Sinusoid,
-)
-
-
-ON_THE_HOST: tuple[type[HostFamily], ...] = MUJOCO
+BUILT_IN: tuple[type[TaskFamily], ...] = tuple(line.load() for line in catalogue.IN_THE_GRAPH.values())
+ON_THE_HOST: tuple[type[HostFamily], ...] = tuple(line.load() for line in catalogue.ON_THE_HOST.values())
 
 
 def load_families() -> dict[str, type[AnyFamily]]:

@@ -1,7 +1,6 @@
 """Keras callbacks of ``metazoo train``: checkpoints that resume exactly, validation, and a polite Ctrl-C."""
 
 import csv
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from metazoo import progress, random
 from metazoo.algorithms.common.learner import Learner, agent_of
+from metazoo.artefact.whole import aside
 from metazoo.evaluation import player
 
 VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
@@ -212,10 +212,8 @@ def keep_epochs(path: Path, epochs: int) -> None:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = [row for row in rows if int(row["epoch"]) < epochs]
-    whole = path.with_suffix(".csv.part")
-    with whole.open("w", newline="") as file:
+    with aside(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys() if rows else [])
         if kept:
             writer.writeheader()
             writer.writerows(kept)
-    os.replace(whole, path)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from metazoo import progress
 from metazoo.artefact import store
-from metazoo.cards.report import record
+from metazoo.artefact.whole import write_whole
+from metazoo.cards.record import record
 from metazoo.hub.listing import summary
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs
@@ -206,5 +207,5 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _write_summary(rows: list[dict[str, Any]], note: str, out: Path) -> None:
-    store.write_whole(out / ROWS, (json.dumps(rows, indent=1) + "\n").encode())
-    store.write_whole(out / TABLE, f"# Trainings\n\n{table(rows)}\n\n{note}\n".encode())
+    write_whole(out / ROWS, json.dumps(rows, indent=1) + "\n")
+    write_whole(out / TABLE, f"# Trainings\n\n{table(rows)}\n\n{note}\n")

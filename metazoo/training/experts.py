@@ -5,7 +5,6 @@ A directory of experts holds ``experts.npz`` (``weights [M, P]``, and the tasks'
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import tensorflow as tf
 from metazoo import progress, random
 from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.common.teachers import Experts, ExpertsConfig, Teacher, teacher_of
+from metazoo.artefact.scratch import whole_directory
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.rollouts import returns
@@ -34,21 +34,12 @@ EPISODES = 20
 
 
 class Recipe(NamedTuple):
-    """How the experts of a family are trained."""
+    """How the experts of a family are trained; a family for which this is not good has its ``expert_recipe``."""
 
     config: Mapping[str, Any] = {}
     network: Mapping[str, Any] = {}
     updates: int = 300
     learning_rate: float = 1e-2
-
-
-RECIPES: dict[str, Recipe] = {
-    # Alone, an expert whose target is more than a metre away would never meet a reward.
-    "cartpole_goal": Recipe({"together": 200, "entropy": 0.02}, updates=600),
-    # A reward says how far that very step led.
-    "navigation": Recipe({"together": 20, "gamma": 0.0, "episodes": 5}, {"hidden": (32, 32), "initial_scale": 0.1}),
-}
-"""Family → what is good for it; ``Recipe()`` for the others."""
 
 
 def train_experts(
@@ -68,11 +59,12 @@ def train_experts(
     directory = Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already; experts are not overwritten, so choose another.")
-    recipe = recipe or RECIPES.get(family, Recipe())
     ours = FAMILIES[family](**family_args)
     if not isinstance(ours, TaskFamily):
         raise ValueError(f"{family} is played on the host; experts are trained in the graph, so choose another family.")
-    config = ExpertsConfig(**{**recipe.config, "tasks": tasks})
+    recipe = recipe or Recipe(**ours.expert_recipe)
+    credit = {} if ours.discount is None else {"gamma": ours.discount}
+    config = ExpertsConfig(**{**credit, **recipe.config, "tasks": tasks})
     experts = Experts(_policy(ours, recipe.network, seed), ours, ours.sample(tasks, "train", seed), config, seed)
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.updates * config.epochs, alpha=0.05)
     experts.compile(keras.optimizers.Adam(schedule), jit_compile=True)
@@ -130,13 +122,11 @@ def _mean_return(experts: Experts) -> float:
 
 
 def _write(experts: Experts, made: Mapping[str, Any], directory: Path) -> Path:
-    """Writes aside and renames: a directory of experts is whole or not there."""
-    work = directory.with_name(f".{directory.name}.writing")
-    work.mkdir(parents=True, exist_ok=True)
+    """A directory of experts is whole or not there."""
     fields = {f"task/{name}": np.asarray(value) for name, value in experts.tasks._asdict().items()}
-    np.savez(work / WEIGHTS_FILE, weights=experts.experts.numpy(), **fields)
-    (work / SETTINGS_FILE).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    os.rename(work, directory)
+    with whole_directory(directory) as work:
+        np.savez(work / WEIGHTS_FILE, weights=experts.experts.numpy(), **fields)
+        (work / SETTINGS_FILE).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return directory
 
 

@@ -1,8 +1,6 @@
 """From a trained learner to a SavedModel that stock TF Serving can act with and adapt (``docs/architecture.md``)."""
 
 import math
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from metazoo import axes, random
 from metazoo.algorithms.common.learner import Learner
 from metazoo.artefact import graphs, signatures, store
+from metazoo.artefact.scratch import whole_directory
 from metazoo.artefact.spaces import space_to_metadata
 from metazoo.tasks.views.gym_view import gym_spaces_of
 from metazoo.types import Box, Episodes, StepInputs
@@ -109,18 +108,13 @@ def export(learner: Learner, directory: Path, metadata: Mapping[str, Any]) -> Pa
     directory = Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already; versions are never overwritten, so choose another.")
-    work = directory.with_name(f".{directory.name}.exporting")
-    shutil.rmtree(work, ignore_errors=True)
-    try:
+    with whole_directory(directory) as work:
         _write(learner, work, metadata)
-        os.rename(work, directory)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return directory
 
 
 def _write(learner: Learner, work: Path, metadata: Mapping[str, Any]) -> None:
-    """The whole version, checked and flushed to disk, in the directory ``work``."""
+    """The whole version, checked, in the directory ``work``."""
     module = Exported(learner)
     default = signatures.ACT if signatures.ACT in module.functions else signatures.STEP
     served = {**module.functions, signatures.SERVING_DEFAULT: module.functions[default]}
@@ -129,7 +123,6 @@ def _write(learner: Learner, work: Path, metadata: Mapping[str, Any]) -> None:
     store.write_metadata(work, {**describe(learner), **metadata})
     _write_warmup(learner, list(module.functions), work / signatures.WARMUP_FILE)
     store.write_checksums(work)
-    store.flush(work)
 
 
 def describe(learner: Learner) -> dict[str, Any]:

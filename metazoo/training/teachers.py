@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from metazoo import savedmodels_directory
 from metazoo.algorithms.common.teachers import Teacher
 from metazoo.artefact import signatures, store
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.hub.listing import find
 from metazoo.policies.distributions import distribution_for
 from metazoo.pretrained import family_of

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import platform
 import shlex
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.registry import LEARNERS
+from metazoo.artefact.whole import write_whole
 from metazoo.cores import cores
 from metazoo.keras_settings import require_for_training
 from metazoo.policies.networks import network_for
@@ -219,11 +219,9 @@ def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> int:
             )
         return earlier.get("threads", 1)
     run.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".json.part")  # a kill while writing must not leave half a file to resume from
     threads = side_by_side.threads()
     begun = {**settings, "threads": threads, "versions": _versions(), "hardware": _hardware()}
-    whole.write_text(json.dumps(begun, indent=2) + "\n")
-    os.replace(whole, path)
+    write_whole(path, json.dumps(begun, indent=2) + "\n")  # a kill must not leave half a file to resume from
     return threads
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from metazoo.artefact import locks
+from metazoo.artefact.whole import write_whole
 from serving.errors import Code, ServingError
 
 REMEMBERED: Final = 10_000
@@ -90,7 +91,7 @@ class Idempotency:
                 return {**known["answer"], "timings": {}, "replayed": True}
             answer = work()
             with contextlib.suppress(OSError):  # a full disk: the published version has the key too
-                _write(path, {"digest": digest, "answer": answer})
+                write_whole(path, msgspec.json.encode({"digest": digest, "answer": answer}))
             return answer
 
 
@@ -100,12 +101,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         return msgspec.json.decode(path.read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")  # the lock is held: nobody else writes it
-    part.write_bytes(msgspec.json.encode(document))
-    part.replace(path)
 
 
 def used(key: str) -> ServingError:

@@ -10,17 +10,15 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow.python.client import pywrap_tf_session
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from metazoo.artefact import graphs, signatures
-from serving.engine import runtime_texts, saved_model, warmup
+from serving.engine import runtime_texts, saved_model, tf_internals, warmup
 from serving.engine.batch_parameters import Limits
 from serving.engine.batching import Batcher
 from serving.engine.signature import DEFAULT_SIGNATURE, Call, Feeds, Outputs, Signature
@@ -112,28 +110,25 @@ def _fingerprint(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> 
 
 
 def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef) -> Call:
-    """A call straight into the session's C API.
-
-    ``session.run`` would spend 60 µs on conversions and check shapes against the signature, which C++ does not do.
-    """
+    """A call straight into the session, without the conversions and checks of shapes that C++ does not make."""
     graph = session.graph
     try:
         feeds = {key: _output(graph, info.name) for key, info in definition.inputs.items()}
         fetches = {key: _output(graph, info.name) for key, info in definition.outputs.items()}
     except ServingError as error:
         return _refusing(error)
-    run, every = pywrap_tf_session.TF_SessionRun_wrapper, tuple(sorted(fetches))
+    run, every = tf_internals.runner(session), tuple(sorted(fetches))
     all_fetches = [fetches[key] for key in every]
     wide = WideCalls(session, definition)
 
     def call(values: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:
         wanted = all_fetches if outputs == every else [fetches[key] for key in outputs]
-        options = _timeout_options(_rounded_up(timeout_ms)) if timeout_ms else None
-        try:  # session._session, the handle, is only valid while the session lives: so the session is held here
+        options = tf_internals.timeout_options(_rounded_up(timeout_ms)) if timeout_ms else None
+        try:
             if any(isinstance(value, tensors.Wide) for value in values.values()):
                 return wide.run(values, outputs, options)
             given = {feeds[key]: value for key, value in values.items()}
-            results = run(session._session, options, given, wanted, [], None)
+            results = run(options, given, wanted)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), runtime_texts.as_served(error.message, graph)) from error
         except TypeError as error:  # an array that no tensor can hold
@@ -147,12 +142,12 @@ def _session_call(session: tf.compat.v1.Session, definition: meta_graph_pb2.Sign
 
 
 def _output(graph: tf.Graph, name: str) -> Any:
-    """A tensor of the graph as the C API knows it; ``ServingError`` if there is none."""
+    """A tensor of the graph as sessions know it; ``ServingError`` if there is none."""
     operation, _, index = name.partition(":")
     try:
         found = graph.get_operation_by_name(operation)
         if int(index or 0) < len(found.outputs):
-            return found.outputs[int(index or 0)]._as_tf_output()
+            return tf_internals.output(found.outputs[int(index or 0)])
     except (KeyError, ValueError) as failure:
         message = f"The signature names a tensor that is not in the graph: {failure}"
         raise ServingError(Code.NOT_FOUND, message) from failure
@@ -166,13 +161,6 @@ def _refusing(error: ServingError) -> Call:
         raise ServingError(error.code, error.message)
 
     return refuse
-
-
-@cache
-def _timeout_options(timeout_ms: int) -> Any:
-    """Made once for each time limit, of which there are some hundred after rounding, and never freed."""
-    options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
-    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
 
 
 def _rounded_up(timeout_ms: int) -> int:

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
 from metazoo.artefact import graphs, store
+from serving.engine import tf_internals
 from serving.errors import Code, ServingError
 
 TAG: Final = "serve"
@@ -39,15 +39,9 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """
     meta_graph = read_meta_graph(path)
     check_ops(meta_graph)
-    graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph, config=_SESSION_CONFIG)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=_SESSION_CONFIG)
     try:
-        with graph.as_default():
-            loader = SavedModelLoader(os.fspath(path))
-            saver, _ = loader.load_graph(graph, [TAG])
-            if Path(path, "variables", "variables.index").exists():  # else C++ loads it all the same, and requests fail
-                loader.restore_variables(session, saver)
-            loader.run_init_ops(session, [TAG])
+        tf_internals.restore(session, path, TAG)
     except tf.errors.OpError as error:
         session.close()
         raise ServingError(Code(error.error_code), error.message) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.python.framework import dtypes
+import tensorflow as tf
 
 from metazoo.artefact import signatures, store
 from metazoo.collect import space_from_metadata
@@ -112,7 +112,7 @@ def _answers_alike(program: Program, metadata: Mapping[str, Any]) -> bool:
 def _example(info: Any) -> np.ndarray:
     """Some input of the shape and dtype that a signature declares, three rows of it."""
     shape = [3, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
-    dtype = np.dtype(dtypes.as_dtype(info.dtype).as_numpy_dtype)
+    dtype = np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype)
     drawn = np.random.default_rng(0).standard_normal(shape)
     return drawn.astype(dtype) if dtype.kind == "f" else np.abs(100 * drawn).astype(dtype)
 
@@ -163,7 +163,7 @@ class _ActByStep(Runner):
         self._step, self._memory = step, memory
         previous = step.definition.inputs["previous_actions"]
         self._action_shape = tuple(dim.size for dim in previous.tensor_shape.dim[1:])
-        self._action_dtype = dtypes.as_dtype(previous.dtype).as_numpy_dtype
+        self._action_dtype = tf.as_dtype(previous.dtype).as_numpy_dtype
         self._bounds = None
         if metadata["action_space"]["type"] == "Box":
             box = space_from_metadata(metadata["action_space"])

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.engine import feeds, inference
+from serving.engine import feeds, inference, tf_internals
 from serving.engine.signature import DEFAULT_SIGNATURE, Signature
 from serving.errors import Code, ServingError, invalid
 
@@ -37,7 +36,7 @@ def _records(file: Path) -> Iterator[tuple[str, Any]]:
     if not file.is_file():
         return
     try:
-        for number, record in enumerate(RecordIterator(str(file), "")):
+        for number, record in enumerate(tf_internals.records(file)):
             if number == MAX_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) in {file}")
             log = prediction_log_pb2.PredictionLog.FromString(record)

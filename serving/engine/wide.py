@@ -12,8 +12,8 @@ from typing import Any, Final
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow.python.client import pywrap_tf_session
 
+from serving.engine import tf_internals
 from serving.wire import tensors
 
 SCOPE: Final = "wide"
@@ -28,6 +28,7 @@ class WideCalls:
 
     def __init__(self, session: tf.compat.v1.Session, definition: meta_graph_pb2.SignatureDef):
         self._session, self._definition = session, definition
+        self._run = tf_internals.runner(session)
         self._made: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     def run(self, values: Mapping[str, Any], outputs: Sequence[str], options: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class WideCalls:
         given = {feeds[key]: tensors.text(tensors.encode(value).SerializeToString()) for key, value in values.items()}
         wanted = [fetches[key] for key in outputs]
         try:
-            results = pywrap_tf_session.TF_SessionRun_wrapper(self._session._session, options, given, wanted, [], None)
+            results = self._run(options, given, wanted)
         except tf.errors.OpError as error:
             raise _renamed(error) from error
         return {
@@ -45,12 +46,12 @@ class WideCalls:
         }
 
     def _copy(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The placeholders for serialized inputs and the serialized outputs, as the C API knows them."""
+        """The placeholders for serialized inputs and the serialized outputs, as sessions know them."""
         with _building:
             if self._made is None:
                 with self._session.graph.as_default():
                     self._made = self._build(self._session.graph)
-                self._session._extend_graph()
+                tf_internals.extend(self._session)
             return self._made
 
     def _build(self, graph: tf.Graph) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,8 +62,8 @@ class WideCalls:
         copied = _copied(graph, parsed, list(outputs.values()))
         answers = dict(zip(outputs, map(tf.io.serialize_tensor, copied), strict=True))
         return (
-            {key: tensor._as_tf_output() for key, tensor in sent.items()},
-            {key: tensor._as_tf_output() for key, tensor in answers.items()},
+            {key: tf_internals.output(tensor) for key, tensor in sent.items()},
+            {key: tf_internals.output(tensor) for key, tensor in answers.items()},
         )
 
 

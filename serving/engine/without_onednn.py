@@ -15,6 +15,6 @@ os.environ.setdefault(VARIABLE, "0")
 
 def is_on() -> bool:
     """Whether TensorFlow uses oneDNN all the same: it was imported first, or the user wants it."""
-    from tensorflow.python.util import _pywrap_util_port
+    from serving.engine import tf_internals
 
-    return bool(_pywrap_util_port.IsMklEnabled())
+    return tf_internals.uses_onednn(os.environ[VARIABLE] != "0")

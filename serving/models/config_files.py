@@ -1,7 +1,6 @@
 """TF Serving's config files, written from what there is to serve (TF_SERVING §6)."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from metazoo.artefact import store
+from metazoo.artefact.whole import write_whole
 from serving.logs import event
 from serving.models.sources import ModelConfig, VersionCache, VersionPolicy
 from serving.wire import config_protos
@@ -80,9 +80,7 @@ class ConfigFile:
         text = text_format.MessageToString(config)
         if text == self._written and self.path.exists():
             return None
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(self.path)
+        write_whole(self.path, text)
         self._written, self.names = text, frozenset(model.name for model in config.model_config_list.config)
         return config
 

@@ -7,7 +7,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from tensorflow.python.framework import dtypes
+import tensorflow as tf
 
 from serving.errors import Code, ServingError, invalid
 from serving.wire import tensors
@@ -92,7 +92,7 @@ class Values(NamedTuple):
         shape = before + self.shape
         if len(shape) > tensors.MAX_DIMS:
             raise invalid(f"tensor parsing error: {name}")
-        numpy_type = dtypes.as_dtype(dtype).as_numpy_dtype if dtype != "string" else object
+        numpy_type = tf.as_dtype(dtype).as_numpy_dtype if dtype != "string" else object
         leaves = self.leaves[: math.prod(shape)]
         array = np.empty(len(leaves), numpy_type)
         with np.errstate(over="ignore"):

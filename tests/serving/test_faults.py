@@ -18,9 +18,9 @@ from serving.client import Client
 from serving.errors import ServingError
 from serving.server import Server
 from tests import toy_policy
+from tests.serving.adapting.test_adaptation_service import request
+from tests.serving.adapting.test_adapter import as_npz, recorded
 from tests.serving.conftest import copy_version
-from tests.serving.test_adaptation_service import request
-from tests.serving.test_adapter import as_npz, recorded
 from tests.serving.test_server import BODY, states, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

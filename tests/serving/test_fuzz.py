@@ -16,7 +16,7 @@ from serving.server import Server
 from serving.wire import codec
 from serving.wire.json_values import read_values
 from tests import toy_policy
-from tests.serving.test_adapter import POLICIES, as_npz, recorded
+from tests.serving.adapting.test_adapter import POLICIES, as_npz, recorded
 from tests.serving.test_server import BODY
 
 FUZZ = settings(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metazoo import savedmodels_directory
-from metazoo.artefact import store
+from metazoo.artefact import store, whole
 from serving.client import Client
 from serving.engine.batch_parameters import Limits
 from serving.engine.batching import Batcher
@@ -108,7 +108,7 @@ def resident_bytes():
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from Linux's /proc")
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_an_adapted_policy_costs_its_parameters(tmp_path, monkeypatch, count):
-    monkeypatch.setattr(store, "flush", lambda directory: None)
+    monkeypatch.setattr(whole, "flush", lambda directory: None)
     parent = store.latest(savedmodels_directory() / "maml_cartpole")
     memory, rng = store.read_memory(parent), np.random.default_rng(0)
     for number in range(count):

@@ -23,7 +23,7 @@ from serving.overload import BoundedExecutor
 from serving.rpc.door import Door
 from serving.server import Server
 from tests import toy_policy
-from tests.serving.test_rpc import request_of
+from tests.serving.rpc.test_rpc import request_of
 from tests.serving.test_server import wait_until
 
 BODY = {"instances": [[0.1, 0.2, 0.3, 0.4]]}

@@ -13,7 +13,7 @@ from serving import security
 from serving.options import Options
 from serving.server import Server
 from tests import toy_policy
-from tests.serving.test_rpc import request_of
+from tests.serving.rpc.test_rpc import request_of
 
 TOKEN = "0123456789abcdef"
 # openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost

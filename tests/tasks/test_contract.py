@@ -13,6 +13,7 @@ from metazoo.tasks.families.cartpole import CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition, random_actions
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
+from metazoo.tasks.testing import check_family
 from metazoo.tasks.testing import graph as testing
 from metazoo.tasks.testing.policy import check_policy
 from metazoo.types import Box, Discrete, MultiDiscrete
@@ -65,12 +66,12 @@ class ToyState(NamedTuple):
 class Toy(TaskFamily):
     """A random walk with unknown drift, right in every respect; the subclasses below each break one thing."""
 
-    name, gym_name, Task, horizon = "toy", "Toy", ToyTask, 5
+    name, Task, horizon = "toy", ToyTask, 5
     observation_space, action_space = Box((1,), -100.0, 100.0), Box((1,), -1.0, 1.0)
-    DRIFT = Range((0.0, 1.0), ((1.0, 2.0),))
+    ranges = {"drift": Range((0.0, 1.0), ((1.0, 2.0),))}
 
     def sample_task(self, key, split):
-        return ToyTask(self.DRIFT.sample(key, split))
+        return ToyTask(self.ranges["drift"].sample(key, split))
 
     def reset(self, task, key):
         return ToyState(random.uniform(key))
@@ -152,7 +153,7 @@ BROKEN = {
 
 
 def test_a_right_family_passes():
-    testing.check_family(Toy())
+    check_family(Toy())
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -161,7 +162,7 @@ def test_the_kit_notices(broken):
     with pytest.raises(AssertionError, match=f"{broken.__name__}: .*{message}"):
         testing.CHECKS[check](broken())
     with pytest.raises(AssertionError):
-        testing.check_family(broken())
+        check_family(broken())
 
 
 def test_an_unknown_split_is_refused():
@@ -215,7 +216,7 @@ def test_actions_of_several_components():
             pressed = tf.cast(tf.reduce_sum(actions, -1) - 3, tf.float32)
             return super().step(task, state, pressed[..., None], key)
 
-    testing.check_family(Buttons())
+    check_family(Buttons())
     drawn = random_actions(Buttons().action_space, random.spread(random.key(1), 3000)).numpy()
     pairs, counts = np.unique(drawn, axis=0, return_counts=True)
     assert pairs.tolist() == [[1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]

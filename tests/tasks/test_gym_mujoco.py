@@ -10,7 +10,6 @@ import pytest
 
 from metazoo.artefact.spaces import CollectionError
 from metazoo.tasks.mujoco.families import (
-    MUJOCO,
     AntDir,
     AntGoal,
     HalfCheetahDir,
@@ -18,8 +17,8 @@ from metazoo.tasks.mujoco.families import (
     HopperParams,
     Walker2dParams,
 )
-from metazoo.tasks.registry import FAMILIES
-from metazoo.tasks.testing.graph import host_checks
+from metazoo.tasks.registry import FAMILIES, ON_THE_HOST
+from metazoo.tasks.testing import host as testing
 from metazoo.tasks.views import make as gym_make
 
 pytestmark = pytest.mark.mujoco
@@ -49,15 +48,15 @@ def family():
     return lambda cls: made.setdefault(cls, cls(workers=0, rows=4))
 
 
-@pytest.mark.parametrize("check", host_checks())
-@pytest.mark.parametrize("cls", MUJOCO, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("check", testing.CHECKS)
+@pytest.mark.parametrize("cls", ON_THE_HOST, ids=lambda cls: cls.name)
 def test_family_keeps_the_contract(cls, check, family):
-    host_checks()[check](family(cls))
+    testing.CHECKS[check](family(cls))
 
 
 def test_they_are_registered_by_name():
-    assert {name: FAMILIES[name] for name in (cls.name for cls in MUJOCO)} == {cls.name: cls for cls in MUJOCO}
-    assert [cls.name for cls in MUJOCO] == [
+    assert all(FAMILIES[cls.name] is cls for cls in ON_THE_HOST)
+    assert [cls.name for cls in ON_THE_HOST] == [
         "half_cheetah_dir", "half_cheetah_vel", "ant_dir", "ant_goal", "hopper_params", "walker2d_params",
     ]  # fmt: skip
 

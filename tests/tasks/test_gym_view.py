@@ -13,24 +13,28 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from metazoo import random
+from metazoo.tasks import catalogue
 from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal, CartPoleTask
 from metazoo.tasks.family import per_episode
 from metazoo.tasks.registry import BUILT_IN
 from metazoo.tasks.views import gym_render, gym_view
-from metazoo.tasks.views.gym_view import GYM_IDS, FamilyEnv, FamilyVectorEnv, to_gym_space
+from metazoo.tasks.views.gym_view import FamilyEnv, FamilyVectorEnv, to_gym_space
 from metazoo.types import Box, Discrete
 
 if gym_render.MODES:
     importlib.import_module("pygame")  # now: it warns while it is imported, and below warnings are errors
 
 pytestmark = pytest.mark.filterwarnings("error")
-IDS = [gym_id for gym_id, _ in GYM_IDS.values()]
+IDS = [line.gym_id for line in catalogue.IN_THE_GRAPH.values()]
 
 
 def test_every_family_has_an_id_with_its_horizon():
-    assert {f.name: (f"metazoo/{f.gym_name}-v0", f().horizon) for f in BUILT_IN} == GYM_IDS
-    for gym_id, horizon in GYM_IDS.values():
-        assert gym.spec(gym_id).max_episode_steps == horizon
+    assert [(f.name, f().horizon) for f in BUILT_IN] == [
+        (name, line.horizon) for name, line in catalogue.IN_THE_GRAPH.items()
+    ]
+    for name, line in catalogue.IN_THE_GRAPH.items():
+        assert gym.spec(line.gym_id).max_episode_steps == line.horizon
+        assert gym.spec(line.gym_id).kwargs == {"family": name}
     gym_view.register_envs()  # again: no warning
 
 

@@ -54,12 +54,15 @@ class Acrobot(TaskFamily):
     """Reward −1 per step until the tip is high, 0 for that step; ends there, or after 200 steps (Gymnasium: 500)."""
 
     name: ClassVar[str] = "acrobot"
-    gym_name: ClassVar[str] = "Acrobot"
+    hidden: ClassVar[str] = "masses, lengths, motor strength and sign"
     reward_unit: ClassVar[str] = "−1 a step, 0 where the tip is high"
     Task: ClassVar[type] = AcrobotTask
     _BOUNDS = (1.0, 1.0, 1.0, 1.0, MAX_SPEED_1, MAX_SPEED_2)
     observation_space = Box((6,), tuple(-bound for bound in _BOUNDS), _BOUNDS)
     action_space = Discrete(3)
+    original: str = "Acrobot-v1"
+    drawn: ClassVar[Mapping[str, str] | None] = {"LINK_LENGTH_1": "length_1", "LINK_LENGTH_2": "length_2"}
+    ranges: ClassVar[Mapping[str, Range]] = RANGES
     units: ClassVar[Mapping[str, str]] = {
         "mass_1": "kg",
         "mass_2": "kg",

@@ -58,7 +58,7 @@ class Bandit(_BanditBase):
     """Bernoulli arms with means ~ U[0, 1]; out of range: means ~ U[0, 1]³, so good arms are rare."""
 
     name: ClassVar[str] = "bandit"
-    gym_name: ClassVar[str] = "Bandit"
+    hidden: ClassVar[str] = "probabilities of the arms"
     reward_unit: ClassVar[str] = "1 or 0 a pull"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:
@@ -75,7 +75,8 @@ class GaussianBandit(_BanditBase):
     """Arms with rewards ~ N(mean, 1) and means ~ N(0, 1); out of range: means ~ N(0, 2²)."""
 
     name: ClassVar[str] = "gaussian_bandit"
-    gym_name: ClassVar[str] = "GaussianBandit"
+    hidden: ClassVar[str] = "means of the arms"
+    page: ClassVar[str] = "bandit"
     reward_unit: ClassVar[str] = "the arm's mean plus noise of standard deviation 1"
 
     def sample_task(self, key: tf.Tensor, split: str) -> BanditTask:

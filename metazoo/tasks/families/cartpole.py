@@ -5,13 +5,14 @@ Anderson 1983); the physics are the task.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks.canvas import ACCENT, BODY, GOAL, HEIGHT, TRAIL, WIDTH
 from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box, Discrete
 
@@ -91,6 +92,20 @@ def has_fallen(state: CartPoleState) -> tf.Tensor:
     return (tf.abs(state.position) > POSITION_LIMIT) | (tf.abs(state.angle) > ANGLE_LIMIT)
 
 
+def draw(canvas: Any, task: Mapping[str, Any], trail: Sequence[Any]) -> None:
+    """The cart on its track, its pole, and a hidden target if there is one."""
+    (position, _, angle, _), scale = trail[-1], WIDTH / 5.2
+    ground, cart = HEIGHT * 0.75, WIDTH / 2 + position * scale
+    canvas.line([(0, ground), (WIDTH, ground)], fill=TRAIL, width=2)
+    if "target" in task:
+        at = WIDTH / 2 + task["target"] * scale
+        canvas.line([(at, ground), (at, ground + 24)], fill=GOAL, width=4)
+    canvas.rounded_rectangle([cart - 22, ground - 12, cart + 22, ground + 4], 4, fill=BODY)
+    length = 2 * task["half_length"] * scale
+    tip = cart + length * math.sin(angle), ground - 10 - length * math.cos(angle)
+    canvas.line([(cart, ground - 10), tip], fill=ACCENT, width=6)
+
+
 class _CartPoleBase(TaskFamily):
     """Spaces, start states and observations that both families share."""
 
@@ -101,6 +116,10 @@ class _CartPoleBase(TaskFamily):
     )
     action_space = Discrete(2)
     horizon = 200
+    original: str = "CartPole-v1"
+    drawn: ClassVar[Mapping[str, str] | None] = {"length": "half_length"}
+    drawing = staticmethod(draw)
+    ranges: ClassVar[Mapping[str, Range]] = RANGES
     nominal: ClassVar[Mapping[str, float]] = {
         "pole_mass": 0.1,
         "half_length": 0.5,
@@ -130,8 +149,10 @@ class CartPole(_CartPoleBase):
     """Balance a pole whose physics, and the sign of whose motor, are unknown: reward 1 per step while it is up."""
 
     name: ClassVar[str] = "cartpole"
-    gym_name: ClassVar[str] = "CartPole"
+    hidden: ClassVar[str] = "masses, length, gravity, motor strength and sign"
     caveat: ClassVar[str] = REACTIVE
+    long_horizon: ClassVar[int | None] = 500
+    gradient_rates: ClassVar[Mapping[str, float]] = {"fine_tuning": 0.03, "from_scratch": 1.0}
     reward_unit: ClassVar[str] = "1 a step upright"
     Task: ClassVar[type] = CartPoleTask
 
@@ -156,11 +177,14 @@ class CartPoleGoal(_CartPoleBase):
     """
 
     name: ClassVar[str] = "cartpole_goal"
-    gym_name: ClassVar[str] = "CartPoleGoal"
+    hidden: ClassVar[str] = "target position, and the physics"
     reveals: ClassVar[tuple[str, str] | None] = ("reveal_target", "target")
     reward_unit: ClassVar[str] = "1 − distance to the target in m, at least 0"
     Task: ClassVar[type] = CartPoleGoalTask
-    TARGET = Range((-1.5, 1.5), ((-1.9, -1.5), (1.5, 1.9)))
+    ranges: ClassVar[Mapping[str, Range]] = RANGES | {"target": Range((-1.5, 1.5), ((-1.9, -1.5), (1.5, 1.9)))}
+    gradient_rates: ClassVar[Mapping[str, float]] = {"fine_tuning": 0.3, "from_scratch": 3.0}
+    # Alone, an expert whose target is more than a metre away would never meet a reward.
+    expert_recipe: ClassVar[Mapping[str, Any]] = {"config": {"together": 200, "entropy": 0.02}, "updates": 600}
 
     def __init__(self, horizon: int = 200, reveal_target: bool = False):
         self.horizon = horizon
@@ -170,9 +194,9 @@ class CartPoleGoal(_CartPoleBase):
             self.observation_space = Box((5,), (*low, -POSITION_LIMIT), (*high, POSITION_LIMIT))
 
     def sample_task(self, key: tf.Tensor, split: str) -> CartPoleGoalTask:
-        ranges = RANGES | {"target": self.TARGET}
-        keys = tf.unstack(random.spread(key, len(ranges)), axis=-1)
-        return CartPoleGoalTask(**{name: r.sample(k, split) for (name, r), k in zip(ranges.items(), keys, strict=True)})
+        keys = tf.unstack(random.spread(key, len(self.ranges)), axis=-1)
+        drawn = zip(self.ranges.items(), keys, strict=True)
+        return CartPoleGoalTask(**{name: r.sample(k, split) for (name, r), k in drawn})
 
     def observe(self, task: CartPoleGoalTask, state: CartPoleState) -> tf.Tensor:
         if not self.reveal_target:

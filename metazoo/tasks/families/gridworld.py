@@ -36,13 +36,13 @@ class Gridworld(TaskFamily):
     """Episodes of 15 steps from cell (0, 0); goals uniform over the cells that are not next to it."""
 
     name: ClassVar[str] = "gridworld"
-    gym_name: ClassVar[str] = "Gridworld"
+    hidden: ClassVar[str] = "goal cell, probability of slipping"
     reward_unit: ClassVar[str] = "1 on the goal, −0.1 elsewhere"
     Task: ClassVar[type] = GridworldTask
     action_space = Discrete(len(MOVES))
     units: ClassVar[Mapping[str, str]] = {"goal": "cell", "slip": "probability"}
     nominal: ClassVar[Mapping[str, float]] = {"slip": 0.0}
-    SLIP = Range((0.0, 0.1), ((0.1, 0.3),))
+    ranges: ClassVar[Mapping[str, Range]] = {"slip": Range((0.0, 0.1), ((0.1, 0.3),))}
 
     def __init__(self, size: int = 5, horizon: int = 15):
         self.size = size
@@ -52,9 +52,8 @@ class Gridworld(TaskFamily):
     def sample_task(self, key: tf.Tensor, split: str) -> GridworldTask:
         cells = [(x, y) for x in range(self.size) for y in range(self.size) if max(x, y) > 1]
         chosen = random.integers(random.fold(key, 0), len(cells))
-        return GridworldTask(
-            tf.gather(tf.constant(cells, tf.float32), chosen), self.SLIP.sample(random.fold(key, 1), split)
-        )
+        slip = self.ranges["slip"].sample(random.fold(key, 1), split)
+        return GridworldTask(tf.gather(tf.constant(cells, tf.float32), chosen), slip)
 
     def reset(self, task: GridworldTask, key: tf.Tensor) -> GridworldState:
         return GridworldState(tf.zeros(tf.concat([tf.shape(key), [2]], 0)))

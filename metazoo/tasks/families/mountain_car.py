@@ -37,23 +37,27 @@ class MountainCarContinuous(TaskFamily):
     """Reward 100 at the flag minus 0.1 u² per step; ends at the flag, or after 200 steps (Gymnasium: 999)."""
 
     name: ClassVar[str] = "mountain_car_continuous"
-    gym_name: ClassVar[str] = "MountainCarContinuous"
+    hidden: ClassVar[str] = "motor strength and sign, flag"
     reward_unit: ClassVar[str] = "100 at the flag, −0.1 × throttle² a step"
     Task: ClassVar[type] = MountainCarTask
     observation_space = Box((2,), (MIN_POSITION, -MAX_SPEED), (MAX_POSITION, MAX_SPEED))
     action_space = Box((1,), -1.0, 1.0)
+    original: str = "MountainCarContinuous-v0"
+    drawn: ClassVar[Mapping[str, str] | None] = {"goal_position": "goal"}
     units: ClassVar[Mapping[str, str]] = {"power": "speed per step", "goal": "position"}
     nominal: ClassVar[Mapping[str, float]] = {"power": 0.0015, "goal": 0.45}
-    POWER = Range((0.001, 0.002), ((0.002, 0.003),))
-    GOAL = Range((0.3, 0.5), ((0.2, 0.3), (0.5, 0.55)))
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "power": Range((0.001, 0.002), ((0.002, 0.003),)),
+        "goal": Range((0.3, 0.5), ((0.2, 0.3), (0.5, 0.55))),
+    }
 
     def __init__(self, horizon: int = 200):
         self.horizon = horizon
 
     def sample_task(self, key: tf.Tensor, split: str) -> MountainCarTask:
         power, goal, sign = tf.unstack(random.spread(key, 3), axis=-1)
-        power = self.POWER.sample(power, split)
-        return MountainCarTask(tf.where(random.bernoulli(sign, 0.5), -power, power), self.GOAL.sample(goal, split))
+        power, goal = self.ranges["power"].sample(power, split), self.ranges["goal"].sample(goal, split)
+        return MountainCarTask(tf.where(random.bernoulli(sign, 0.5), -power, power), goal)
 
     def reset(self, task: MountainCarTask, key: tf.Tensor) -> MountainCarState:
         """Position ~ U[−0.6, −0.4], at rest."""

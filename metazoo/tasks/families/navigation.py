@@ -5,13 +5,14 @@ goal, which no observation shows. An episode ends within 0.01 of the goal on bot
 variant rewards nothing until the goal is near, in the manner of PEARL's sparse point robot (Rakelly et al. 2019).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks.canvas import ACCENT, BODY, GOAL, HEIGHT, TRAIL, WIDTH, dot
 from metazoo.tasks.family import Reference, TaskFamily, Transition
 from metazoo.types import Box
 
@@ -31,12 +32,29 @@ class NavigationState(NamedTuple):
     position: Any
 
 
+def draw(canvas: Any, task: Mapping[str, Any], trail: Sequence[Any]) -> None:
+    """The plane, the goal, and the way from the start."""
+    scale, middle = HEIGHT / 1.7, (WIDTH / 2, HEIGHT / 2 + 8)
+
+    def place(point: Any) -> tuple[float, float]:
+        return middle[0] + float(point[0]) * scale, middle[1] - float(point[1]) * scale
+
+    canvas.rectangle([*place((-0.5, 0.5)), *place((0.5, -0.5))], outline=TRAIL)
+    dot(canvas, place(task["goal"]), 6, GOAL)
+    way = [place(position) for (position,) in trail]
+    if len(way) > 1:
+        canvas.line(way, fill=BODY, width=2, joint="curve")
+    dot(canvas, way[-1], 5, ACCENT)
+
+
 class _NavigationBase(TaskFamily):
     """Goals ~ U[−0.5, 0.5]²; out of range: on the square ring between 0.5 and 0.7."""
 
     Task: ClassVar[type] = NavigationTask
+    hidden: ClassVar[str] = "goal position"
     units: ClassVar[Mapping[str, str]] = {"goal": "the paper's unit of length"}
     action_space = Box((2,), -STEP_LIMIT, STEP_LIMIT)
+    drawing = staticmethod(draw)
 
     def __init__(self, horizon: int = 100, reveal_goal: bool = False):
         self.horizon = horizon
@@ -72,9 +90,14 @@ class Navigation(_NavigationBase):
     """Reward: minus the distance to the goal after the step."""
 
     name: ClassVar[str] = "navigation"
-    gym_name: ClassVar[str] = "Navigation"
     reveals: ClassVar[tuple[str, str] | None] = ("reveal_goal", "goal")
     reward_unit: ClassVar[str] = "−distance to the goal"
+    discount: ClassVar[float | None] = 0.0  # a reward says how far that very step led
+    gradient_rates: ClassVar[Mapping[str, float]] = {"fine_tuning": 0.01, "from_scratch": 0.01}
+    expert_recipe: ClassVar[Mapping[str, Any]] = {
+        "config": {"together": 20, "episodes": 5},
+        "network": {"hidden": (32, 32), "initial_scale": 0.1},
+    }
 
     def step(self, task: NavigationTask, state: NavigationState, actions: tf.Tensor, key: tf.Tensor) -> Transition:
         state, offset = self._move(task, state, actions)
@@ -95,7 +118,7 @@ class NavigationSparse(_NavigationBase):
     """Reward: 1 − distance within 0.2 of the goal, else 0. Never terminated: an end would take rewards away."""
 
     name: ClassVar[str] = "navigation_sparse"
-    gym_name: ClassVar[str] = "NavigationSparse"
+    page: ClassVar[str] = "navigation"
     reward_unit: ClassVar[str] = "1 − distance within 0.2 of the goal, else 0"
     REWARD_RADIUS = 0.2
 

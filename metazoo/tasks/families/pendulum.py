@@ -4,12 +4,13 @@ Equations, integrator and reward are those of Gymnasium's ``Pendulum-v1``; gravi
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
 
 from metazoo import random
+from metazoo.tasks.canvas import ACCENT, HEIGHT, INK, WIDTH, dot
 from metazoo.tasks.family import Range, TaskFamily, Transition
 from metazoo.types import Box
 
@@ -40,16 +41,29 @@ RANGES = {
 }
 
 
+def draw(canvas: Any, task: Mapping[str, Any], trail: Sequence[Any]) -> None:
+    """The pendulum; upwards is where it should be."""
+    angle, length = trail[-1][0], task["length"] * HEIGHT * 0.28
+    pivot = WIDTH / 2, HEIGHT / 2 + 8
+    tip = pivot[0] - length * math.sin(angle), pivot[1] - length * math.cos(angle)
+    canvas.line([pivot, tip], fill=ACCENT, width=10)
+    dot(canvas, pivot, 4, INK)
+
+
 @final
 class Pendulum(TaskFamily):
     """Reward −(θ² + 0.1 θ̇² + 0.001 u²) with θ in (−π, π], before the step; no episode terminates early."""
 
     name: ClassVar[str] = "pendulum"
-    gym_name: ClassVar[str] = "Pendulum"
+    hidden: ClassVar[str] = "gravity, mass, length"
     reward_unit: ClassVar[str] = "−(θ² + 0.1 θ̇² + 0.001 u²), in rad, rad/s and N·m"
     Task: ClassVar[type] = PendulumTask
     observation_space = Box((3,), (-1.0, -1.0, -MAX_SPEED), (1.0, 1.0, MAX_SPEED))
     action_space = Box((1,), -MAX_TORQUE, MAX_TORQUE)
+    original: str = "Pendulum-v1"
+    drawn: ClassVar[Mapping[str, str] | None] = {}
+    drawing = staticmethod(draw)
+    ranges: ClassVar[Mapping[str, Range]] = RANGES
     units: ClassVar[Mapping[str, str]] = {"gravity": "m/s²", "mass": "kg", "length": "m"}
     nominal: ClassVar[Mapping[str, float]] = {"gravity": 10.0, "mass": 1.0, "length": 1.0}
 

@@ -37,22 +37,26 @@ class Sinusoid(TaskFamily):
     """Amplitude ~ U[0.1, 5], phase ~ U[0, π], x ~ U[−5, 5]; predictions are clipped to ±10."""
 
     name: ClassVar[str] = "sinusoid"
-    gym_name: ClassVar[str] = "Sinusoid"
+    hidden: ClassVar[str] = "amplitude and phase"
     reward_unit: ClassVar[str] = "−squared error"
     Task: ClassVar[type] = SinusoidTask
     supervised: ClassVar[bool] = True
     units: ClassVar[Mapping[str, str]] = {"amplitude": "", "phase": "rad"}
     observation_space = Box((1,), -INPUT_LIMIT, INPUT_LIMIT)
     action_space = Box((1,), -OUTPUT_LIMIT, OUTPUT_LIMIT)
-    AMPLITUDE = Range((0.1, 5.0), ((5.0, 8.0),))
-    PHASE = Range((0.0, math.pi), ((math.pi, 2 * math.pi),))
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "amplitude": Range((0.1, 5.0), ((5.0, 8.0),)),
+        "phase": Range((0.0, math.pi), ((math.pi, 2 * math.pi),)),
+    }
 
     def __init__(self, horizon: int = 10):
         self.horizon = horizon
 
     def sample_task(self, key: tf.Tensor, split: str) -> SinusoidTask:
         amplitude, phase = tf.unstack(random.spread(key, 2), axis=-1)
-        return SinusoidTask(self.AMPLITUDE.sample(amplitude, split), self.PHASE.sample(phase, split))
+        return SinusoidTask(
+            self.ranges["amplitude"].sample(amplitude, split), self.ranges["phase"].sample(phase, split)
+        )
 
     def reset(self, task: SinusoidTask, key: tf.Tensor) -> SinusoidState:
         return SinusoidState(random.uniform(key, -INPUT_LIMIT, INPUT_LIMIT))

@@ -34,7 +34,7 @@ class TabularMDP(TaskFamily):
     """Out of range: transition rows ∝ e³ for exponential e, not ∝ e (more predictable); rewards ~ N(1, 2²)."""
 
     name: ClassVar[str] = "tabular_mdp"
-    gym_name: ClassVar[str] = "TabularMDP"
+    hidden: ClassVar[str] = "transitions and rewards"
     Task: ClassVar[type] = TabularMDPTask
     units: ClassVar[Mapping[str, str]] = {"transitions": "probability", "rewards": "reward"}
     reward_unit: ClassVar[str] = "the mean of state and action plus noise of standard deviation 1"

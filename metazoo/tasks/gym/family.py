@@ -88,6 +88,7 @@ class GymFamily(HostFamily):
         env = self._recipe.build(self._as_sampled(first))
         try:
             self.name = name or env_name(env)
+            self.original = make_env if isinstance(make_env, str) else self.original
             self.gym_observation_space, self.gym_action_space = env.observation_space, env.action_space
             self.observation_space = _seen(env.observation_space)
             self.action_space = _done(env)

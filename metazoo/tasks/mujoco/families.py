@@ -75,6 +75,8 @@ class HalfCheetahFamily(MujocoFamily):
     """Half-cheetahs, whose rows share one simulation."""
 
     stepped_by = "CheetahRows"
+    original: str = "HalfCheetah-v5"
+    page: ClassVar[str] = "half_cheetah"
 
 
 @final
@@ -82,6 +84,7 @@ class HalfCheetahDir(HalfCheetahFamily):
     """Run forwards or backwards: reward direction · velocity − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_dir", "HalfCheetahDir", staticmethod(direction)
+    hidden: ClassVar[str] = "direction to run in"
     units: ClassVar[Mapping[str, str]] = {"direction": ""}
     reward_unit: ClassVar[str] = "m/s in the task's direction − 0.05 ‖action‖²"
 
@@ -95,9 +98,10 @@ class HalfCheetahVel(HalfCheetahFamily):
     """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖²."""
 
     name, env, draw = "half_cheetah_vel", "HalfCheetahVel", staticmethod(velocity)
+    hidden: ClassVar[str] = "speed to run at"
     units: ClassVar[Mapping[str, str]] = {"velocity": "m/s"}
     reward_unit: ClassVar[str] = "−|velocity − the task's| in m/s − 0.05 ‖action‖²"
-    VELOCITY = VELOCITY
+    ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY}
 
     def references(self, tasks: Any) -> dict[str, Reference]:
         """``best_fixed_velocity`` of these tasks."""
@@ -122,6 +126,9 @@ class AntDir(MujocoFamily):
     """Walk forwards or backwards."""
 
     name, env, draw = "ant_dir", "AntDir", staticmethod(direction)
+    hidden: ClassVar[str] = "direction to walk in"
+    page: ClassVar[str] = "ant"
+    original: str = "Ant-v5"
     units: ClassVar[Mapping[str, str]] = {"direction": ""}
     reward_unit: ClassVar[str] = "1 + m/s in the task's direction − 0.5 ‖action‖² − contacts"
 
@@ -131,6 +138,9 @@ class AntGoal(MujocoFamily):
     """Walk to an unknown place."""
 
     name, env, draw = "ant_goal", "AntGoal", staticmethod(goal)
+    hidden: ClassVar[str] = "place to walk to"
+    page: ClassVar[str] = "ant"
+    original: str = "Ant-v5"
     units: ClassVar[Mapping[str, str]] = {"goal": "m"}
     reward_unit: ClassVar[str] = "−distance to the goal in m, by axis − 0.1 ‖action‖² − contacts"
 
@@ -140,6 +150,9 @@ class HopperParams(MujocoFamily):
     """Hop forwards with an unknown body."""
 
     name, env, draw = "hopper_params", "HopperBody", staticmethod(body(bodies=5, joints=6, geoms=5))
+    hidden: ClassVar[str] = "masses, inertias, damping, friction"
+    page: ClassVar[str] = "random_bodies"
+    original: str = "Hopper-v5"
     units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
     reward_unit: ClassVar[str] = "1 + velocity in m/s − 0.001 ‖action‖²"
 
@@ -149,15 +162,8 @@ class Walker2dParams(MujocoFamily):
     """Walk forwards with an unknown body."""
 
     name, env, draw = "walker2d_params", "Walker2dBody", staticmethod(body(bodies=8, joints=9, geoms=8))
+    hidden: ClassVar[str] = "masses, inertias, damping, friction"
+    page: ClassVar[str] = "random_bodies"
+    original: str = "Walker2d-v5"
     units: ClassVar[Mapping[str, str]] = dict.fromkeys(BASES, "times the original")
     reward_unit: ClassVar[str] = "1 + velocity in m/s − 0.001 ‖action‖²"
-
-
-MUJOCO: tuple[type[MujocoFamily], ...] = (
-    HalfCheetahDir,
-    HalfCheetahVel,
-    AntDir,
-    AntGoal,
-    HopperParams,
-    Walker2dParams,
-)

@@ -1,11 +1,4 @@
-"""Checks that a task family keeps its contract: for the tests of this package and for families of your own.
-
-    from metazoo.tasks.testing.graph import check_family
-    check_family(MyFamily())
-
-Each check raises an AssertionError that says in one sentence what is wrong. They take some seconds together, most of
-them for the last: a tiny policy plays the family, is exported, loaded, acts and adapts.
-"""
+"""Checks that a family in the graph keeps its contract; ``metazoo.tasks.testing.check_family`` runs them."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -32,23 +25,6 @@ class Case(NamedTuple):
     key: tf.Tensor
 
 
-def check_family(family: AnyFamily) -> None:
-    """Run every check on the family. One without out-of-range tasks (``sample`` refuses ``ood`` by a ValueError) is
-    checked on the other splits.
-
-    Raises:
-        AssertionError: names the family, what it did and what it should have done.
-        TypeError: it is no family.
-    """
-    if not isinstance(family, TaskFamily | HostFamily):
-        what = f"the class {family.__name__}" if isinstance(family, type) else f"a {type(family).__name__}"
-        raise TypeError(f"check_family was given {what}; it checks a TaskFamily or a HostFamily, such as GymFamily(…).")
-    checks = host_checks() if isinstance(family, HostFamily) else CHECKS
-    for check in checks.values():
-        check(family)
-    policy_check()(family)
-
-
 def splits_of(family: AnyFamily) -> tuple[str, ...]:
     """The splits that the family has: all, or all but ``ood``."""
     try:
@@ -56,20 +32,6 @@ def splits_of(family: AnyFamily) -> tuple[str, ...]:
     except ValueError:
         return tuple(split for split in SPLITS if split != "ood")
     return SPLITS
-
-
-def host_checks() -> dict[str, Callable[[Any], None]]:
-    """The checks of families on the host, which have rows of environments instead of pure functions."""
-    from metazoo.tasks.testing import host as host_testing
-
-    return host_testing.CHECKS
-
-
-def policy_check() -> Callable[[Any], None]:
-    """The last check of every family, with a policy; it needs almost everything, so it is imported here."""
-    from metazoo.tasks.testing.policy import check_policy
-
-    return check_policy
 
 
 def check_declarations(family: AnyFamily) -> None:

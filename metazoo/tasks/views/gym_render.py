@@ -1,42 +1,31 @@
 """Pictures of a family's states, drawn by Gymnasium's own classic-control renderers (which need pygame)."""
 
-import importlib
 import importlib.util
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import gymnasium as gym
 import numpy as np
+
+if TYPE_CHECKING:
+    from metazoo.tasks.family import Family
 
 MODES: Final = ["rgb_array"] if importlib.util.find_spec("pygame") else []
 """Render modes that work here."""
 
-# family → module and class of Gymnasium's environment, and its drawn attributes by task parameter
-_ORIGINALS: Final = {
-    "cartpole": ("cartpole", "CartPoleEnv", {"length": "half_length"}),
-    "cartpole_goal": ("cartpole", "CartPoleEnv", {"length": "half_length"}),
-    "pendulum": ("pendulum", "PendulumEnv", {}),
-    "acrobot": ("acrobot", "AcrobotEnv", {"LINK_LENGTH_1": "length_1", "LINK_LENGTH_2": "length_2"}),
-    "mountain_car_continuous": (
-        "continuous_mountain_car",
-        "Continuous_MountainCarEnv",
-        {"goal_position": "goal"},
-    ),
-}
 _TARGET_COLOUR: Final = (220, 40, 40)
 
 
-def modes_of(family_name: str) -> list[str]:
+def modes_of(family: "Family") -> list[str]:
     """The render modes of a family's environments."""
-    return list(MODES) if family_name in _ORIGINALS else []
+    return [] if family.drawn is None else list(MODES)
 
 
 class Renderer:
-    """Draws the states of one task, a NamedTuple of arrays ``[1, ...]``."""
+    """Draws the states of one task, a NamedTuple of arrays ``[1, ...]``, by the family's original."""
 
-    def __init__(self, family_name: str, task: Any):
-        module, name, attributes = _ORIGINALS[family_name]
-        original = getattr(importlib.import_module(f"gymnasium.envs.classic_control.{module}"), name)
-        self._env = original(render_mode="rgb_array")
-        for attribute, parameter in attributes.items():
+    def __init__(self, family: "Family", task: Any):
+        self._env: Any = gym.make(family.original, render_mode="rgb_array").unwrapped
+        for attribute, parameter in (family.drawn or {}).items():
             setattr(self._env, attribute, float(getattr(task, parameter)[0]))
         self._env.last_u = None  # the pendulum's renderer would draw the last torque
         self._target = float(task.target[0]) if "target" in task._fields else None

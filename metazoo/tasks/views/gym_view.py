@@ -4,7 +4,7 @@ Gymnasium loads no plugins since 1.0, so the ids exist once ``register_envs`` ha
 also by ``gym.make("metazoo.tasks.views.gym_view:metazoo/CartPole-v0")``. TensorFlow is loaded by the first environment.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from metazoo.tasks import catalogue
 from metazoo.tasks.views import gym_render
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, require_usable
 
@@ -19,32 +20,16 @@ if TYPE_CHECKING:
     from metazoo.tasks.family import TaskFamily
     from metazoo.tasks.host_family import AnyFamily
 
-GYM_IDS: Final = {
-    "cartpole": ("metazoo/CartPole-v0", 200),
-    "cartpole_goal": ("metazoo/CartPoleGoal-v0", 200),
-    "navigation": ("metazoo/Navigation-v0", 100),
-    "navigation_sparse": ("metazoo/NavigationSparse-v0", 100),
-    "pendulum": ("metazoo/Pendulum-v0", 200),
-    "acrobot": ("metazoo/Acrobot-v0", 200),
-    "mountain_car_continuous": ("metazoo/MountainCarContinuous-v0", 200),
-    "bandit": ("metazoo/Bandit-v0", 100),
-    "gaussian_bandit": ("metazoo/GaussianBandit-v0", 100),
-    "tabular_mdp": ("metazoo/TabularMDP-v0", 10),
-    "gridworld": ("metazoo/Gridworld-v0", 15),
-    "sinusoid": ("metazoo/Sinusoid-v0", 10),
-}
-"""Family name → Gymnasium id and horizon, repeated here so that registering needs no TensorFlow (a test compares)."""
-
 
 def register_envs() -> None:
     """Register all ids with Gymnasium; ids that exist already stay as they are."""
-    for family, (gym_id, horizon) in GYM_IDS.items():
-        if gym_id not in gym.registry:
+    for family, line in catalogue.IN_THE_GRAPH.items():
+        if line.gym_id not in gym.registry:
             gym.register(
-                gym_id,
+                line.gym_id,
                 entry_point="metazoo.tasks.views.gym_view:FamilyEnv",
                 vector_entry_point="metazoo.tasks.views.gym_view:FamilyVectorEnv",
-                max_episode_steps=horizon,
+                max_episode_steps=line.horizon,
                 kwargs={"family": family},
             )
 
@@ -104,7 +89,7 @@ class FamilyEnv(gym.Env):
         render_mode: str | None = None,
     ):
         self.family, self._batch = _prepare(family, task, split, seed, 1)
-        modes = gym_render.modes_of(self.family.name)
+        modes = gym_render.modes_of(self.family)
         if render_mode not in (None, *modes):
             raise ValueError(f"render_mode is {render_mode!r}; {self.family.name} has {modes}.")
         self.metadata = {**self.metadata, "render_modes": modes}
@@ -149,7 +134,7 @@ class FamilyEnv(gym.Env):
         if not self._batch.started:
             raise ValueError("call reset before render.")
         if self._renderer is None:
-            self._renderer = gym_render.Renderer(self.family.name, self._batch.task)
+            self._renderer = gym_render.Renderer(self.family, self._batch.task)
         return self._renderer.draw(self._batch.state)
 
     def close(self) -> None:

@@ -1,0 +1,50 @@
+"""The families that come with metazoo: a new one is its file, its page with a picture, and a line here.
+
+Without TensorFlow, so that Gymnasium can be given their ids before anything is loaded. That is why the horizon stands
+here too; a test compares it, and the name, with the family's own.
+"""
+
+import pkgutil
+from typing import Any, Final, NamedTuple
+
+
+class Line(NamedTuple):
+    """Where a family is, and how long its episodes are."""
+
+    module: str
+    class_name: str
+    horizon: int = 200
+
+    @property
+    def gym_id(self) -> str:
+        """Of the environments that Gymnasium makes of a family in the graph."""
+        return f"metazoo/{self.class_name}-v0"
+
+    def load(self) -> Any:
+        """The family's class; imports TensorFlow."""
+        return pkgutil.resolve_name(f"metazoo.tasks.{self.module}:{self.class_name}")
+
+
+IN_THE_GRAPH: Final[dict[str, Line]] = {
+    "cartpole": Line("families.cartpole", "CartPole"),
+    "cartpole_goal": Line("families.cartpole", "CartPoleGoal"),
+    "navigation": Line("families.navigation", "Navigation", 100),
+    "navigation_sparse": Line("families.navigation", "NavigationSparse", 100),
+    "pendulum": Line("families.pendulum", "Pendulum"),
+    "acrobot": Line("families.acrobot", "Acrobot"),
+    "mountain_car_continuous": Line("families.mountain_car", "MountainCarContinuous"),
+    "bandit": Line("families.bandit", "Bandit", 100),
+    "gaussian_bandit": Line("families.bandit", "GaussianBandit", 100),
+    "tabular_mdp": Line("families.tabular_mdp", "TabularMDP", 10),
+    "gridworld": Line("families.gridworld", "Gridworld", 15),
+    "sinusoid": Line("families.sinusoid", "Sinusoid", 10),
+}
+
+ON_THE_HOST: Final[dict[str, Line]] = {
+    "half_cheetah_dir": Line("mujoco.families", "HalfCheetahDir"),
+    "half_cheetah_vel": Line("mujoco.families", "HalfCheetahVel"),
+    "ant_dir": Line("mujoco.families", "AntDir"),
+    "ant_goal": Line("mujoco.families", "AntGoal"),
+    "hopper_params": Line("mujoco.families", "HopperParams"),
+    "walker2d_params": Line("mujoco.families", "Walker2dParams"),
+}

@@ -1,0 +1,100 @@
+"""The program where its output has nowhere to go, or a poor alphabet: figures arrive, exit codes are as promised."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from tests import toy_policy
+from tests.command import COMMAND, environment, metazoo
+
+ENCODINGS = ("ascii", "cp1252", "latin-1", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16")
+TEXTS = (["list"], ["card", "rl2_navigation"], ["card", "maml_sinusoid"], ["train", "--help"], ["--help"])
+
+
+def redirected(redirection: str, *words) -> subprocess.CompletedProcess:
+    """The call by way of a shell, which redirects."""
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment(), check=False)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_encoding_that_lacks_characters_shows_others_for_them(encoding):
+    for words in TEXTS:
+        whole = metazoo(*words, text=False, PYTHONIOENCODING="utf-8").stdout.decode()
+        done = metazoo(*words, text=False, PYTHONIOENCODING=encoding)
+        shown = done.stdout.decode(encoding)
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr
+        assert len(shown.splitlines()) == len(whole.splitlines())
+        if encoding.startswith("utf"):
+            assert shown == whole
+
+
+def test_what_stands_for_a_character_can_be_read():
+    shown = metazoo("card", "rl2_navigation", PYTHONIOENCODING="ascii").stdout
+    assert "RL2 ([Duan et al. 2016]" in shown and "[-" in shown and "?" not in shown.replace("?**", "")
+
+
+def test_a_message_that_its_encoding_lacks_is_still_one_sentence():
+    done = metazoo("card", "märchen²→", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("metazoo: there is no policy 'marchen2->'; ")
+
+
+@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full", "<&- 2>&-"])
+def test_a_missing_standard_error_changes_no_exit_code(stream):
+    assert redirected(stream, "card", "chess").returncode == 2
+    assert redirected(stream, "evaluate", "chess", "--tasks", "0").returncode == 2
+    assert redirected(stream, "train", "--moon").returncode == 2
+    good = redirected(stream, "list", "--json")
+    assert good.returncode == 0 and len(json.loads(good.stdout)) > 10
+
+
+def test_a_missing_standard_output_is_no_failure_but_a_full_one_is():
+    assert redirected(">&-", "list").returncode == 0
+    assert redirected(">&- 2>&- <&-", "list").returncode == 0
+    for words in (["list"], ["list", "--json"], ["card", "maml_cartpole"], ["--version"]):
+        full = redirected(">/dev/full", *words)
+        assert full.returncode == 1
+        assert "No space left on device" in full.stderr and "Traceback" not in full.stderr
+    assert redirected(">/dev/full 2>/dev/full", "list").returncode == 1
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["card", "maml_cartpole"], ["train", "--help"]])
+def test_a_reader_that_leaves_ends_it_quietly_with_the_code_of_other_programs(words):
+    for unbuffered in ("", "1"):  # the pipe breaks when it is written to, or at the end
+        read, write = os.pipe()
+        os.close(read)
+        command = [*COMMAND, *words]
+        given = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=200, env=given, check=False)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, b""), done.stderr
+
+
+def test_the_first_line_is_all_that_head_wants():
+    pipeline = ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", *COMMAND, "list"]
+    done = subprocess.run(pipeline, capture_output=True, text=True, timeout=200, env=environment(), check=False)
+    assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+    assert done.returncode in (0, 141)  # 0 where everything was written before ``head`` ended
+
+
+def test_the_work_itself_needs_no_standard_error(tmp_path):
+    """TensorFlow's start moves it about."""
+    toy_policy.export_toy(tmp_path / "toy" / "1")
+    words = ["adapt", tmp_path / "toy", "--env", "CartPole-v1", "--episodes", 1, "--steps", 1, "--test-episodes", 2]
+    done = redirected("2>&-", *words, "--json", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["published"] == str(tmp_path / "out" / "toy-CartPole-v1" / "1")
+
+
+def test_standard_error_holds_our_lines_alone(tmp_path):
+    """TensorFlow's C++ speaks of processors and drivers while it starts; the test's environment does not silence it."""
+    toy_policy.export_toy(tmp_path / "toy" / "1")
+    words = ["adapt", tmp_path / "toy", "--env", "CartPole-v1", "--episodes", 1, "--steps", 1, "--test-episodes", 2]
+    done = metazoo(*words)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not re.match(r"\d+:\d\d  \w", line)] == []
