@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 FEW: Final = 8
 """So many names are all shown; of more only those that are near."""
@@ -16,16 +16,18 @@ def count(amount: int, what: str) -> str:
     return f"{amount:,} {plural}"
 
 
-def meant(name: str | os.PathLike[str], known: Iterable[str], otherwise: str = "") -> str:
+def meant(name: Any, known: Iterable[str], otherwise: str = "") -> str:
     """The rest of a sentence about a name that is not ``known``, such as ``did you mean maml_cartpole?``.
 
-    Without a near one it shows all, if they are few, or says ``otherwise`` (``metazoo list shows them``).
+    Without a near one it shows all, if they are few, or says ``otherwise`` (``metazoo list shows them``). What is no
+    name at all has no near one.
     """
     import difflib
 
     names = list(known)
     folded = {one.casefold(): one for one in names}
-    near = difflib.get_close_matches(os.fspath(name).casefold(), folded, 3, 0.7)
+    said = os.fspath(name).casefold() if isinstance(name, str | os.PathLike) else ""
+    near = difflib.get_close_matches(said, folded, 3, 0.7)
     if near:
         return f"did you mean {_either([folded[one] for one in near])}?"
     if len(names) <= FEW or not otherwise:

@@ -161,7 +161,7 @@ def test_wrong_requests_are_refused_with_the_value_and_the_limit(learner):
         with pytest.raises(ValueError, match=match):
             evaluate(agent_of(learner), learner.family, name="small", **(PROTOCOL | changes))
 
-    refused("'tests'; choose one of train, validation, test, ood", split="tests")
+    refused("'tests'; did you mean test", split="tests")
     refused("tasks is 1; it must be at least 2", tasks=1)
     refused("episodes is 0; it must be at least 1", episodes=0)
     refused("steps is -1; it must be at least 0", steps=-1)

@@ -32,6 +32,7 @@ def test_numbers_have_their_noun(amount, what, text):
         ("chess", ["a", "b", "c"], "choose a, b or c."),
         ("chess", [], "there are none."),
         ("", PRESETS, "metazoo list shows them."),
+        (3, ["a", "b"], "choose a or b."),
     ],
 )
 def test_a_wrong_name_is_answered_with_what_was_meant(name, known, text):

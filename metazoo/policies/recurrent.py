@@ -11,6 +11,7 @@ from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
 from metazoo.policies.distributions import Parameters, distribution_for
 from metazoo.policies.networks import outputs_of
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs, require_usable
+from metazoo.words import meant
 
 KEY_SCALE = 5.0
 """Logit of an associative cell's key at first: five sixths of the weight on one of 32."""
@@ -125,7 +126,7 @@ class RecurrentPolicy:
         if pixels and len(observation_space.shape) > 1:
             raise ValueError(f"observations are images {observation_space.shape}; a recurrent policy takes vectors.")
         if cell not in CELLS:
-            raise ValueError(f"cell is {cell!r}; choose one of {', '.join(CELLS)}.")
+            raise ValueError(f"cell is {cell!r}; {meant(cell, CELLS)}")
         self.observation_space, self.action_space = observation_space, action_space
         self.observation_scale = observation_scale / 255.0 if pixels else observation_scale
         self.distribution = distribution_for(action_space)

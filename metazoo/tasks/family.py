@@ -15,6 +15,7 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.tasks.canvas import Draw
 from metazoo.types import Box, Discrete, MultiDiscrete, Space
+from metazoo.words import meant
 
 SPLITS = ("train", "validation", "test", "ood")
 """Tasks to learn from, to choose checkpoints on, to report, and from outside the training ranges."""
@@ -151,7 +152,7 @@ class TaskFamily(Family):
             ValueError: the split is not one of ``SPLITS``.
         """
         if split not in SPLITS:
-            raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+            raise ValueError(f"split is {split!r}; {meant(split, SPLITS)}")
         stream = random.fold(random.key(SPLITS.index(split)), seed)
         return self.sample_task(random.spread(stream, count), split)
 

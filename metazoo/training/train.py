@@ -28,8 +28,8 @@ from metazoo.presets.preset import Preset, evaluate_command
 from metazoo.tasks.registry import FAMILIES
 from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, keep_epochs
 from metazoo.training.export import export
-from metazoo.training.teachers import teacher_for
-from metazoo.words import count
+from metazoo.training.teacher_sources import teacher_for
+from metazoo.words import count, meant
 
 EPOCH = 50
 """Updates between two checkpoints and validations; what Keras calls an epoch."""
@@ -64,8 +64,9 @@ def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
     rate = preset.learning_rate
     for key, text in settings.items():
         if key != "learning_rate" and key not in fields:
-            known = ", ".join(["learning_rate", *fields, *(["teacher"] if preset.teacher else [])])
-            raise ValueError(f"{preset.algorithm} has no setting {key!r}; it has {known}.")
+            known = ["learning_rate", *fields, *(["teacher"] if preset.teacher else [])]
+            right = meant(key, known, f"it has {', '.join(known)}")
+            raise ValueError(f"{preset.algorithm} has no setting {key!r}; {right}")
         kind: type = float if key == "learning_rate" else type(fields[key].default)
         try:
             value = kind(text)

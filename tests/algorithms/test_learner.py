@@ -36,7 +36,7 @@ def test_every_setting_has_a_range_and_refuses_what_lies_outside_in_one_sentence
     for good in allowed:
         assert getattr(config(**companions, **{item.name: good}), item.name) == good
     if isinstance(allowed[0], str):
-        bad, right = ["nonsense", 3, None], f"choose one of {', '.join(allowed)}."
+        bad, right = ["nonsense", 3, None], f"choose {', '.join(allowed[:-1])} or {allowed[-1]}."
     else:
         low, high = allowed
         must = "be a whole number" if isinstance(item.default, int) else "lie"

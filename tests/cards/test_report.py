@@ -88,7 +88,7 @@ def test_some_families_are_also_reported_at_a_longer_horizon(tmp_path, monkeypat
 def test_wrong_requests_are_refused(models):
     with pytest.raises(ValueError, match="no policy 'chess'"):
         evaluate_preset("chess")
-    with pytest.raises(ValueError, match="split is 'tests'; choose one of"):
+    with pytest.raises(ValueError, match="split is 'tests'; did you mean test"):
         evaluate_preset(models / "maml_cartpole_goal", **PROTOCOL, split="tests")
 
 

@@ -166,7 +166,7 @@ def test_the_kit_notices(broken):
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="split is 'tests'; choose one of train, validation, test, ood."):
+    with pytest.raises(ValueError, match="split is 'tests'; did you mean test?"):
         Toy().sample(3, "tests")
 
 

@@ -57,7 +57,7 @@ def test_tasks_are_a_pure_function_of_split_and_seed_and_splits_are_disjoint():
     )
     assert len(set(every.tolist())) == 300
     assert np.all(family.sample(20, "ood").goal >= 1.0)
-    with pytest.raises(ValueError, match="split is 'tests'; choose one of train"):
+    with pytest.raises(ValueError, match="split is 'tests'; did you mean test"):
         family.sample(1, "tests")
 
 
@@ -327,7 +327,7 @@ def test_tasks_that_are_no_numbers_are_refused(draw, why):
 
 
 def test_a_task_that_is_asked_for_must_be_finite():
-    with pytest.raises(ValueError, match="'goal' is nan; it must be finite"):
+    with pytest.raises(ValueError, match="goal is nan; it must be finite"):
         GymFamily(Point, goals, 5).environment({"goal": float("nan")})
 
 

@@ -231,5 +231,5 @@ def test_a_task_from_the_command_line():
     env.reset(seed=0)
     assert env.unwrapped.direction == -1.0
     assert [env.step(np.zeros(6, np.float32))[3] for _ in range(5)] == [False] * 4 + [True]
-    with pytest.raises(ValueError, match="task has no parameter 'speed'; half_cheetah_dir has direction"):
+    with pytest.raises(ValueError, match="half_cheetah_dir has no task parameter 'speed'; choose direction."):
         gym_make.make_task({"family": "half_cheetah_dir", "horizon": 5}, {"speed": "2"})

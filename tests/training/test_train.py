@@ -276,13 +276,14 @@ def test_settings_override_the_preset():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("inner_rat", "1", r"maml has no setting 'inner_rat'; did you mean inner_rate"),
         ("speed", "1", r"maml has no setting 'speed'; it has learning_rate, tasks, episodes, inner_steps"),
         ("tasks", "0", r"tasks is 0; it must be a whole number in \[1, 10000\]"),
         ("tasks", "2.5", r"tasks is '2.5'; it must be int from 1 to 10,000, such as 2"),
         ("gamma", "1.5", r"gamma is 1.5; it must lie in \[0.0, 1.0\]"),
         ("gamma", "nan", r"gamma is nan; it must lie in \[0.0, 1.0\]"),
         ("inner_rate", "fast", r"inner_rate is 'fast'; it must be float from 0.0 to 100.0, such as 0.1"),
-        ("step_sizes", "all", r"step_sizes is 'all'; choose one of fixed, scalar, parameter"),
+        ("step_sizes", "all", r"step_sizes is 'all'; choose fixed, scalar or parameter"),
         ("learning_rate", "2", r"learning_rate is 2.0; it must lie in \(0, 1\]"),
         ("learning_rate", "nan", r"learning_rate is nan; it must lie in \(0, 1\]"),
     ],

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from metazoo.words import meant
+
 
 def setting(default: Any, allowed: Any, doc: str) -> Any:
     """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from."""
@@ -20,7 +22,7 @@ class Config:
                 continue
             if isinstance(allowed[0], str):
                 if value not in allowed:
-                    raise ValueError(f"{item.name} is {value!r}; choose one of {', '.join(allowed)}.")
+                    raise ValueError(f"{item.name} is {value!r}; {meant(value, allowed)}")
                 continue
             whole = isinstance(item.default, int)
             number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)

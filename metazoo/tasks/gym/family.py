@@ -23,6 +23,7 @@ from metazoo.tasks.gym.pool import Pool, Tasks
 from metazoo.tasks.gym.rows import Recipe, rows_for
 from metazoo.tasks.host_family import HostFamily, HostTransition
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, one_line, require_usable
+from metazoo.words import meant
 
 SampleTask = Callable[[np.random.Generator, str], Mapping[str, Any]]
 """``(generator, split) → parameters``: one task, drawn with that generator alone."""
@@ -90,8 +91,8 @@ class GymFamily(HostFamily):
             self.name = name or env_name(env)
             self.original = make_env if isinstance(make_env, str) else self.original
             self.gym_observation_space, self.gym_action_space = env.observation_space, env.action_space
-            self.observation_space = _seen(env.observation_space)
-            self.action_space = _done(env)
+            self.observation_space = _as_observations(env.observation_space)
+            self.action_space = _as_actions(env)
             _require_usable(self.name, self.observation_space, self.action_space)
             own = env.spec.max_episode_steps if env.spec is not None else None
             self._layout = Layout.of(env, rows)
@@ -104,7 +105,7 @@ class GymFamily(HostFamily):
 
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:
         if split not in SPLITS:
-            raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+            raise ValueError(f"split is {split!r}; {meant(split, SPLITS)}")
         drawn = [self._draw(split, int(seed), i) for i in range(count)]
         return self.Task(*(tf.constant(np.stack([task[name] for task in drawn])) for name in self.Task._fields))
 
@@ -135,14 +136,15 @@ class GymFamily(HostFamily):
         drawn = self._draw("train", 0, 0)
         for name, value in task.items():
             if name not in drawn:
-                raise ValueError(f"task has no parameter {name!r}; {self.name} has {', '.join(drawn)}.")
+                known = meant(name, drawn, "it has " + ", ".join(drawn))
+                raise ValueError(f"{self.name} has no task parameter {name!r}; {known}")
             try:
                 drawn[name] = np.broadcast_to(np.asarray(value, np.float32), drawn[name].shape)
             except (TypeError, ValueError) as error:
                 shape = list(drawn[name].shape)
-                raise ValueError(f"task parameter {name!r} is {value!r}; its shape must be {shape}.") from error
+                raise ValueError(f"task parameter {name} is {value!r}; its shape must be {shape}.") from error
             if not np.all(np.isfinite(drawn[name])):
-                raise ValueError(f"task parameter {name!r} is {value!r}; it must be finite.")
+                raise ValueError(f"task parameter {name} is {value!r}; it must be finite.")
         env = self._recipe.build(self._as_sampled(drawn))
         return gym.wrappers.TimeLimit(env, horizon or self.horizon)
 
@@ -230,7 +232,7 @@ class _Local:
         self._rows.close()
 
 
-def _seen(space: spaces.Space) -> Box:
+def _as_observations(space: spaces.Space) -> Box:
     """The observation space as policies see it. Raises CollectionError for one that has no tensor form."""
     space_to_metadata(space)
     shape, dtype = observation_spec(space)
@@ -244,7 +246,7 @@ def _box(space: spaces.Box, dtype: np.dtype) -> Box:
         return Box(space.shape, space.low.astype(dtype), space.high.astype(dtype), dtype.name)
 
 
-def _done(env: gym.Env) -> Space:
+def _as_actions(env: gym.Env) -> Space:
     """The action space as policies see it."""
     space = env.action_space
     if isinstance(space, spaces.Discrete):

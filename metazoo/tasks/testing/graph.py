@@ -43,7 +43,7 @@ def check_declarations(family: AnyFamily) -> None:
         f"horizon is {family.horizon!r}; it must be an integer of at least 1, so that every episode ends",
     )
     unknown = set(family.nominal) - set(family.Task._fields)
-    require(family, not unknown, f"nominal names {sorted(unknown)}, which the Task does not have")
+    require(family, not unknown, f"nominal names {', '.join(sorted(unknown))}, which the Task does not have")
     require(family, bool(family.Task.__doc__), "the Task needs a docstring that gives the units of its fields")
 
 

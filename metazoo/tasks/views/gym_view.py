@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from metazoo.tasks import catalogue
 from metazoo.tasks.views import gym_render
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, require_usable
+from metazoo.words import meant
 
 if TYPE_CHECKING:
     from metazoo.tasks.family import TaskFamily
@@ -50,10 +51,11 @@ def to_gym_space(space: Space) -> spaces.Space:
 
 def gym_spaces_of(family: "AnyFamily") -> tuple[spaces.Space, spaces.Space]:
     """The observation and action space of the family's environments; where those are Gymnasium's own, as they are."""
-    seen, done = getattr(family, "gym_observation_space", None), getattr(family, "gym_action_space", None)
+    observations = getattr(family, "gym_observation_space", None)
+    actions = getattr(family, "gym_action_space", None)
     return (
-        to_gym_space(family.observation_space) if seen is None else seen,
-        to_gym_space(family.action_space) if done is None else done,
+        to_gym_space(family.observation_space) if observations is None else observations,
+        to_gym_space(family.action_space) if actions is None else actions,
     )
 
 
@@ -91,7 +93,9 @@ class FamilyEnv(gym.Env):
         self.family, self._batch = _prepare(family, task, split, seed, 1)
         modes = gym_render.modes_of(self.family)
         if render_mode not in (None, *modes):
-            raise ValueError(f"render_mode is {render_mode!r}; {self.family.name} has {modes}.")
+            raise ValueError(
+                f"render_mode is {render_mode!r}, which {self.family.name} has not; {meant(render_mode, modes)}"
+            )
         self.metadata = {**self.metadata, "render_modes": modes}
         self.render_mode = render_mode
         self.observation_space = to_gym_space(self.family.observation_space)

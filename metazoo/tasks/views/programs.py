@@ -15,6 +15,7 @@ from metazoo import axes, random
 from metazoo.tasks.family import SPLITS, TaskFamily, per_episode
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.registry import IN_GRAPH
+from metazoo.words import meant
 
 
 class Batch:
@@ -109,7 +110,7 @@ def family_named(name: str) -> TaskFamily:
         ValueError: no family has that name.
     """
     if name not in IN_GRAPH:
-        raise ValueError(f"family is {name!r}; choose one of {', '.join(IN_GRAPH)}.")
+        raise ValueError(f"family is {name!r}; {meant(name, IN_GRAPH, 'choose ' + ', '.join(IN_GRAPH))}")
     return IN_GRAPH[name]()
 
 
@@ -139,7 +140,9 @@ def make_tasks(family: TaskFamily, given: Any, split: str | None, seed: int, cou
     names = family.Task._fields
     for name in given:
         if name not in names:
-            raise ValueError(f"task has no parameter {name!r}; {family.name} has {', '.join(names)}.")
+            raise ValueError(
+                f"{family.name} has no task parameter {name!r}; {meant(name, names, 'it has ' + ', '.join(names))}"
+            )
     sampled = family.sample(count, SPLITS[0] if split is None else split, seed)
     chosen = {**(family.nominal if split is None else {}), **given}
     fields = {name: field.numpy() for name, field in sampled._asdict().items()}
@@ -155,5 +158,5 @@ def _field(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError) as error:
         shape = f"an array of shape {list(like.shape[1:])}" if like.ndim > 1 else "a number"
         many = f", or {len(like)} of them" if len(like) > 1 else ""
-        raise ValueError(f"task parameter {name!r} is {value!r}; it must be {shape}{many}, finite.") from error
+        raise ValueError(f"task parameter {name} is {value!r}; it must be {shape}{many}, finite.") from error
     return np.broadcast_to(array, like.shape)
