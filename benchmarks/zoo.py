@@ -29,7 +29,7 @@ from metazoo.evaluation import player  # noqa: E402
 from metazoo.presets.mujoco import MUJOCO_PRESETS  # noqa: E402
 from metazoo.presets.registry import PRESETS, Preset  # noqa: E402
 from metazoo.training import callbacks  # noqa: E402
-from metazoo.training.teachers import teacher_for  # noqa: E402
+from metazoo.training.teacher_sources import teacher_for  # noqa: E402
 from metazoo.training.train import EPOCH, build  # noqa: E402
 
 SECONDS = 5.0

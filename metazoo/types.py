@@ -73,22 +73,22 @@ def require_usable(observation_space: Any, action_space: Any) -> None:
     Raises:
         ValueError: names the space, and what it may be.
     """
-    seen, done = observation_space, action_space
+    seen, actions = observation_space, action_space
     if not (isinstance(seen, Box) and seen.dtype in ("float32", "uint8") and _whole(*seen.shape)):
         raise ValueError(
             f"observation_space is {one_line(seen)}; it must be a Box of float32, or uint8 for images, and not empty."
         )
-    if isinstance(done, Box):
-        usable = len(done.shape) == 1 and done.dtype == "float32" and _whole(*done.shape)
-    elif isinstance(done, MultiDiscrete):
-        starts = done.start if isinstance(done.start, tuple | list) else (done.start,) * len(done.nvec)
-        usable = bool(done.nvec) and len(starts) == len(done.nvec)
-        usable = usable and all(_within_int32(*one) for one in zip(done.nvec, starts, strict=True))
+    if isinstance(actions, Box):
+        usable = len(actions.shape) == 1 and actions.dtype == "float32" and _whole(*actions.shape)
+    elif isinstance(actions, MultiDiscrete):
+        starts = actions.start if isinstance(actions.start, tuple | list) else (actions.start,) * len(actions.nvec)
+        usable = bool(actions.nvec) and len(starts) == len(actions.nvec)
+        usable = usable and all(_within_int32(*one) for one in zip(actions.nvec, starts, strict=True))
     else:
-        usable = isinstance(done, Discrete) and _within_int32(done.n, done.start)
+        usable = isinstance(actions, Discrete) and _within_int32(actions.n, actions.start)
     if not usable:
         raise ValueError(
-            f"action_space is {one_line(done)}; it must be a Discrete, or a MultiDiscrete or a float32 Box of one "
+            f"action_space is {one_line(actions)}; it must be a Discrete, or a MultiDiscrete or a float32 Box of one "
             "axis, of actions that int32 holds."
         )
 

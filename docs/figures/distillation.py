@@ -32,7 +32,7 @@ from metazoo.evaluation import evaluate  # noqa: E402
 from metazoo.presets.preset import Preset  # noqa: E402
 from metazoo.pretrained import family_of  # noqa: E402
 from metazoo.rollouts.graph import trial  # noqa: E402
-from metazoo.training.teachers import load_teacher  # noqa: E402
+from metazoo.training.teacher_sources import load_teacher  # noqa: E402
 from metazoo.training.train import build  # noqa: E402
 
 IMAGES = Path(__file__).parents[1] / "images"

@@ -4,7 +4,7 @@ Decided here for every road that publishes one: the server's service, clients of
 and ``Pretrained.publish``. What a policy was adapted from stands in its ``metazoo.json``, its *record* ``adapted``:
 
 - ``from``, ``from_version``: the policy that its first step started from, which is no step of its own;
-- ``task``: it is published as ``<from>-<task>``;
+- ``task``, the name of the task it was adapted to: it is published as ``<from>-<task>``;
 - ``steps``: its inner steps in all, since ``from``; ``episodes``: those that went into them, in all;
 - ``last_episodes``: those that went into the latest step; ``diagnostics``: what that step measured (loss, kl);
 - ``request``: the key and the digest of the request that made the latest step, if it had a key.
@@ -25,7 +25,7 @@ import numpy as np
 
 from metazoo.artefact import locks, store
 
-TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TASK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """What an adapted policy may be called: a directory of its own, in the store and nowhere else."""
 KEPT_VERSIONS: Final = 2
@@ -71,17 +71,17 @@ class Target(NamedTuple):
 # --- names and records -------------------------------------------------------------------------------------------
 
 
-def check_task(task: str) -> None:
+def check_task_name(task_name: str) -> None:
     """Raises BadNameError for what cannot be part of a policy's name."""
-    if not (isinstance(task, str) and TASK.fullmatch(task)):
+    if not (isinstance(task_name, str) and TASK_NAME.fullmatch(task_name)):
         raise BadNameError(
-            f"Task {task!r:.100} is not a name, and a policy's task is part of its name: use 1 to 64 letters, digits, "
-            "dots, dashes and underscores"
+            f"Task {task_name!r:.100} is not a name, and a policy's task is part of its name: use 1 to 64 letters, "
+            "digits, dots, dashes and underscores"
         )
 
 
-def task_of(label: str) -> str:
-    """Any text as a task: what a name cannot have becomes a dash."""
+def task_name_of(label: str) -> str:
+    """Any text as a task's name: what a name cannot have becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._")[:64] or "task"
 
 
@@ -90,11 +90,11 @@ def record(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     found = metadata.get("adapted")
     if not isinstance(found, Mapping):
         return None
-    task, steps, episodes = found.get("task"), int(found.get("steps", 0)), int(found.get("episodes", 0))
+    task_name, steps, episodes = found.get("task"), int(found.get("steps", 0)), int(found.get("episodes", 0))
     if "last_episodes" not in found and _counts_per_step(found):
         episodes *= steps
     name = str(metadata.get("name", ""))
-    whole = {"from": name.removesuffix(f"-{task}"), "from_version": None, "task": task, **found}
+    whole = {"from": name.removesuffix(f"-{task_name}"), "from_version": None, "task": task_name, **found}
     return {**whole, "steps": steps, "episodes": episodes, "last_episodes": found.get("last_episodes")}
 
 
@@ -104,24 +104,26 @@ def _counts_per_step(older: Mapping[str, Any]) -> bool:
     return "diagnostics" in keys and ("task" not in keys or keys.index("task") > keys.index("diagnostics"))
 
 
-def target(parent: Parent, task: str | None, directory: Path) -> Target:
-    """What adapting ``parent`` for ``task`` is published as in ``directory``.
+def target(parent: Parent, task_name: str | None, directory: Path) -> Target:
+    """What adapting ``parent`` for ``task_name`` is published as in ``directory``.
 
     Raises:
         BadNameError: no task for a policy that has none of its own there, or a name that cannot be published.
     """
     before = record(parent.metadata)
-    if task is not None:
-        check_task(task)
-    if before is not None and task in (None, before["task"]) and is_in(directory, parent.name, parent.path):
+    if task_name is not None:
+        check_task_name(task_name)
+    if before is not None and task_name in (None, before["task"]) and is_in(directory, parent.name, parent.path):
         return Target(parent.name, {key: value for key, value in before.items() if key != "request"})
-    if task is None and before is None:
+    if task_name is None and before is None:
         raise BadNameError('The request needs a "task": the adapted policy is published as NAME-TASK')
-    if task is None:
+    if task_name is None:
         raise BadNameError(f'{parent.name} was adapted elsewhere: a "task" is needed to publish it here')
-    name = f"{parent.name}-{task}"
+    name = f"{parent.name}-{task_name}"
     check_name(name)
-    return Target(name, {"from": parent.name, "from_version": parent.version, "task": task, "steps": 0, "episodes": 0})
+    return Target(
+        name, {"from": parent.name, "from_version": parent.version, "task": task_name, "steps": 0, "episodes": 0}
+    )
 
 
 def check_name(name: str) -> None:
@@ -293,7 +295,7 @@ def adapted_since(metadata: Mapping[str, Any], name: str, version: int) -> dict[
 
 
 def publish_made(
-    loaded: Path, metadata: Mapping[str, Any], version: int, directory: Path, task: str | None, memory: np.ndarray
+    loaded: Path, metadata: Mapping[str, Any], version: int, directory: Path, task_name: str | None, memory: np.ndarray
 ) -> Path:
     """Publish what was made in this process of the version in ``loaded``.
 
@@ -302,7 +304,7 @@ def publish_made(
         metadata: its, with what was done since.
         version: its number.
         directory: where to.
-        task: None: its own, if its policy stands in ``directory``, else ``adapted``. A policy that was not adapted
+        task_name: None: its own, if its policy stands in ``directory``, else ``adapted``. A policy that was not adapted
             since is copied as it is: ``<from>-<task>``.
         memory: ``[S]``.
 
@@ -317,9 +319,9 @@ def publish_made(
     own, here = record(parent.metadata), is_in(directory, name, loaded)
 
     def choose(_: Parent) -> Target:
-        if own is not None and made["steps"] == 0 and not (here and task in (None, own["task"])):
-            return _copy(own, (own["task"] or "adapted") if task is None else task)
-        return target(parent, "adapted" if task is None and not (own and here) else task, directory)
+        if own is not None and made["steps"] == 0 and not (here and task_name in (None, own["task"])):
+            return _copy(own, (own["task"] or "adapted") if task_name is None else task_name)
+        return target(parent, "adapted" if task_name is None and not (own and here) else task_name, directory)
 
     with step(directory, lambda: parent, choose) as (_, wanted):
         if wanted.name == name and here and newest_in(loaded.parent) != loaded:
@@ -327,11 +329,11 @@ def publish_made(
         return publish(parent, directory, wanted._replace(record=_joined(wanted.record, made)), memory)
 
 
-def _copy(own: Mapping[str, Any], task: str) -> Target:
-    check_task(task)
-    name = f"{own['from']}-{task}"
+def _copy(own: Mapping[str, Any], task_name: str) -> Target:
+    check_task_name(task_name)
+    name = f"{own['from']}-{task_name}"
     check_name(name)
-    return Target(name, {**own, "task": task})
+    return Target(name, {**own, "task": task_name})
 
 
 def _joined(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

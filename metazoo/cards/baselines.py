@@ -27,8 +27,8 @@ from metazoo.algorithms.common.learner import agent_of
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
 from metazoo.artefact.places import savedmodels_directory
-from metazoo.classical.baselines import FAMILIES as FAMILIES_WITH_CLASSICS
-from metazoo.classical.baselines import classical_baselines
+from metazoo.classical.comparison import FAMILIES as FAMILIES_WITH_CLASSICS
+from metazoo.classical.comparison import classical_baselines
 from metazoo.evaluation import evaluate, player, summary
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy

@@ -196,8 +196,8 @@ def _publishable(policy: Any, label: str, out: Path | None) -> str:
     """The label as a task's name; raises ValueError where the policy of that name in ``out`` is somebody else's."""
     from metazoo.artefact import lineage
 
-    task = support.task_name(label)
+    task_name = support.task_name(label)
     if out is not None:
         parent = lineage.Parent(policy.name, policy.version, policy.directory, policy.metadata)
-        lineage.check_free(out, lineage.target(parent, task, out))
-    return task
+        lineage.check_free(out, lineage.target(parent, task_name, out))
+    return task_name

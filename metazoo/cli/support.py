@@ -61,7 +61,7 @@ def task_name(label: str) -> str:
     """The label as part of a model's name."""
     from metazoo.artefact import lineage
 
-    return lineage.task_of(label)
+    return lineage.task_name_of(label)
 
 
 def print_json(document: Any) -> None:

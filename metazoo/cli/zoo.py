@@ -115,5 +115,5 @@ def _progress_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(name, total=size)
-        yield lambda count: bars.update(task, advance=count)
+        bar = bars.add_task(name, total=size)
+        yield lambda count: bars.update(bar, advance=count)

@@ -26,7 +26,7 @@ class Preset:
     baselines: tuple[str, ...] = ()
     """Presets that ``evaluate`` reports beside it, on the same tasks."""
     teacher: str = ""
-    """Whom a distilled student learns from: see ``metazoo.training.teachers``."""
+    """Whom a distilled student learns from: see ``metazoo.training.teacher_sources``."""
 
 
 def evaluate_command(name: str, tasks: int) -> str:

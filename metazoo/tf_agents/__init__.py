@@ -2,7 +2,7 @@
 
     from metazoo.tf_agents.environments import FamilyEnvironment, GymnasiumEnvironment
     from metazoo.tf_agents.policies import ZooPolicy
-    from metazoo.tf_agents.teachers import teacher_of
+    from metazoo.tf_agents.as_teacher import teacher_of
 
 Only this package imports TF-Agents; where that is missing, importing this package says so in one sentence.
 """

@@ -151,9 +151,9 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
             require_env(env)
         super().__init__(handle_auto_reset=not self._vector)
         self.env, self._seed = env, seed
-        self._seen = env.single_observation_space if self._vector else env.observation_space
-        self._done = env.single_action_space if self._vector else env.action_space
-        self._specs = specs.observation_spec(self._seen), specs.action_spec(self._done)
+        self._observation_space = env.single_observation_space if self._vector else env.observation_space
+        self._action_space = env.single_action_space if self._vector else env.action_space
+        self._specs = specs.observation_spec(self._observation_space), specs.action_spec(self._action_space)
         if self._vector:
             self._check_vector()
 
@@ -161,9 +161,9 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
         mode = self.env.metadata.get("autoreset_mode")
         if getattr(mode, "name", mode) != "NEXT_STEP":
             raise ValueError(f"the autoreset mode of {self.env} is {mode}; TF-Agents needs AutoresetMode.NEXT_STEP.")
-        if not hasattr(self._seen, "low"):
+        if not hasattr(self._observation_space, "low"):
             raise ValueError(
-                f"the observations of {self.env} are {self._seen}; wrap it in gymnasium.wrappers.vector."
+                f"the observations of {self.env} are {self._observation_space}; wrap it in gymnasium.wrappers.vector."
                 "FlattenObservation, which makes a Box of them."
             )
 
@@ -190,10 +190,10 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
     def _step(self, action: np.ndarray) -> ts.TimeStep:
         if not self._vector:
             with self._named("in a step"):
-                return self._alone(*read_step(self.env.step(to_env_action(self._done, action))))
+                return self._alone(*read_step(self.env.step(to_env_action(self._action_space, action))))
         over = self._current_time_step.is_last()
-        if hasattr(self._done, "low"):
-            action = clip_to_box(self._done, action)
+        if hasattr(self._action_space, "low"):
+            action = clip_to_box(self._action_space, action)
         observation, reward, terminated, truncated, _ = self.env.step(
             np.array(action, self.env.action_space.dtype).reshape(self.env.action_space.shape)
         )
@@ -219,7 +219,7 @@ class GymnasiumEnvironment(py_environment.PyEnvironment):
 
     def _observed(self, observation: Any) -> np.ndarray:
         if not self._vector:
-            return read_observation(self._seen, observation)
+            return read_observation(self._observation_space, observation)
         seen = np.array(observation, self._specs[0].dtype)  # a copy: vector environments reuse theirs
         require_finite(seen, f"the observation of {self.env}")
         return seen

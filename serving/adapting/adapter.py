@@ -111,7 +111,7 @@ class Adapter:
     def _adapt(self, request: AdaptRequest) -> dict[str, Any]:
         if self._directory is None:
             raise ServingError(Code.FAILED_PRECONDITION, "This server publishes nothing: start it with --adapted DIR")
-        choose = partial(lineage.target, task=request.task, directory=self._directory)
+        choose = partial(lineage.target, task_name=request.task_name, directory=self._directory)
         with lineage.step(self._directory, lambda: self._newest(request.policy), choose) as (parent, target):
             self._check_served(target)
             return self._done_before(request, target) or self._step(request, parent, target)

@@ -23,7 +23,7 @@ class AdaptRequest:
     ``off_policy``: the episodes may be another controller's."""
 
     policy: str
-    task: str | None
+    task_name: str | None
     fields: Mapping[str, Any]
     memory: np.ndarray | None = None
     key: str | None = None
@@ -36,7 +36,7 @@ class AdaptRequest:
 
 
 def from_body(
-    policy: str, body: bytes, task: str | None, key: str | None, limit: int, off_policy: str | None = None
+    policy: str, body: bytes, task_name: str | None, key: str | None, limit: int, off_policy: str | None = None
 ) -> AdaptRequest:
     """A REST request.
 
@@ -44,7 +44,7 @@ def from_body(
         policy: which to adapt.
         body: JSON ``{"task", "episodes": {...}, "memory": optional [S], "off_policy": optional}``, or an npz with the
             episodes' fields (and ``memory``).
-        task: from the query string; the body's wins.
+        task_name: from the query string; the body's wins.
         off_policy: from the query string too: ``true`` or ``false``.
         key: the ``Idempotency-Key``.
         limit: how many bytes an npz may have unpacked.
@@ -52,14 +52,14 @@ def from_body(
     Raises:
         ServingError: not such a body.
     """
-    digest, insisted = digest_of(policy, task, body, off_policy), _flag(off_policy)
+    digest, insisted = digest_of(policy, task_name, body, off_policy), _flag(off_policy)
     if body[:2] == b"PK":
         arrays = _read_npz(body, limit)
-        return AdaptRequest(policy, task, arrays, arrays.pop("memory", None), key, digest, insisted)
+        return AdaptRequest(policy, task_name, arrays, arrays.pop("memory", None), key, digest, insisted)
     document = codec.parse_json(body)
-    task_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
-    if task_in_body is not None and type(task_in_body) is not str:
-        raise invalid(f'"task" must be a string, not {task_in_body!r:.100}')
+    named_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
+    if named_in_body is not None and type(named_in_body) is not str:
+        raise invalid(f'"task" must be a string, not {named_in_body!r:.100}')
     if type(episodes) is not dict:
         raise invalid(f'The request needs "episodes", an object with {", ".join(signatures.EPISODE_FIELDS)}')
     insisted = document.get("off_policy", insisted)
@@ -69,7 +69,7 @@ def from_body(
         memory = codec.dense_array(memory, "float")
         if memory is None:
             raise invalid('"memory" must be a list of numbers')
-    return AdaptRequest(policy, task_in_body or task, episodes, memory, key, digest, insisted)
+    return AdaptRequest(policy, named_in_body or task_name, episodes, memory, key, digest, insisted)
 
 
 def _flag(text: str | None) -> bool:
@@ -78,9 +78,9 @@ def _flag(text: str | None) -> bool:
     return text == "true"
 
 
-def digest_of(policy: str, task: str | None, content: bytes, off_policy: str | None = None) -> str:
+def digest_of(policy: str, task_name: str | None, content: bytes, off_policy: str | None = None) -> str:
     """Tells requests apart."""
-    head = f"{policy}\n{task}\n{'' if off_policy is None else off_policy}".encode("utf-8", "surrogateescape")
+    head = f"{policy}\n{task_name}\n{'' if off_policy is None else off_policy}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(head + content).hexdigest()
 
 

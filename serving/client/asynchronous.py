@@ -211,9 +211,15 @@ class _GrpcCalls:
         return self._library.decode(await self._call(self._predict, request, timeout))
 
     async def adapt(
-        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, timeout: float, off_policy: bool
+        self,
+        name: str,
+        task_name: str | None,
+        arrays: Mapping[str, np.ndarray],
+        key: str,
+        timeout: float,
+        off_policy: bool,
     ) -> dict[str, Any]:
-        request, metadata = self._library.adapt_request(name, task, arrays, off_policy), ("idempotency-key", key)
+        request, metadata = self._library.adapt_request(name, task_name, arrays, off_policy), ("idempotency-key", key)
         return self._library.adapt_answer(await self._call(self._adapt, request, timeout, metadata))
 
     async def close(self) -> None:

@@ -157,10 +157,10 @@ class Client:
 
         Args:
             name: a served policy.
-            env: the task, any ``gymnasium.Env`` with the policy's spaces.
+            env: any ``gymnasium.Env`` with the policy's spaces: what it is adapted to.
             episodes: per round; as the policy was trained if None.
             steps: rounds ≥ 1.
-            task: names the result.
+            task: the name of what it is adapted to, and so part of the result's.
             seed: decides resets and action draws.
 
         Raises:

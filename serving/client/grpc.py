@@ -51,9 +51,9 @@ class GrpcTransport:
         return json.loads(self._call(self._zoo.GetPolicy, MESSAGES["GetPolicyRequest"](policy=name)).json)
 
     def adapt(
-        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+        self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
     ) -> dict[str, Any]:
-        request = adapt_request(name, task, arrays, off_policy)
+        request = adapt_request(name, task_name, arrays, off_policy)
         return adapt_answer(self._call(self._zoo.Adapt, request, ("idempotency-key", key)))
 
     def delete(self, name: str) -> None:
@@ -109,8 +109,8 @@ def status_lines(response: Any) -> list[dict[str, Any]]:
     ]
 
 
-def adapt_request(name: str, task: str | None, arrays: Mapping[str, np.ndarray], off_policy: bool = False) -> Any:
-    request = MESSAGES["AdaptRequest"](policy=name, task=task or "", off_policy=off_policy)
+def adapt_request(name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], off_policy: bool = False) -> Any:
+    request = MESSAGES["AdaptRequest"](policy=name, task=task_name or "", off_policy=off_policy)
     for key, value in arrays.items():
         tensors.encode(value, request.memory if key == "memory" else request.episodes[key])
     return request

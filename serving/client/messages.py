@@ -57,8 +57,10 @@ def policy(name: str) -> Request:
     return Request("GET", f"{POLICIES}/{quote(name, safe='')}")
 
 
-def adapt(name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False) -> Request:
-    given = {"task": task, "off_policy": "true" if off_policy else None}
+def adapt(
+    name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+) -> Request:
+    given = {"task": task_name, "off_policy": "true" if off_policy else None}
     query = urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
     path = f"{POLICIES}/{quote(name, safe='')}:adapt{'?' if query else ''}{query}"
     file = io.BytesIO()

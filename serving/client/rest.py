@@ -46,9 +46,9 @@ class RestTransport:
         return self._ask(messages.policy(name))
 
     def adapt(
-        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+        self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
     ) -> dict[str, Any]:
-        return self._ask(messages.adapt(name, task, arrays, key, off_policy))
+        return self._ask(messages.adapt(name, task_name, arrays, key, off_policy))
 
     def delete(self, name: str) -> None:
         self._ask(messages.delete(name))

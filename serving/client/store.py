@@ -55,10 +55,10 @@ class StoreTransport:
         return {**lineage.summary(name, newest.version, newest.metadata), "metadata": newest.metadata}
 
     def adapt(
-        self, name: str, task: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
+        self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
     ) -> dict[str, Any]:
         """One inner step, published and live when this returns. ``key`` is not needed: nothing is retried here."""
-        choose = partial(lineage.target, task=task, directory=self._adapted)
+        choose = partial(lineage.target, task_name=task_name, directory=self._adapted)
         started = time.perf_counter()
         with refusals(), lineage.step(self._adapted, lambda: self._newest(name), choose) as (parent, target):
             if target.name != name and lineage.versions_in(self._models / target.name):

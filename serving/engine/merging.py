@@ -12,7 +12,7 @@ from serving.errors import TOO_LATE, Code, ServingError, invalid
 from serving.wire.tensors import NUMPY_DIMS
 
 
-class Task:
+class Pending:
     """One call, and later its results or its error. ``wake`` tells its caller, from any thread."""
 
     __slots__ = ("deadline", "error", "feeds", "leads", "outputs", "results", "rows", "wake")
@@ -58,15 +58,15 @@ def check(feeds: Feeds, limits: Limits) -> None:
         raise invalid(f"Task size {max(sizes)} is larger than maximum input batch size {limits.max_rows}")
 
 
-def run(call: Call, tasks: Sequence[Task], limits: Limits) -> None:
-    """Fill in the results, or the error, of every task. One that fails does not harm the others."""
+def run(call: Call, batch: Sequence[Pending], limits: Limits) -> None:
+    """Fill in the results, or the error, of every call. One that fails does not harm the others."""
     now = time.monotonic()
     live = []
-    for task in tasks:
-        if task.deadline is not None and task.deadline <= now:
-            task.error = ServingError(Code.DEADLINE_EXCEEDED, TOO_LATE)
+    for pending in batch:
+        if pending.deadline is not None and pending.deadline <= now:
+            pending.error = ServingError(Code.DEADLINE_EXCEEDED, TOO_LATE)
         else:
-            live.append(task)
+            live.append(pending)
     if not live:
         return
     try:
@@ -78,23 +78,23 @@ def run(call: Call, tasks: Sequence[Task], limits: Limits) -> None:
         if len(live) == 1:
             live[0].error = error
             return
-        for task in live:  # one of them is at fault; it shall fail alone
-            run(call, [task], limits)
+        for pending in live:  # one of them is at fault; it shall fail alone
+            run(call, [pending], limits)
 
 
-def _run_together(call: Call, tasks: Sequence[Task], limits: Limits) -> None:
-    rows = sum(task.rows for task in tasks)
+def _run_together(call: Call, batch: Sequence[Pending], limits: Limits) -> None:
+    rows = sum(pending.rows for pending in batch)
     padding = next((size for size in limits.allowed_rows if size >= rows), rows) - rows if rows else 0
     feeds = {}
-    for name, last in tasks[-1].feeds.items():
-        parts = [task.feeds[name] for task in tasks]
+    for name, last in batch[-1].feeds.items():
+        parts = [pending.feeds[name] for pending in batch]
         if padding:  # as TF Serving does: a row that is known to be valid, over and over
             parts.append(np.broadcast_to(last[:1], (padding, *last.shape[1:])))
         feeds[name] = np.concatenate(parts) if len(parts) > 1 else last
-    wanted = tasks[0].outputs
-    if any(task.outputs != wanted for task in tasks):
-        wanted = tuple(sorted({name for task in tasks for name in task.outputs}))
-    results = call(feeds, wanted, _timeout_ms(tasks))
+    wanted = batch[0].outputs
+    if any(pending.outputs != wanted for pending in batch):
+        wanted = tuple(sorted({name for pending in batch for name in pending.outputs}))
+    results = call(feeds, wanted, _timeout_ms(batch))
     for array in results.values():
         if not array.ndim:
             raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
@@ -105,17 +105,17 @@ def _run_together(call: Call, tasks: Sequence[Task], limits: Limits) -> None:
                 "input tensors",
             )
     start = 0
-    for task in tasks:
-        end = start + task.rows
-        task.results = {name: results[name][start:end] for name in task.outputs}
+    for pending in batch:
+        end = start + pending.rows
+        pending.results = {name: results[name][start:end] for name in pending.outputs}
         start = end
 
 
-def _timeout_ms(tasks: Sequence[Task]) -> int:
-    """The latest deadline counts; 0 if a task has none."""
+def _timeout_ms(batch: Sequence[Pending]) -> int:
+    """The latest deadline counts; 0 if a call has none."""
     latest = 0.0
-    for task in tasks:
-        if task.deadline is None:
+    for pending in batch:
+        if pending.deadline is None:
             return 0
-        latest = max(latest, task.deadline)
+        latest = max(latest, pending.deadline)
     return max(1, int((latest - time.monotonic()) * 1e3))

@@ -22,15 +22,17 @@ class AdaptationService:
     def Adapt(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door(context, changes=True), self._adapter.plane.budget.request(request.ByteSize) as allowance:
             take = allowance.take
-            task, has_memory = request.task or None, request.HasField("memory")
+            task_name, has_memory = request.task or None, request.HasField("memory")
             answer = self._adapter.adapt(
                 AdaptRequest(
                     policy=request.policy,
-                    task=task,
+                    task_name=task_name,
                     fields={name: tensors.decode(name, proto, take) for name, proto in request.episodes.items()},
                     memory=tensors.decode("memory", request.memory, take) if has_memory else None,
                     key=dict(context.invocation_metadata()).get(KEY),
-                    digest=adapt_request.digest_of(request.policy, task, request.SerializeToString(deterministic=True)),
+                    digest=adapt_request.digest_of(
+                        request.policy, task_name, request.SerializeToString(deterministic=True)
+                    ),
                     off_policy=request.off_policy,
                 )
             )

@@ -67,8 +67,8 @@ def test_what_is_no_task(tmp_path, task):
 
 def test_any_label_can_be_made_a_task():
     for label in ("CartPole-v1", "a b/c", "größe", "-_.x", "", "\U0001f600", "a" * 300):
-        lineage.check_task(lineage.task_of(label))
-    assert lineage.task_of("ns/Cart Pole") == "ns-Cart-Pole" and lineage.task_of("!") == "task"
+        lineage.check_task_name(lineage.task_name_of(label))
+    assert lineage.task_name_of("ns/Cart Pole") == "ns-Cart-Pole" and lineage.task_name_of("!") == "task"
 
 
 def test_names_are_long_enough_for_a_file_system_and_no_longer(tmp_path):

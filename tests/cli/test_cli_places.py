@@ -174,7 +174,7 @@ def test_a_name_that_another_policy_has_is_refused_before_the_work(run, toy, tmp
     "label", ["CartPole-v1", "_private", "-.-", "..", "", "é" * 9, "x" * 500, "a b/c", "x" * 63 + ".y", "ünder_scores"]
 )
 def test_every_label_becomes_a_name_that_can_be_published(label):
-    lineage.check_task(support.task_name(label))
+    lineage.check_task_name(support.task_name(label))
 
 
 def test_the_program_itself_refuses_before_it_works(tmp_path):

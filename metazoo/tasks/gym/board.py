@@ -23,8 +23,11 @@ class Layout(NamedTuple):
         Raises:
             CollectionError: a space that policies cannot have.
         """
-        (seen, seen_dtype), (done, done_dtype) = observation_spec(env.observation_space), action_spec(env.action_space)
-        return cls(rows, (seen, seen_dtype.str), (done, done_dtype.str))
+        (seen, seen_dtype), (chosen, chosen_dtype) = (
+            observation_spec(env.observation_space),
+            action_spec(env.action_space),
+        )
+        return cls(rows, (seen, seen_dtype.str), (chosen, chosen_dtype.str))
 
     def fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         flag, number = ((), np.dtype(bool)), ((), np.dtype(np.float32))

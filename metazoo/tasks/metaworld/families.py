@@ -27,16 +27,16 @@ class MetaWorldML1(GymFamily):
     out of range.
 
     Raises:
-        CollectionError: Meta-World is not installed, or has no such task.
+        CollectionError: Meta-World is not installed, or has no such environment.
     """
 
     reward_unit: ClassVar[str] = "Meta-World's own"
 
-    def __init__(self, task: str = "reach-v3", horizon: int = 500, workers: int = 2, rows: int = 50):
-        self.task = task
+    def __init__(self, env_name: str = "reach-v3", horizon: int = 500, workers: int = 2, rows: int = 50):
+        self.env_name = env_name
         make = Imported("metazoo.tasks.metaworld.envs", "ML1Env", MISSING)
-        name = f"metaworld_{task.replace('-', '_')}"
-        arguments = {"task": task}
+        name = f"metaworld_{env_name.replace('-', '_')}"
+        arguments = {"env_name": env_name}
         super().__init__(make, self._draw_placement, horizon, name=name, env_args=arguments, workers=workers, rows=rows)
 
     def _draw_placement(self, generator: np.random.Generator, split: str) -> dict[str, Any]:
@@ -46,5 +46,5 @@ class MetaWorldML1(GymFamily):
             from metazoo.tasks.metaworld.envs import placements
         except ImportError as error:
             raise CollectionError(MISSING) from error
-        choice = placements(self.task, SEEDS[split])
+        choice = placements(self.env_name, SEEDS[split])
         return {"placement": choice[generator.integers(len(choice))]}

@@ -54,8 +54,8 @@ def load_policy(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]
 
 
 def load_tf_agents(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily]:
-    """What TF-Agents' PolicySaver wrote: see ``metazoo.tf_agents.teachers.load_teacher``."""
-    from metazoo.tf_agents.teachers import load_teacher  # an extra, and slow to import
+    """What TF-Agents' PolicySaver wrote: see ``metazoo.tf_agents.as_teacher.load_teacher``."""
+    from metazoo.tf_agents.as_teacher import load_teacher  # an extra, and slow to import
 
     return load_teacher(directory, family)
 

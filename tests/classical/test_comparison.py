@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metazoo.classical import baselines, settings
+from metazoo.classical import comparison, settings
 from metazoo.classical.bandits import UCB1
 from metazoo.tasks.families.bandit import Bandit, GaussianBandit
 from metazoo.tasks.families.tabular_mdp import TabularMDP
@@ -12,16 +12,16 @@ from metazoo.tasks.families.tabular_mdp import TabularMDP
 def test_bandits_keep_what_they_know_over_the_episodes_of_a_trial():
     family = Bandit(3, 5)
     tasks = family.sample(200, "test", 0)
-    returns = baselines.classical_baselines(family, tasks, episodes=2)
+    returns = comparison.classical_baselines(family, tasks, episodes=2)
     assert set(returns) >= {"gittins", "ucb1", "thompson", "bayes_optimal", "finite_gittins", "random"}
     assert {one.shape for one in returns.values()} == {(200, 2)}
     assert returns["gittins"][:, 1].mean() > returns["gittins"][:, 0].mean()
-    one = baselines.classical_baselines(family, tasks)
+    one = comparison.classical_baselines(family, tasks)
     assert np.abs(one["random"] - returns["random"][:, :1]).max() == 0.0
 
 
 def test_regret_curves_rise_and_the_best_algorithm_regrets_least():
-    curves = baselines.regret_curves(Bandit(3, 10).sample(300, "test", 0).means.numpy(), 10)
+    curves = comparison.regret_curves(Bandit(3, 10).sample(300, "test", 0).means.numpy(), 10)
     assert all(curve.shape == (10,) and (np.diff(curve) >= 0.0).all() for curve in curves.values())
     assert min(curves, key=lambda name: curves[name][-1]) in {"bayes_optimal", "finite_gittins"}
     assert max(curves, key=lambda name: curves[name][-1]) == "random"
@@ -29,23 +29,23 @@ def test_regret_curves_rise_and_the_best_algorithm_regrets_least():
 
 def test_mdps():
     family = TabularMDP()
-    returns = baselines.classical_baselines(family, family.sample(50, "test", 0), episodes=3)
+    returns = comparison.classical_baselines(family, family.sample(50, "test", 0), episodes=3)
     assert set(returns) == {"random", "greedy", "epsilon_greedy", "psrl", "opsrl", "ucrl2", "beb", "beb_replanned"}
     assert {one.shape for one in returns.values()} == {(50, 3)}
 
 
 def test_optimal_total_where_it_is_known():
-    assert baselines.optimal_total(Bandit(5, 10)) == pytest.approx(6.66, abs=5e-4)
-    assert baselines.optimal_total(Bandit(5, 10), episodes=2) is None
-    assert baselines.optimal_total(TabularMDP()) is None
+    assert comparison.optimal_total(Bandit(5, 10)) == pytest.approx(6.66, abs=5e-4)
+    assert comparison.optimal_total(Bandit(5, 10), episodes=2) is None
+    assert comparison.optimal_total(TabularMDP()) is None
 
 
 def test_families_without_classical_algorithms_are_refused():
     family = GaussianBandit(3, 5)
     with pytest.raises(ValueError, match="gaussian_bandit"):
-        baselines.classical_baselines(family, family.sample(2, "test", 0))
+        comparison.classical_baselines(family, family.sample(2, "test", 0))
     with pytest.raises(ValueError, match="episodes is 0"):
-        baselines.classical_baselines(Bandit(3, 5), None, episodes=0)
+        comparison.classical_baselines(Bandit(3, 5), None, episodes=0)
 
 
 def test_settings_are_those_of_the_nearest_size():

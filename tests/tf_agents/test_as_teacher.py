@@ -24,7 +24,7 @@ from metazoo.rollouts import returns
 from metazoo.rollouts.graph import rollout
 from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal, CartPoleTask
 from metazoo.tasks.families.navigation import Navigation
-from metazoo.training.teachers import load_teacher
+from metazoo.training.teacher_sources import load_teacher
 from metazoo.training.train import train
 from metazoo.types import Box, Discrete, MultiDiscrete, StepOutputs
 from tests.test_examples import needs, python_blocks
@@ -35,8 +35,8 @@ if find_spec("tf_agents"):  # elsewhere the tests that need it are skipped
     from tf_agents.policies import actor_policy, greedy_policy, policy_saver
     from tf_agents.trajectories import time_step as ts
 
+    from metazoo.tf_agents.as_teacher import DOUBT, SPREAD, parameters_of, teacher_of
     from metazoo.tf_agents.environments import FamilyEnvironment
-    from metazoo.tf_agents.teachers import DOUBT, SPREAD, parameters_of, teacher_of
 
 pytestmark = pytest.mark.tf_agents
 

@@ -20,7 +20,7 @@ from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import per_episode
 from metazoo.training import callbacks, train
 from metazoo.training.experts import SETTINGS_FILE, WEIGHTS_FILE, Recipe, train_experts
-from metazoo.training.teachers import load_teacher, teacher_for
+from metazoo.training.teacher_sources import load_teacher, teacher_for
 
 QUICK = Recipe({"episodes": 2, "epochs": 1}, {"hidden": (3,), "initial_scale": 0.1}, updates=2)
 STUDENT = Preset(
