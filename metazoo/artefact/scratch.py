@@ -36,11 +36,14 @@ def temporary(base: Path) -> Iterator[Path]:
 def whole_directory(target: PathLike) -> Iterator[Path]:
     """A directory to write to, which then is flushed and becomes ``target``; after an exception nothing is there.
 
+    What writers of its parent left there when they were killed is deleted first.
+
     Raises:
         OSError: ``target`` is a file, or a directory that is not empty.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent)
     with temporary(target.parent) as work:
         yield work
         whole.flush(work)
