@@ -402,7 +402,7 @@ POST = "import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], 
 
 
 def test_bench_of_an_unknown_thing(refused):
-    assert "there is no benchmark 'moons'; choose learners, families, serving or all" in refused("bench", "moons")
+    assert "there is no benchmark 'moons'; choose learners, families, serving, edge or all" in refused("bench", "moons")
 
 
 # --- failures -------------------------------------------------------------------------------------------------------
