@@ -5,6 +5,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -75,13 +76,19 @@ class Histogram:
     def lines(self, key: "Key") -> str:
         """Written again only after a change: of a thousand policies few were asked since the last scrape."""
         if self._lines is None:
-            bounds = [*(f"{limit:.6g}" for limit in self._limits), "+Inf"]
             cumulated = list(accumulate(self._counts))
             labels, name = _labels(key), key.metric
-            start = f"{name}_bucket{labels[:-1]},le="
-            buckets = "".join(f'{start}"{bound}"}} {count}\n' for bound, count in zip(bounds, cumulated, strict=True))
+            start = f"{name}_bucket{labels[:-1]}"
+            ends = zip(_ends(self._limits), cumulated, strict=True)
+            buckets = "".join([f"{start}{end}{count}\n" for end, count in ends])
             self._lines = f"{buckets}{name}_sum{labels} {self._total:.6g}\n{name}_count{labels} {cumulated[-1]}\n"
         return self._lines
+
+
+@cache
+def _ends(limits: tuple[float, ...]) -> list[str]:
+    """How the lines of a histogram's buckets end, without their counts."""
+    return [f',le="{bound}"}} ' for bound in (*(f"{limit:.6g}" for limit in limits), "+Inf")]
 
 
 class Key(NamedTuple):

@@ -24,7 +24,7 @@ from serving.models import model_config
 from serving.models.config_files import ConfigFile
 from serving.models.manager import Manager
 from serving.models.model_config import ConfiguredModels
-from serving.models.sources import VersionCache, scan
+from serving.models.sources import VersionCache, find, scan
 from serving.options import Options
 from serving.overload import BoundedExecutor
 from serving.rest import slow_clients
@@ -76,10 +76,14 @@ class Server:
         self._adapted_dir = Path(adapted_dir).resolve() if adapted_dir is not None else None
         self.host, self.rest_port, self.grpc_port = host, rest_port, grpc_port
         self._config_file = model_config_file
-        self._configured = ConfiguredModels(lambda: scan(self._models_dir, self._adapted_dir, versions=versions))
         versions, metrics = VersionCache(), Metrics()
+        directories = self._models_dir, self._adapted_dir
+        self._configured = ConfiguredModels(
+            lambda: scan(*directories, versions=versions), lambda name: find(name, *directories, versions=versions)
+        )
+        load = Loader(metrics, self.options.batching)
         self.manager = Manager(
-            self._configured, poll_seconds, Loader(metrics, self.options.batching), versions=versions, gone=metrics.drop
+            self._configured, poll_seconds, load, versions=versions, gone=metrics.drop, find=self._configured.find
         )
         metrics.is_served = self.manager.is_available
         quota = self.options.quota

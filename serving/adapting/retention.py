@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from metazoo.artefact import lineage, locks, store
 from serving.errors import Code, ServingError
@@ -35,6 +35,17 @@ class _Contents(NamedTuple):
     others: list[Path]  # what publishers are at work on or have left; all, if it is retired
 
 
+class Used(NamedTuple):
+    """Of the room for adapted policies."""
+
+    policies: int
+    disk_bytes: int
+
+
+SURE: Final = 0.8
+"""Up to this share of the room nobody need count anew."""
+
+
 class Keeper:
     """Looks after the directory of adapted policies."""
 
@@ -46,6 +57,7 @@ class Keeper:
         self._directory, self._retention, self._clock = directory, retention, clock or Clock()
         self._grace_seconds = retention.grace_seconds if polled else 0.0
         self._contents = DirectoryCache(_contents)
+        self._used: Used | None = None
         self._sizes: dict[Path, int] = {}  # of version directories, which never change
 
     @contextlib.contextmanager
@@ -65,16 +77,40 @@ class Keeper:
         Raises:
             ServingError: RESOURCE_EXHAUSTED.
         """
-        limits, policies = self._retention, self._policies()
-        new = target not in {path.name for path in policies}
-        if limits.policies is not None and new and len(policies) >= limits.policies:
-            text = f"There are {len(policies)} adapted policies, as many as this server keeps: delete some"
+        limits = self._retention
+        new = not (self._directory / target).is_dir()
+        if self._is_far_from_full(new, needed_bytes):
+            return
+        used = self.count()
+        if limits.policies is not None and new and used.policies >= limits.policies:
+            text = f"There are {used.policies} adapted policies, as many as this server keeps: delete some"
             raise ServingError(Code.RESOURCE_EXHAUSTED, text)
-        if limits.disk_bytes is not None:
-            used = self.used_bytes()
-            if used + needed_bytes > limits.disk_bytes:
-                text = f"The adapted policies take {used} of {limits.disk_bytes} bytes of disk: delete some"
-                raise ServingError(Code.RESOURCE_EXHAUSTED, text)
+        if limits.disk_bytes is not None and used.disk_bytes + needed_bytes > limits.disk_bytes:
+            text = f"The adapted policies take {used.disk_bytes} of {limits.disk_bytes} bytes of disk: delete some"
+            raise ServingError(Code.RESOURCE_EXHAUSTED, text)
+        self._used = Used(used.policies + new, used.disk_bytes + needed_bytes)
+
+    def _is_far_from_full(self, new: bool, needed_bytes: int) -> bool:
+        """Whether there is room beyond doubt, by what was counted last and published since; notes what is coming.
+
+        Counting looks at every policy, so it is done when house is kept, and for each request only in the last fifth
+        of the room: other servers on the store publish too.
+        """
+        limits, used = self._retention, self._used
+        if used is None:
+            return limits.policies is None and limits.disk_bytes is None
+        coming = Used(used.policies + new, used.disk_bytes + needed_bytes)
+        far = (limits.policies is None or coming.policies <= SURE * limits.policies) and (
+            limits.disk_bytes is None or coming.disk_bytes <= SURE * limits.disk_bytes
+        )
+        if far:
+            self._used = coming
+        return far
+
+    def count(self) -> "Used":
+        """Look at everything, and remember it."""
+        self._used = Used(len(self._policies()), 0 if self._retention.disk_bytes is None else self.used_bytes())
+        return self._used
 
     def used_bytes(self) -> int:
         """What all versions of all adapted policies take, and what killed publishers have left."""
@@ -117,7 +153,7 @@ class Keeper:
             event(log, logging.WARNING, "old versions could not be deleted", model=name, error=error)
 
     def sweep(self) -> None:
-        """Delete what had to stay for a while, and what killed processes have left."""
+        """Delete what had to stay for a while, and what killed processes have left; count the rest."""
         store.sweep(self._directory)
         for path in self._directory.glob(f"{locks.PREFIX}?*"):
             self._alone(
@@ -133,6 +169,7 @@ class Keeper:
                     store.sweep(policy)
                 if len(contents.versions) > lineage.KEPT_VERSIONS:
                     self._alone(policy.name, partial(self.prune, policy.name))
+        self.count()
 
     def _alone(self, name: str, work: Callable[[], None]) -> None:
         """Do it if nobody else changes the policy just now."""

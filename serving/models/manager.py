@@ -17,7 +17,7 @@ from metazoo.artefact import store
 from serving.engine.servable import Loader, Servable
 from serving.errors import Code, ServingError, State, invalid
 from serving.logs import event
-from serving.models.sources import ModelConfig, Sources, Versions
+from serving.models.sources import ModelConfig, Source, Sources, Versions
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Manager:
         retry_seconds: float = 60.0,
         versions: Versions = store.versions,
         gone: Callable[[str], None] = lambda owner: None,
+        find: Source | None = None,
     ):
         """Args:
         sources: see ``Sources``.
@@ -73,8 +74,10 @@ class Manager:
         retry_seconds: the time between two tries, at least; other models are not held up by it.
         versions: lists base paths.
         gone: is told the path of each version that is no longer loaded, and the name of each model of which none is.
+        find: gives one model; by default all are asked for.
         """
         self._versions, self._gone = versions, gone
+        self._find = find or (lambda name: sources().get(name))
         self._sources, self._poll_seconds, self._load = sources, poll_seconds, load or Loader()
         self._load_retries, self._retry_seconds = load_retries, retry_seconds
         self._models: dict[str, _Model] = {}
@@ -151,11 +154,12 @@ class Manager:
         """Compare disk and memory now, for all models or one. New versions are live when this returns."""
         with self._lock:
             try:
-                configs = self._sources()
+                configs: Mapping[str, ModelConfig | None]
+                configs = self._sources() if only is None else {only: self._find(only)}
             except OSError as error:
                 event(log, logging.ERROR, "cannot list the models, nothing changes", error=error)
                 return
-            for name in sorted({*configs, *self._models} if only is None else {only}):
+            for name in sorted({*configs, *self._models} if only is None else configs):
                 self._refresh_model(name, configs.get(name))
 
     def forget(self, name: str) -> None:

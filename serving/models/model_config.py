@@ -14,7 +14,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from serving.errors import Code, ServingError, invalid
 from serving.logs import event
 from serving.models.manager import Manager
-from serving.models.sources import ModelConfig, Sources, VersionPolicy
+from serving.models.sources import ModelConfig, Source, Sources, VersionPolicy
 
 TENSORFLOW: Final = "tensorflow"
 """The only platform."""
@@ -127,11 +127,17 @@ def _policy(policy: Any) -> VersionPolicy:
 class ConfiguredModels:
     """The models a server is told to serve: a replaceable list, and (always) those found by scanning directories."""
 
-    def __init__(self, scan: Sources, listed: Mapping[str, ModelConfig] | None = None):
-        self._scan, self._listed = scan, dict(listed or {})
+    def __init__(self, scan: Sources, find: Source):
+        """``find``: what ``scan`` finds of one name."""
+        self._scan, self._find = scan, find
+        self._listed: dict[str, ModelConfig] = {}
 
     def __call__(self) -> Mapping[str, ModelConfig]:
         return {**self._scan(), **self._listed}
+
+    def find(self, name: str) -> ModelConfig | None:
+        """One of them."""
+        return self._listed.get(name) or self._find(name)
 
     def follow(self, manager: Manager, path: str | os.PathLike[str]) -> None:
         """Serve the list in a file, if it is not the present one.

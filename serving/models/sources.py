@@ -33,6 +33,9 @@ class ModelConfig(NamedTuple):
 Sources = Callable[[], Mapping[str, ModelConfig]]
 """Gives the models to serve, at each poll. May raise OSError: then this poll changes nothing."""
 
+Source = Callable[[str], ModelConfig | None]
+"""Gives the model of a name, as ``Sources`` would, at a cost that does not grow with the others."""
+
 Versions = Callable[[Path], Mapping[int, Path]]
 """Lists the versions under a base path; ``store.versions`` or something that gives the same."""
 
@@ -64,6 +67,24 @@ class VersionCache(DirectoryCache[Mapping[int, Path]]):
 
     def __init__(self) -> None:
         super().__init__(store.versions)
+
+
+def find(
+    name: str, *directories: str | os.PathLike[str] | None, versions: Versions = store.versions
+) -> ModelConfig | None:
+    """What ``scan`` finds of this name, without looking at the others.
+
+    Raises:
+        OSError: a directory is missing.
+    """
+    for directory in [given for given in directories if given]:
+        os.stat(directory)
+        path = Path(directory, name)
+        if path.parent == Path(directory) and not name.startswith(".") and path.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                if versions(path):
+                    return ModelConfig(path)
+    return None
 
 
 def scan(*directories: str | os.PathLike[str] | None, versions: Versions = store.versions) -> dict[str, ModelConfig]:

@@ -139,6 +139,41 @@ def test_what_killed_publishers_left_is_swept_at_start_and_counts_until_then(mod
     assert keeper.used_bytes() < 10**5
 
 
+def test_adapting_looks_at_no_other_policy(models, tmp_path, monkeypatch):
+    """Its time does not depend on how many there are, while the store is far from full."""
+    options = Options(retention=Retention(policies=100, disk_bytes=10**9))
+    with Server(models, tmp_path / "adapted", poll_seconds=0, options=options) as server:
+        server.adapter.adapt(request("before"))
+
+        def looked(*_, **__):
+            raise AssertionError("every policy was looked at")
+
+        monkeypatch.setattr("serving.server.scan", looked)
+        monkeypatch.setattr(Keeper, "_policies", looked)
+        assert server.adapter.adapt(request("a"))["version"] == 1
+        assert server.adapter.adapt(request("a"))["version"] == 2
+        assert server.adapter.delete("toy-a") == {"deleted": "toy-a"}
+
+
+@pytest.mark.parametrize("limit", [{"policies": 10}, {"disk_bytes": 10 * 10**6}])
+def test_the_last_room_is_counted_with_what_other_servers_have_published(tmp_path, limit):
+    keeper = Keeper(tmp_path, Retention(**limit))
+
+    def publish(name):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "saved_model.pb").write_bytes(bytes(10**6 - 1000))
+
+    keeper.sweep()
+    for number in range(8):
+        keeper.check_room(f"ours-{number}", 10**6 - 1000)
+        publish(f"ours-{number}")
+    publish("theirs-0")
+    keeper.check_room("ours-8", 10**6 - 1000)
+    publish("theirs-1")
+    with pytest.raises(ServingError, match="delete some"):
+        keeper.check_room("ours-8", 10**6)
+
+
 @pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), PermissionError(13, "Permission denied")])
 def test_a_store_that_is_read_only_is_unavailable(server, http_of, monkeypatch, error):
     rest = http_of(server)

@@ -14,7 +14,7 @@ from serving.engine.program import Program
 from serving.engine.servable import Loader
 from serving.errors import Code, ServingError, State
 from serving.models.manager import Manager
-from serving.models.sources import ModelConfig, VersionCache, VersionPolicy
+from serving.models.sources import ModelConfig, VersionCache, VersionPolicy, find, scan
 from tests import toy_policy
 from tests.serving.conftest import copy_version
 
@@ -41,6 +41,19 @@ def test_version_policies(models, policy, expected):
         assert manager.lookup("toy", label="stable").version == 1
     with pytest.raises(ServingError, match="Unrecognized servable version label: gone"):
         manager.lookup("toy", label="gone")
+
+
+def test_one_model_is_found_as_among_all(tmp_path):
+    for path in ("a/toy/1", "a/both/1", "b/both/2", "b/adapted/3", "a/.hidden/1", "a/empty", "b/toy/7"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "saved_model.pb").touch()
+    directories = tmp_path / "a", None, tmp_path / "b"
+    everything = scan(*directories)
+    assert sorted(everything) == ["adapted", "both", "toy"]
+    for name in [*everything, ".hidden", "empty", "missing", "../a/toy", "toy/1", ""]:
+        assert find(name, *directories) == everything.get(name)
+    with pytest.raises(OSError, match="missing"):
+        find("toy", tmp_path / "missing")
 
 
 def test_the_version_cache_sees_every_change(tmp_path):
