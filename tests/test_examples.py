@@ -1,7 +1,10 @@
 """The documentation's Python and the examples run as they stand, on the pretrained policies."""
 
+import json
 import re
 import runpy
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 import metazoo
 from metazoo.artefact import store
 from serving.server import Server
+from tests.command import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = metazoo.savedmodels_directory()
@@ -44,6 +48,31 @@ def test_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(source.replace("http://127.0.0.1:8501", server.url), "README.md", "exec"), names)
     assert store.verify(tmp_path / "adapted" / "maml_cartpole-reversed" / "1")
     assert names["result"].model == "maml_cartpole-my-robot"
+
+
+@needs("maml_cartpole")
+def test_the_first_block_of_the_serving_page_can_be_pasted(tmp_path):
+    """Into a shell, with what it answers; of the pretrained policies one is served, on a free port."""
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    block, answer = re.search(r"```bash\n(.*?)```\s*```json\n(.*?)```", page, re.DOTALL).groups()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "maml_cartpole").symlink_to(MODELS / "maml_cartpole")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    given = f"--models models --rest-port {port} --grpc-port 0"
+    program = f'metazoo() {{ exec "{sys.executable}" -m metazoo.cli "$@" {given} >served; }}\n'
+    script = f"{program}{block.replace('8501', port)}\nkill %1; wait %1 2>/dev/null\n"
+    done = subprocess.run(
+        ["bash", "-m", "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert json.loads(done.stdout) == json.loads(answer), done.stderr
 
 
 @needs("maml_cartpole")

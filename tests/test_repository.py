@@ -46,6 +46,20 @@ def broken_links(document: Path) -> list[str]:
     return [target for target in local if target and not (document.parent / target).exists()]
 
 
+def test_every_room_is_in_the_guide_of_the_architecture():
+    """A newcomer looks there first; a room that it does not name would never be found."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    guide = page[page.index("## Where do I look?") : page.index("## Memory")]
+    rooms = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("metazoo", "serving")
+        for path in (ROOT / package).iterdir()
+        if path.suffix == ".py" or any(path.glob("*.py"))
+    ]
+    assert len(rooms) > 30
+    assert not [room for room in rooms if not room.endswith("__init__.py") and f"(../{room}" not in guide]
+
+
 def test_no_file_names_a_path_of_one_machine():
     found = [
         f"{path.relative_to(ROOT)}: {mark.decode()}"

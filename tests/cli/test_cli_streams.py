@@ -4,9 +4,11 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
+from metazoo.demo.main import POLICY
 from tests import toy_policy
 from tests.command import COMMAND, environment, metazoo
 
@@ -98,3 +100,51 @@ def test_standard_error_holds_our_lines_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert [line for line in lines if not re.match(r"\d+:\d\d  \w", line)] == []
+
+
+SMALL = {
+    "demo": """
+from metazoo.demo import main as demo, tasks
+tasks.TASKS = {"left": tasks.TASKS["left"]}
+demo.TEST_EPISODES = 2
+""",
+    "bench": """
+from metazoo.bench import timing
+timing.SECONDS = 0.05
+timing.take_turns.__kwdefaults__["seconds"] = 0.0
+""",
+    "train": "",
+}
+"""Sizes for a test, set when TensorFlow has been loaded by the command as always."""
+PROGRAM = """
+import sys
+from metazoo.cli import main, support
+
+def load(*given, real=support.load_tensorflow, **named):
+    loaded = real(*given, **named)
+    exec(SMALLER)
+    return loaded
+
+support.load_tensorflow = load
+main.main()
+"""
+OURS = re.compile(r"\d+:\d\d  \w|update \d+/\d+: |REST |gRPC ")
+
+
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        (["demo", "--models", "MODELS", "--out", "OUT"], (0, 1)),  # a toy need not get better
+        (["bench", "serving"], (0,)),
+        (["train", "maml_sinusoid", "--updates", "1", "--set", "tasks=2", "--no-card", "--out", "OUT"], (0,)),
+    ],
+    ids=lambda words: words[0],
+)
+def test_long_commands_are_quiet_too(tmp_path, words, codes):
+    toy_policy.export_toy(tmp_path / "models" / POLICY / "1", name=POLICY)
+    places = {"MODELS": tmp_path / "models", "OUT": tmp_path / "out"}
+    program = PROGRAM.replace("SMALLER", repr(SMALL[words[0]]))
+    command = [sys.executable, "-c", program, *[str(places.get(word, word)) for word in words]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment(), check=False)
+    assert done.returncode in codes, done.stderr
+    assert [line for line in done.stderr.splitlines() if line and not OURS.match(line)] == []
