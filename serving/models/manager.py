@@ -154,13 +154,16 @@ class Manager:
         """Compare disk and memory now, for all models or one. New versions are live when this returns."""
         with self._lock:
             try:
-                configs: Mapping[str, ModelConfig | None]
-                configs = self._sources() if only is None else {only: self._find(only)}
+                configs = self._sources() if only is None else self._alone(only)
             except OSError as error:
                 event(log, logging.ERROR, "cannot list the models, nothing changes", error=error)
                 return
-            for name in sorted({*configs, *self._models} if only is None else configs):
+            for name in sorted({*configs, *self._models} if only is None else {only}):
                 self._refresh_model(name, configs.get(name))
+
+    def _alone(self, name: str) -> Mapping[str, ModelConfig]:
+        found = self._find(name)
+        return {} if found is None else {name: found}
 
     def forget(self, name: str) -> None:
         """Unload a model whose files were deleted, with its history."""

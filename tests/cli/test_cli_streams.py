@@ -109,9 +109,8 @@ tasks.TASKS = {"left": tasks.TASKS["left"]}
 demo.TEST_EPISODES = 2
 """,
     "bench": """
-from metazoo.bench import timing
-timing.SECONDS = 0.05
-timing.take_turns.__kwdefaults__["seconds"] = 0.0
+from metazoo import bench
+bench.GROUPS["families"] = bench.GROUPS["families"]._replace(names=lambda: ["bandit"])
 """,
     "train": "",
 }
@@ -135,10 +134,14 @@ OURS = re.compile(r"\d+:\d\d  \w|update \d+/\d+: |REST |gRPC ")
     ("words", "codes"),
     [
         (["demo", "--models", "MODELS", "--out", "OUT"], (0, 1)),  # a toy need not get better
-        (["bench", "serving"], (0,)),
-        (["train", "maml_sinusoid", "--updates", "1", "--set", "tasks=2", "--no-card", "--out", "OUT"], (0,)),
+        pytest.param(["bench", "families"], (0,), marks=pytest.mark.slow),  # TensorFlow starts twice, and compiles
+        pytest.param(
+            ["train", "maml_sinusoid", "--updates", "1", "--set", "tasks=2", "--no-card", "--out", "OUT"],
+            (0,),
+            marks=pytest.mark.slow,  # half a minute, most of it the compiler's
+        ),
     ],
-    ids=lambda words: words[0],
+    ids=["demo", "bench", "train"],
 )
 def test_long_commands_are_quiet_too(tmp_path, words, codes):
     toy_policy.export_toy(tmp_path / "models" / POLICY / "1", name=POLICY)
