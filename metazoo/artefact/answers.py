@@ -145,7 +145,9 @@ def _parts(space: spaces.Space, value: Any) -> Iterator[np.ndarray]:
 def _box(space: spaces.Box, value: Any, dtype: np.dtype) -> np.ndarray:
     given = np.asarray(value)
     if given.shape != space.shape:
-        raise CollectionError(f"an observation has shape {list(given.shape)} where {space} needs {list(space.shape)}")
+        raise CollectionError(
+            f"an observation has shape {list(given.shape)} where {space} needs {list(space.shape or ())}"
+        )
     return _exactly(given, dtype, "an observation", space)
 
 
@@ -164,7 +166,8 @@ def _whole(space: spaces.Space, value: Any) -> Any:
     """A discrete observation: beyond the space, Gymnasium would flatten it into other entries without a word."""
     given = np.asarray(value)
     if given.shape != space.shape and not (space.shape == () and given.size == 1):
-        raise CollectionError(f"an observation has shape {list(given.shape)} where {space} needs {list(space.shape)}")
+        needed = list(space.shape or ())
+        raise CollectionError(f"an observation has shape {list(given.shape)} where {space} needs {needed}")
     whole = given.dtype.kind in "biuf" and np.array_equal(given, np.trunc(given))
     numbers = given.reshape(space.shape or ()).astype(space.dtype) if whole else given
     if not whole or not space.contains(numbers if space.shape else numbers[()]):

@@ -7,7 +7,7 @@ Everything that comes from outside (files, HTTP bodies, the user's code) passes 
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -19,7 +19,7 @@ from metazoo.types import Episodes
 
 def save_episodes(path: str | Path, episodes: Episodes) -> None:
     """Write batch-first episodes to a compressed ``.npz`` with one array per field."""
-    arrays = {name: np.asarray(value) for name, value in episodes._asdict().items()}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in episodes._asdict().items()}
     with open(path, "wb") as file:  # a file object keeps numpy from appending ".npz"
         np.savez_compressed(file, **arrays)
 
@@ -187,7 +187,8 @@ def _check_actions(episodes: Episodes, space: spaces.Space) -> np.ndarray:
     if isinstance(space, spaces.Box):
         return episodes.actions
     first = np.asarray(action_filler(space), np.int32)
-    last = first + np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec) - 1
+    choices = space.n if isinstance(space, spaces.Discrete) else cast(spaces.MultiDiscrete, space).nvec
+    last = first + np.asarray(choices) - 1
     played = episodes.mask.astype(bool).reshape(episodes.mask.shape + (1,) * first.ndim)
     wrong = played & ((episodes.actions < first) | (episodes.actions > last))
     if np.any(wrong):

@@ -64,8 +64,8 @@ def space_from_metadata(metadata: Mapping[str, Any]) -> spaces.Space:
             return spaces.Discrete(int(metadata["n"]), start=start, dtype=_integer_type(metadata))
         if kind == "MultiDiscrete":
             nvec = np.asarray(metadata["nvec"], np.int64)
-            start = np.broadcast_to(metadata.get("start", 0), nvec.shape).tolist()
-            return spaces.MultiDiscrete(nvec, dtype=_integer_type(metadata), start=start)
+            starts = np.broadcast_to(metadata.get("start", 0), nvec.shape).tolist()
+            return spaces.MultiDiscrete(nvec, dtype=_integer_type(metadata), start=starts)
         if kind == "MultiBinary":
             return spaces.MultiBinary(metadata["n"])
         if kind == "Dict":
@@ -114,7 +114,7 @@ def to_env_action(space: spaces.Space, action: np.ndarray) -> Any:
 
 def clip_to_box(space: spaces.Box, actions: np.ndarray) -> np.ndarray:
     """Actions ``[..., *shape]`` within the bounds, in the space's dtype: whole numbers are the nearest ones."""
-    if space.dtype.kind == "f":
+    if np.dtype(space.dtype).kind == "f":
         return np.clip(actions, space.low, space.high).astype(space.dtype)
     with np.errstate(invalid="ignore"):  # of what lies outside, which the bounds replace: floats hardly hold the last
         whole = np.rint(actions).astype(space.dtype)
@@ -217,7 +217,7 @@ def _box_from_metadata(metadata: Mapping[str, Any]) -> spaces.Box:
 def _bound_to_json(bound: np.ndarray, bounded: np.ndarray) -> Any:
     """One number or nested lists; None for what is not bounded."""
     values = bound.astype(object) if bound.dtype.kind in "iu" else bound.astype(np.float64).astype(object)
-    values = np.where(bounded & np.isfinite(bound), values, None)
+    values = np.where(bounded & np.isfinite(bound), values, np.array(None, object))
     entries = set(values.ravel().tolist())
     return values.tolist() if len(entries) > 1 else entries.pop() if entries else None
 
@@ -227,7 +227,7 @@ def _bound_from_json(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A bound of every entry, and which of them are bounds indeed."""
     values = np.broadcast_to(np.asarray(value, object), shape)
-    bounded = np.not_equal(values, None)
+    bounded = np.not_equal(values, np.array(None, object))
     if dtype.kind not in "iu":
         return np.where(bounded, values, infinity).astype(np.float64).astype(dtype), bounded
     limits = np.iinfo(dtype)

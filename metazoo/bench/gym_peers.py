@@ -46,11 +46,12 @@ def make(family: AnyFamily, copies: int) -> Peer | None:
     mode = "vector_entry_point" if spec.vector_entry_point else "sync"
     steps = _STEPS.get(mode, _STEPS[kind])
     envs = gym.make_vec(spec.id, num_envs=copies, vectorization_mode=mode)
-    space, rng = envs.single_action_space, np.random.default_rng(0)
+    space: Any = envs.single_action_space
+    rng = np.random.default_rng(0)
 
     def draw() -> np.ndarray:
         if isinstance(space, gym.spaces.Discrete):
-            return rng.integers(space.n, size=copies)
+            return rng.integers(int(space.n), size=copies)
         return rng.uniform(space.low, space.high, (copies, *space.shape)).astype(space.dtype)
 
     def play() -> None:

@@ -169,6 +169,7 @@ def adapt(
         from metazoo.tasks.views import make as gym_make
 
         policy = metazoo.load(version)
+        target: Any  # episodes or an environment
         if episodes_file is not None:
             target, label = load_episodes(episodes_file, policy.metadata), episodes_file.stem
         elif env is not None:

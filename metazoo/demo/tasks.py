@@ -4,7 +4,7 @@ Nothing here knows of policies: the target is in the reward alone. The physics a
 policies are meta-trained on; none of them is a task they were trained on.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import gymnasium as gym
 
@@ -47,7 +47,7 @@ class HoldAt(gym.Wrapper):
 def make(task: Task) -> gym.Env:
     """CartPole-v1 with the task's physics and reward."""
     env = gym.make("CartPole-v1", max_episode_steps=HORIZON)
-    cart = env.unwrapped
+    cart: Any = env.unwrapped
     cart.masspole, cart.length, cart.masscart, cart.force_mag = task[1:]
     cart.total_mass = cart.masspole + cart.masscart  # CartPole computes these two when it is made
     cart.polemass_length = cart.masspole * cart.length

@@ -223,7 +223,7 @@ class Policy:
         if space["type"] != "Box":
             return int(action) if action.ndim == 0 else np.array(action)
         low, high = (
-            np.asarray(space[end], np.float64) if space[end] is not None else unbounded
+            np.asarray(unbounded if space[end] is None else space[end], np.float64)
             for end, unbounded in (("low", -np.inf), ("high", np.inf))
         )
         clipped = np.clip(action, np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf))

@@ -1,6 +1,6 @@
 """Spaces as TF-Agents' specs."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tf_agents.specs import array_spec
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def observation_spec(space: "spaces.Space") -> array_spec.ArraySpec:
     """The spec of one observation as a policy sees it: ``Box`` with its bounds, all else flattened."""
     shape, dtype = collecting.observation_spec(space)
-    if not hasattr(space, "low"):
+    box: Any = space
+    if not hasattr(box, "low"):
         return array_spec.ArraySpec(shape, dtype, "observation")
-    return array_spec.BoundedArraySpec(shape, dtype, space.low, space.high, "observation")
+    return array_spec.BoundedArraySpec(shape, dtype, box.low, box.high, "observation")
 
 
 def action_spec(space: "spaces.Space") -> array_spec.BoundedArraySpec:
@@ -26,9 +27,10 @@ def action_spec(space: "spaces.Space") -> array_spec.BoundedArraySpec:
         CollectionError: the space is none of the three.
     """
     shape, dtype = collecting.action_spec(space)
-    if hasattr(space, "low"):
-        low, high = space.low, space.high
+    given: Any = space
+    if hasattr(given, "low"):
+        low, high = given.low, given.high
     else:
-        low = np.asarray(space.start, dtype)
-        high = low + np.asarray(getattr(space, "n", None) or space.nvec, dtype) - 1
+        low = np.asarray(given.start, dtype)
+        high = low + np.asarray(getattr(given, "n", None) or given.nvec, dtype) - 1
     return array_spec.BoundedArraySpec(shape, dtype, low, high, "action")

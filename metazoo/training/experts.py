@@ -123,7 +123,7 @@ def _mean_return(experts: Experts) -> float:
 
 def _write(experts: Experts, made: Mapping[str, Any], directory: Path) -> Path:
     """A directory of experts is whole or not there."""
-    fields = {f"task/{name}": np.asarray(value) for name, value in experts.tasks._asdict().items()}
+    fields: dict[str, Any] = {f"task/{name}": np.asarray(value) for name, value in experts.tasks._asdict().items()}
     with whole_directory(directory) as work:
         np.savez(work / WEIGHTS_FILE, weights=experts.experts.numpy(), **fields)
         (work / SETTINGS_FILE).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")

@@ -64,7 +64,8 @@ def adapt(
     query = urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
     path = f"{POLICIES}/{quote(name, safe='')}:adapt{'?' if query else ''}{query}"
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    named: dict[str, Any] = dict(arrays)
+    np.savez(file, **named)
     return Request("POST", path, file.getvalue(), {"Idempotency-Key": key})
 
 

@@ -151,7 +151,9 @@ def _classification_result(outputs: Outputs, count: int) -> classification_pb2.C
         sizes = f"{classes.shape[1]} vs. {scores.shape[1]}"
         raise invalid(f"Tensors class and score should match in dim_size(1). Got {sizes}")
     result = classification_pb2.ClassificationResult()
-    width = (classes if classes is not None else scores).shape[1]
+    given = classes if classes is not None else scores
+    assert given is not None
+    width = given.shape[1]
     for row in range(count):
         entry = result.classifications.add()
         for column in range(width):

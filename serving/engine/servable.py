@@ -77,7 +77,7 @@ class Loader:
             return Servable(name, version, path, program, {}, metadata)
         memory = variables.pop(signatures.MEMORY_CHECKPOINT_KEY)
         program = self._programs.get(path, variables, memory)
-        if np.array_equal(program.memory, memory):
+        if program.memory is not None and np.array_equal(program.memory, memory):
             return Servable(name, version, path, program, {}, metadata)
         own = own_signatures(program, memory, metadata)
         if own is None or not self._lets_memory_in(program, own.keys(), metadata):
@@ -97,6 +97,7 @@ class Loader:
 
 def _answers_alike(program: Program, metadata: Mapping[str, Any]) -> bool:
     """Whether ``own_signatures`` with the program's own memory answer what the program itself does, on an example."""
+    assert program.memory is not None
     own = own_signatures(program, program.memory, metadata) or {}
     try:
         for name, signature in own.items():
@@ -166,7 +167,7 @@ class _ActByStep(Runner):
         self._action_dtype = tf.as_dtype(previous.dtype).as_numpy_dtype
         self._bounds = None
         if metadata["action_space"]["type"] == "Box":
-            box = space_from_metadata(metadata["action_space"])
+            box: Any = space_from_metadata(metadata["action_space"])
             self._bounds = box.low, box.high
 
     def __call__(self, feeds: Feeds, outputs: Sequence[str], timeout_ms: int) -> Outputs:

@@ -180,7 +180,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _derive(bare: gym.Env) -> None:
+def _derive(bare: Any) -> None:
     """CartPole computes two attributes from others when it is made."""
     if all(hasattr(bare, name) for name in ("masspole", "masscart", "length", "total_mass", "polemass_length")):
         bare.total_mass = bare.masspole + bare.masscart

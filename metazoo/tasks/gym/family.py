@@ -98,9 +98,10 @@ class GymFamily(HostFamily):
             self._layout = Layout.of(env, rows)
         finally:
             gym_attributes.close(env)
-        if horizon is None and own is None:
+        limit = horizon or own
+        if limit is None:
             raise CollectionError(f"{self.name} has no time limit of its own: give a horizon")
-        self.horizon = horizon or own
+        self.horizon = limit
         self._players: _Local | Pool | None = None
 
     def sample(self, count: int, split: str = "train", seed: Any = 0) -> Any:

@@ -115,13 +115,15 @@ class CheetahRows:
         self._env: Any = None
         self._steps = 0
         self._tasks: Sequence[Mapping[str, Any]] = ()
-        self._states = self._parameters = np.zeros(0)
+        self._states: np.ndarray = np.zeros(0)
+        self._parameters: np.ndarray = np.zeros(0)
 
     def begin(self, board: Board, tasks: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
         """Begin an episode in every row of ``board``."""
         import mujoco
 
-        env = self._env = self._env or self._recipe.build(tasks[0])
+        env: Any = self._env or self._recipe.build(tasks[0])
+        self._env = env
         self._tasks, self._parameters = tasks, np.array([task[env.parameter] for task in tasks])
         spec = int(mujoco.mjtState.mjSTATE_INTEGRATION)
         self._states, self._steps = np.empty((len(tasks), mujoco.mj_stateSize(env.model, spec))), 0

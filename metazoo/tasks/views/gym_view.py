@@ -40,7 +40,7 @@ def to_gym_space(space: Space) -> spaces.Space:
     if isinstance(space, Discrete):
         return spaces.Discrete(space.n, start=space.start)
     if isinstance(space, MultiDiscrete):
-        return spaces.MultiDiscrete(space.nvec, start=np.broadcast_to(space.start, space.shape).tolist())
+        return spaces.MultiDiscrete(list(space.nvec), start=np.broadcast_to(space.start, space.shape).tolist())
     dtype = np.dtype(space.dtype)
     bounds = space.low, space.high
     if dtype.kind == "u":  # bytes have bounds, whatever was declared
@@ -220,7 +220,7 @@ def _check_action(space: Space, gym_space: spaces.Space, action: Any) -> np.ndar
     if isinstance(space, Box):
         array = np.asarray(action, np.float32)
         if array.shape != gym_space.shape or not np.all(np.isfinite(array)):
-            raise ValueError(f"action is {action!r}; it must be finite numbers of shape {list(gym_space.shape)}.")
+            raise ValueError(f"action is {action!r}; it must be finite numbers of shape {list(gym_space.shape or ())}.")
         return array
     array = np.asarray(action)
     if array.shape != gym_space.shape or array.dtype.kind not in "iu" or not gym_space.contains(array):
