@@ -206,7 +206,8 @@ class RecurrentDistillation(RecurrentLearner, Student):
         """The loss of whole trials, through which its gradient goes back."""
         memory = tf.zeros([sequence.told.shape[1], self.memory_size], weights[0].dtype)
         states = self.policy.states(weights, sequence.inputs, sequence.told, memory)
-        student = {name: _by_trial(value) for name, value in self.policy.parameters(weights, states).items()}
+        parameters = self.policy.parameters(weights, states, sequence.inputs)
+        student = {name: _by_trial(value) for name, value in parameters.items()}
         return self.lesson_loss(student, answers, tf.transpose(sequence.played))
 
 

@@ -40,7 +40,8 @@ class RL2Config(Config):
     tasks: int = setting(512, (1, 100_000), "trials per update")
     replicas: int = setting(1, (1, 1000), "trials of each task, compared with one another; divides tasks")
     episodes: int = setting(1, (1, 1000), "episodes in a trial")
-    epochs: int = setting(4, (1, 100), "outer steps on the same trials")
+    epochs: int = setting(4, (1, 100), "how often the same trials are gone through")
+    minibatches: int = setting(1, (1, 100_000), "outer steps each time, on so many parts of the trials; divides tasks")
     clip: float = setting(0.2, (0.0, 10.0), "ε of the clipped likelihood ratio")
     gamma: float = setting(0.99, (0.0, 1.0), "discount per step, over the whole trial")
     lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
@@ -55,6 +56,8 @@ class RL2Config(Config):
         super().__post_init__()
         if self.tasks % self.replicas:
             raise ValueError(f"replicas is {self.replicas}; it must divide tasks ({self.tasks}).")
+        if self.tasks % self.minibatches:
+            raise ValueError(f"minibatches is {self.minibatches}; it must divide tasks ({self.tasks}).")
 
 
 class Batch(NamedTuple):
@@ -69,6 +72,8 @@ class Batch(NamedTuple):
     """Of the rewards, over all steps."""
     episode_returns: tf.Tensor
     """``[M, K]``"""
+    heard: tf.Tensor
+    """``[L, M]``: rewards as the policy is told them."""
 
 
 @final
@@ -102,21 +107,27 @@ class RL2(RecurrentLearner):
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Batch:
         weights, episodes, learnt = list(weights), rounds[0], rounds[-1]
-        sequence = as_sequence(episodes)._replace(rewards=as_sequence(learnt).rewards)
+        sequence = as_sequence(episodes)
+        heard = sequence.rewards
+        sequence = sequence._replace(rewards=as_sequence(learnt).rewards)
         states = self._states(weights, sequence)
-        advantages, explained = self._advantages(episodes, sequence, states)
+        advantages, explained = self._advantages(weights, episodes, sequence, states)
         advantages = returns.normalise(advantages, sequence.played, [0, 1])
-        log_probs = self.policy.distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
+        parameters = self.policy.parameters(weights, states, sequence.inputs)
+        log_probs = self.policy.distribution.log_prob(parameters, sequence.actions)
         rewards = tf.cast(sequence.rewards, states.dtype)
         spread = losses.masked_mean((rewards - losses.masked_mean(rewards, sequence.played)) ** 2, sequence.played)
         sequence = sequence._replace(rewards=rewards)
-        batch = Batch(sequence, log_probs, advantages, explained, spread + 1e-6, returns.episode_returns(episodes))
+        totals = returns.episode_returns(episodes)
+        batch = Batch(sequence, log_probs, advantages, explained, spread + 1e-6, totals, heard)
         return tf.nest.map_structure(tf.stop_gradient, batch)
 
-    def _advantages(self, episodes: Episodes, sequence: Sequence, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _advantages(
+        self, weights: list[tf.Tensor], episodes: Episodes, sequence: Sequence, states: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """GAE ``[L, M]``, and the share of the returns' variance that the critic explains."""
         rewards = tf.cast(sequence.rewards, states.dtype)
-        values, explained = self._values(sequence, states, rewards)
+        values, explained = self._values(weights, sequence, states, rewards)
         # a time limit that is not ours: the trial was cut off, not over; the closing step's value stands for the rest
         steps = tf.cast(tf.reduce_sum(episodes.mask[:, :, -1], 0), tf.int32)
         early = tf.reduce_any(episodes.truncated[:, :, -1], 0) & (steps < self.family.horizon)
@@ -125,13 +136,15 @@ class RL2(RecurrentLearner):
             rewards, values, sequence.played, config.gamma, config.lambda_, bootstrap
         ), explained
 
-    def _values(self, sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _values(
+        self, weights: list[tf.Tensor], sequence: Sequence, states: tf.Tensor, rewards: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The critic: values ``[L, M]`` by regression on the cell's output and inputs, with weights polynomial in the
         time left."""
         gamma, played = self.config.gamma, tf.cast(sequence.played, states.dtype)
         decay = 1.0 - played + gamma * played  # padding takes no time
         targets = returns.scan_back(tf.zeros_like(rewards[0]), decay, rewards * played)
-        parts = [self.policy.outputs(states), self.policy.features(sequence.inputs, states.dtype)]
+        parts = [self.policy.outputs(states), self.policy.features(weights, sequence.inputs, states.dtype)]
         parts.append(tf.ones_like(rewards)[..., None])
         if self.config.replicas > 1:
             parts.append(self._of_siblings(targets)[..., None])
@@ -160,7 +173,32 @@ class RL2(RecurrentLearner):
         return gradients, metrics
 
     def parts_for(self, threads: int) -> int:
-        return side_by_side.divisor(self.config.tasks, threads)
+        return side_by_side.divisor(self.config.tasks // self.config.minibatches, threads)
+
+    def minibatch(self, batch: Batch, index: tf.Tensor) -> Batch:
+        """Every n-th trial: those of one task go into different ones."""
+        size = self.config.minibatches
+        if size == 1:
+            return batch
+
+        def some(field: tf.Tensor) -> tf.Tensor:
+            """``[L, M, ...] → [L, M / n, ...]``."""
+            parts = tf.reshape(field, tf.concat([tf.shape(field)[:1], [-1, size], tf.shape(field)[2:]], 0))
+            parts = tf.ensure_shape(parts, [field.shape[0], self.config.tasks // size, size, *field.shape[2:]])
+            return tf.gather(parts, index % size, axis=2)
+
+        by_trial = tf.nest.map_structure(some, (batch.sequence, batch.log_probs, batch.advantages))
+        return batch._replace(sequence=by_trial[0], log_probs=by_trial[1], advantages=by_trial[2])
+
+    def learn_statistics(self, batch: Batch) -> None:
+        """What was told, of the steps played: observations, and the rewards that the policy hears of them."""
+        weights = self.current_weights()
+        played = batch.sequence.inputs.observations, batch.heard, batch.sequence.played
+        for variable, old, new in zip(
+            self.meta_variables, weights, self.policy.measured(weights, *played), strict=True
+        ):
+            if new is not old:
+                variable.assign(new)
 
     def _gradient(self, weights: list[tf.Tensor], batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """Of ``trial_loss``, with the metrics that it gives; by parts of the trials if there are ``parts``.
@@ -172,7 +210,7 @@ class RL2(RecurrentLearner):
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 loss, metrics = self.trial_loss(weights, part)
-            return tape.gradient(loss, weights), metrics
+            return tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO), metrics
 
         if self.parts == 1:
             return gradient(batch)
@@ -185,7 +223,7 @@ class RL2(RecurrentLearner):
         """PPO's objective (Schulman et al. 2017, equation 9) without the critic's, to be minimised, and its parts."""
         config, played, distribution = self.config, batch.sequence.played, self.policy.distribution
         states = self._states(weights, batch.sequence)
-        parameters = self.policy.parameters(weights, states)
+        parameters = self.policy.parameters(weights, states, batch.sequence.inputs)
         log_probs = distribution.log_prob(parameters, batch.sequence.actions)
         policy_loss = losses.clipped_ratio(log_probs, batch.log_probs, batch.advantages, played, config.clip)
         entropy = losses.masked_mean(distribution.of(parameters).entropy(), played)
@@ -201,7 +239,7 @@ class RL2(RecurrentLearner):
         dtype = self.network.trainable_variables[0].dtype
         if not config.entropy_updates or optimizer is None:
             return tf.constant(config.entropy, dtype)
-        made = tf.cast(optimizer.iterations.value // config.epochs, dtype)
+        made = tf.cast(optimizer.iterations.value // self.epochs, dtype)
         return config.entropy * tf.maximum(1.0 - made / config.entropy_updates, 0.0)
 
     def _states(self, weights: list[tf.Tensor], sequence: Sequence) -> tf.Tensor:

@@ -95,18 +95,24 @@ def one_step(cell: Cell, kernels: Kernels, features: tf.Tensor, state: tf.Tensor
 
 
 def unroll(
-    cell: Cell, kernels: Kernels, features: tf.Tensor, state: tf.Tensor, mask: tf.Tensor, truncation: int = 0
+    cell: Cell,
+    kernels: Kernels,
+    features: tf.Tensor,
+    state: tf.Tensor,
+    mask: tf.Tensor,
+    truncation: int = 0,
+    through: bool = False,
 ) -> tf.Tensor:
     """The states ``[L, B, S]`` after each of L steps with ``features [L, B, F]``, from ``state [B, S]``.
 
     Where ``mask [L, B]`` is 0 the state stays. Gradients, of ``kernels`` and ``state``, are those of back-propagation
     through the whole sequence or, with a ``truncation``, through blocks of so many steps (Williams & Peng 1990). There
-    are none of ``features``.
+    are some of ``features`` only if they are wanted, ``through`` them.
     """
-    features, kept = tf.stop_gradient(features), tf.cast(mask, features.dtype)[..., None]
+    features, kept = features if through else tf.stop_gradient(features), tf.cast(mask, features.dtype)[..., None]
 
     @tf.custom_gradient
-    def run(state, *kernels):
+    def run(state, features, *kernels):
         def step(state, features, kept):
             return state + kept * (one_step(cell, Kernels(*kernels), features, state) - state)
 
@@ -124,21 +130,23 @@ def unroll(
         before = tf.concat([state[None], states[:-1]], 0)
 
         def gradients(upstream):
-            return _backward(cell, Kernels(*kernels), (features, kept, before, upstream), truncation)
+            return _backward(cell, Kernels(*kernels), (features, kept, before, upstream), truncation, through)
 
         return states, gradients
 
-    return run(state, *kernels)
+    return run(state, features, *kernels)
 
 
-def _backward(cell: Cell, kernels: Kernels, sequence: tuple[tf.Tensor, ...], truncation: int) -> list[tf.Tensor]:
-    """Gradients of the first state and of the kernels.
+def _backward(
+    cell: Cell, kernels: Kernels, sequence: tuple[tf.Tensor, ...], truncation: int, through: bool
+) -> list[tf.Tensor | None]:
+    """Gradients of the first state, of the features if ``through`` them, and of the kernels.
 
     ``sequence``: features, 1.0 where steps count, the states before, and the gradients of the states after each step.
     """
     units, steps = kernels.recurrent.shape[0], tf.shape(sequence[0])[0]
 
-    def body(t, carried, here, sums):
+    def body(t, carried, here, sums, fed):
         features, kept, before, upstream = here
         total = carried + upstream
         with tf.GradientTape() as tape:
@@ -157,12 +165,18 @@ def _backward(cell: Cell, kernels: Kernels, sequence: tuple[tf.Tensor, ...], tru
             tf.reduce_sum(to_back, 0),
         )
         sums = tuple(total + part for total, part in zip(sums, parts, strict=True))
-        return t - 1, to_state, _at(tf.maximum(t - 1, 0), *sequence), sums
+        fed = fed.write(t, to_fed) if through else fed
+        return t - 1, to_state, _at(tf.maximum(t - 1, 0), *sequence), sums, fed
 
     sums = tuple(tf.zeros_like(kernel) for kernel in kernels)
-    start = (steps - 1, tf.zeros_like(sequence[2][0]), _at(steps - 1, *sequence), sums)
-    _, to_state, _, sums = tf.while_loop(lambda t, *_: t >= 0, body, start, parallel_iterations=1)
-    return [to_state, *sums]
+    width = kernels.input_bias.shape[0]
+    fed: Any = tf.TensorArray(sequence[0].dtype, steps, element_shape=[sequence[0].shape[1], width]) if through else ()
+    start = (steps - 1, tf.zeros_like(sequence[2][0]), _at(steps - 1, *sequence), sums, fed)
+    _, to_state, _, sums, fed = tf.while_loop(lambda t, *_: t >= 0, body, start, parallel_iterations=1)
+    if not through:
+        return [to_state, None, *sums]
+    rows = tf.matmul(tf.reshape(fed.stack(), [-1, width]), kernels.inputs, transpose_b=True)
+    return [to_state, tf.reshape(rows, tf.shape(sequence[0])), *sums]
 
 
 def _at(t: Any, *fields: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -11,6 +11,8 @@ _ADAPTED = {
     "clip_norm": 0.5,
 }
 _NETWORK = {"hidden": (64, 64), "initial_scale": 0.6}
+_BODY = {"initial_scale": 0.6, "encoder": (64,), "head": "observation", "hidden": (64,), "normalise": True}
+"""Of recurrent policies: gaits need layers on what is seen, and numbers of like size."""
 
 MUJOCO_PRESETS = (
     Preset(
@@ -49,6 +51,26 @@ MUJOCO_PRESETS = (
         network={"initial_scale": 0.6, "observation_scale": 0.2},
         updates=500,
         learning_rate=2e-3,
+        episodes=2,
+        steps=0,
+        evaluation_tasks=100,
+    ),
+    Preset(
+        name="rl2_half_cheetah_dir",
+        description="Half-cheetah that finds out which way to run while it runs",
+        family="half_cheetah_dir",
+        algorithm="rl2",
+        config={
+            "tasks": 60,
+            "episodes": 2,
+            "epochs": 8,
+            "minibatches": 10,
+            "critic_degree": 2,
+            "entropy": 0.002,
+        },
+        network=_BODY,
+        updates=1800,
+        learning_rate=5e-4,
         episodes=2,
         steps=0,
         evaluation_tasks=100,

@@ -133,8 +133,8 @@ def test_a_trial_cut_off_early_is_bootstrapped_and_one_that_ended_is_not():
         changed = episodes._replace(mask=tf.constant(mask), rewards=episodes.rewards * mask, **flags)
         sequence = as_sequence(changed)
         states = learner._states(list(learner.current_weights()), sequence)
-        found[name] = learner._advantages(changed, sequence, states)[0].numpy()
-    closing = learner._values(sequence, states, sequence.rewards)[0][-1].numpy()
+        found[name] = learner._advantages(learner.current_weights(), changed, sequence, states)[0].numpy()
+    closing = learner._values(learner.current_weights(), sequence, states, sequence.rewards)[0][-1].numpy()
     assert np.abs(closing).min() > 1e-3, "the test needs values other than 0"
     difference = (found["truncated"] - found["terminated"]) * sequence.played
     np.testing.assert_allclose(difference, closing * sequence.played, atol=1e-4)
@@ -304,7 +304,9 @@ def test_the_degree_of_the_critic_is_that_of_its_weights_in_the_time_left():
         rewards = np.repeat((targets - np.append(targets[1:], 0.0))[:, None], sequence.told.shape[1], 1)
         blank = tf.nest.map_structure(tf.zeros_like, sequence)._replace(played=tf.ones([steps, sequence.told.shape[1]]))
         states = tf.zeros([steps, sequence.told.shape[1], learner.memory_size])
-        explained.append(learner._values(blank, states, tf.constant(rewards, tf.float32))[1].numpy())
+        explained.append(
+            learner._values(learner.current_weights(), blank, states, tf.constant(rewards, tf.float32))[1].numpy()
+        )
     assert explained[0] == pytest.approx(0.0, abs=1e-3) and explained[3] == pytest.approx(1.0, abs=0.02)
     assert explained[0] < explained[1] < explained[2] < explained[3]
 
@@ -315,13 +317,14 @@ def test_observations_are_scaled_for_the_cell():
     )
     for scale in (1.0, 0.25):
         policy = RecurrentPolicy(Box((2,)), Discrete(2), units=4, observation_scale=scale)
-        assert policy.features(told, tf.float32).numpy()[0, 0, :2].tolist() == [4 * scale, -8 * scale]
+        features = policy.features(policy.model.trainable_variables, told, tf.float32)
+        assert features.numpy()[0, 0, :2].tolist() == [4 * scale, -8 * scale]
 
 
 def test_actions_of_several_parts_are_told_part_by_part():
     policy = RecurrentPolicy(Box((2,)), MultiDiscrete((2, 3)), units=4)
     told = StepInputs(tf.zeros([1, 1, 2]), tf.constant([[[1, 2]]]), tf.constant([[0.5]]), tf.constant([[True]]))
-    features = policy.features(told, tf.float32).numpy()[0, 0]
+    features = policy.features(policy.model.trainable_variables, told, tf.float32).numpy()[0, 0]
     assert features.tolist() == [0, 0, 0, 1, 0, 0, 1, 0.5, 1]
     weights = [variable.value for variable in policy.model.trainable_variables]
     out = policy.step(weights, told, tf.zeros([1, 1, 4]), random.key(tf.constant([[3]])), False)
@@ -338,3 +341,59 @@ def test_the_page_has_every_setting_and_metric_as_the_code_has_it():
     batch = learner.prepare(learner.current_weights(), [played(learner)[0]])
     for metric in learner.meta_gradient(learner.current_weights(), batch)[1]:
         assert f"`{metric}`" in page
+
+
+def test_minibatches_are_every_nth_trial_and_together_the_batch():
+    """Of full trials their gradients' mean is the whole batch's; siblings of a task go into different ones."""
+    learner = small_rl2("gaussian", tasks=6, replicas=3, minibatches=3)
+    weights = learner.current_weights()
+    batch = learner.prepare(weights, learner.collect(weights, learner.sample_tasks(random.key(0)), random.key(1)))
+    parts = [learner.minibatch(batch, tf.constant(index)) for index in range(3)]
+    for index, part in enumerate(parts):
+        np.testing.assert_array_equal(part.log_probs, batch.log_probs[:, index::3])
+        np.testing.assert_array_equal(
+            part.sequence.inputs.observations, batch.sequence.inputs.observations[:, index::3]
+        )
+    np.testing.assert_array_equal(learner.minibatch(batch, tf.constant(4)).log_probs, parts[1].log_probs)
+    whole, _ = learner.meta_gradient(weights, batch)
+    of_parts = [learner.meta_gradient(weights, part)[0] for part in parts]
+    for one, *others in zip(whole, *of_parts, strict=True):
+        np.testing.assert_allclose(np.mean(others, 0), one, atol=1e-5)
+    assert learner.epochs == 12
+    with pytest.raises(ValueError, match="minibatches is 4; it must divide tasks"):
+        RL2Config(tasks=6, minibatches=4)
+
+
+def test_running_statistics_are_learned_from_what_was_played_and_by_no_gradient():
+    family = Navigation(5)
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=4, normalise=True)
+    learner = RL2(policy, family, RL2Config(tasks=4, episodes=2))
+    where, weights = policy.model.layout["statistics"].start, learner.current_weights()
+    rounds = learner.collect(weights, learner.sample_tasks(random.key(0)), random.key(1))
+    batch, sequence = learner.prepare(weights, rounds), as_sequence(rounds[0])
+    gradients, _ = learner.meta_gradient(weights, batch)
+    assert not np.any(gradients[where]) and np.any(gradients[where - 1])
+    learner.learn_statistics(batch)
+    kept = sequence.played.numpy() > 0
+    told = np.concatenate([sequence.inputs.observations.numpy(), sequence.rewards.numpy()[..., None]], -1)[kept]
+    expected = [told.mean(0), told.var(0), np.full(told.shape[1], len(told))]
+    np.testing.assert_allclose(learner.current_weights()[where], expected, rtol=1e-3)
+    learner.learn_statistics(batch)
+    expected[2] *= 2
+    np.testing.assert_allclose(learner.current_weights()[where], expected, rtol=1e-3)
+
+
+def test_rewards_of_another_scale_are_told_alike_once_statistics_are():
+    """What the cell is fed does not depend on the unit of rewards and observations that the statistics are in."""
+    policy = RecurrentPolicy(Box((2,)), Discrete(2), units=4, normalise=True)
+    told = StepInputs(
+        tf.random.normal([9, 3, 2]), tf.zeros([9, 3], tf.int32), tf.random.normal([9, 3]), tf.zeros([9, 3], tf.bool)
+    )
+    answers = []
+    for scale, shift in ((1.0, 0.0), (10.0, 1.0)):
+        changed = told._replace(previous_rewards=scale * told.previous_rewards + shift)
+        weights = policy.measured(
+            policy.model.trainable_variables, told.observations, changed.previous_rewards, tf.ones([9, 3])
+        )
+        answers.append(policy.features(weights, changed, tf.float32))
+    np.testing.assert_allclose(*answers, atol=1e-4)

@@ -115,7 +115,14 @@ class Learner(keras.Model, ABC):
     @property
     def epochs(self) -> int:
         """Outer steps made on the same episodes: 1 where the config does not say."""
-        return getattr(self.config, "epochs", 1)
+        return getattr(self.config, "epochs", 1) * getattr(self.config, "minibatches", 1)
+
+    def minibatch(self, batch: Any, index: tf.Tensor) -> Any:
+        """The part of a batch that the ``index``-th of its outer steps uses: all, where a learner does not say."""
+        return batch
+
+    def learn_statistics(self, batch: Any) -> None:
+        """Weights that no gradient moves, brought up to date after the outer steps; none by default."""
 
     @property
     @abstractmethod
@@ -189,16 +196,17 @@ class Learner(keras.Model, ABC):
     def _outer_steps(self, batch: Any) -> dict[str, tf.Tensor]:
         """``epochs`` outer steps on one batch; the metrics of the last."""
 
-        def outer_step() -> dict[str, tf.Tensor]:
-            gradients, metrics = self.meta_gradient(self.current_weights(), batch)
+        def outer_step(index: tf.Tensor) -> dict[str, tf.Tensor]:
+            gradients, metrics = self.meta_gradient(self.current_weights(), self.minibatch(batch, index))
             self.apply_step(self.optimizer, gradients, self.meta_variables)
             return metrics
 
-        metrics = outer_step()
+        metrics = outer_step(tf.constant(0))
         if self.epochs > 1:  # a loop of the graph: unrolled, XLA would compile the gradient once an epoch
-            body = lambda epoch, _: (epoch + 1, outer_step())  # noqa: E731
+            body = lambda index, _: (index + 1, outer_step(index))  # noqa: E731
             start = (tf.constant(1), metrics)
-            _, metrics = tf.while_loop(lambda epoch, _: epoch < self.epochs, body, start, parallel_iterations=1)
+            _, metrics = tf.while_loop(lambda index, _: index < self.epochs, body, start, parallel_iterations=1)
+        self.learn_statistics(batch)
         return metrics
 
 

@@ -47,7 +47,7 @@ class RecurrentLearner(Learner, ABC):
         states = self.policy.states(weights, sequence.inputs, sequence.told, before)
         after = tf.where(tf.reduce_max(sequence.told, 0)[:, None] > 0, states[-1], before)
         distribution = self.policy.distribution
-        log_probs = distribution.log_prob(self.policy.parameters(weights, states), sequence.actions)
+        log_probs = distribution.log_prob(self.policy.parameters(weights, states, sequence.inputs), sequence.actions)
         old, new = (distribution.of(self._answers(weights, sequence, state)) for state in (before, after))
         count = tf.maximum(tf.reduce_sum(sequence.played, 0), 1.0)
         mean = lambda values: tf.reduce_sum(sequence.played * values, 0) / count  # noqa: E731
@@ -61,4 +61,4 @@ class RecurrentLearner(Learner, ABC):
         )
         memory = tf.reshape(tf.repeat(state[None], steps, 0), [-1, self.memory_size])
         states = self.policy.states(weights, rows, tf.ones_like(rows.previous_rewards), memory)
-        return self.policy.parameters(weights, tf.reshape(states, [steps, -1, self.memory_size]))
+        return self.policy.parameters(weights, tf.reshape(states, [steps, -1, self.memory_size]), sequence.inputs)
