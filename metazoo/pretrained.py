@@ -209,8 +209,37 @@ class Pretrained:
         """
         from metazoo.edge import export
 
-        source = export.Source(self._model, self.memory, self.metadata, self.version)
-        return export.litert(source, Path(file), episodes, steps)
+        return export.litert(self._source(), Path(file), episodes, steps)
+
+    def export_act(self, file: str | os.PathLike[str], weights: str) -> Path:
+        """Writes ``act`` alone as a LiteRT file with weights in ``float16`` or ``int8``: it answers a little otherwise.
+
+        Raises:
+            ValueError: a recurrent policy, which has no ``act``.
+            metazoo.edge.errors.ConversionError: it cannot be converted; nothing was written.
+            OSError: nothing can be written there.
+        """
+        from metazoo.edge import export
+
+        return export.act_alone(self._source(), Path(file), weights)
+
+    def export_onnx(self, file: str | os.PathLike[str]) -> list[Path]:
+        """Writes ``act`` and ``step`` as ONNX models: for ``robot.onnx``, ``robot.act.onnx`` and ``robot.step.onnx``.
+
+        Raises:
+            metazoo.edge.errors.ConversionError: a package is missing, it cannot be converted, or answers otherwise;
+                nothing was written.
+            OSError: nothing can be written there.
+        """
+        from metazoo.edge import export
+
+        return export.onnx(self._source(), Path(file))
+
+    def _source(self) -> Any:
+        """What ``metazoo.edge`` exports."""
+        from metazoo.edge.export import Source
+
+        return Source(self._model, self.memory, self.metadata, self.version)
 
     def agent(self) -> "Agent":
         """The policy as evaluation plays it, in graph: every row has its own copy of the memory."""

@@ -134,3 +134,46 @@ def earned(policy: Pretrained, path: Path, tasks: int = TASKS, python: str = sys
         ours = play(agent(device, policy))
     point = card["curve"][-1]
     return Earned(ours, play(policy.agent()), point["mean"], tuple(point["ci95"]))
+
+
+class Lost(NamedTuple):
+    """Mean returns (errors of supervised families) with modes as actions, before adapting, over a number of tasks."""
+
+    before: float
+    after: float
+
+
+def lost(policy: Pretrained, path: Path, tasks: int = TASKS) -> Lost:
+    """What a file that has ``act`` alone earns on the first of the card's test tasks, beside the SavedModel on them.
+
+    Raises:
+        ValueError: the family of the policy is not known here.
+    """
+    from metazoo.edge import Policy
+
+    trained, family = policy.metadata["adapt"], family_of(policy.metadata)
+    run = Policy(path)._runners[signatures.ACT]
+    dtype = policy._model.signatures[signatures.ACT].structured_outputs["actions"].dtype
+    sampled = family.sample(tasks, "test", 0)
+    keys = random.fold(random.key(0), tf.range(tasks))
+
+    def ask(observations: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [run(observations=observations[row : row + 1])["actions"] for row in range(len(observations))]
+        )
+
+    def step(inputs: StepInputs, memory: tf.Tensor, key: tf.Tensor, deterministic: Any) -> StepOutputs:
+        seen, lead = inputs.observations, key.shape
+        rows = tf.reshape(seen, [lead.num_elements(), *seen.shape[2:]])
+        actions = tf.numpy_function(ask, [rows], dtype)
+        return StepOutputs(tf.reshape(actions, [*lead, *family.action_space.shape]), {}, tf.zeros(lead), memory)
+
+    def play(one: Agent) -> float:
+        played: Any = player(one, family, min(trained["episodes"], 5), 0, True)
+        if not isinstance(family, HostFamily):
+            played = tf.function(played.python_function, autograph=False)
+        earned = float(tf.reduce_mean(played(sampled, keys)[0]))
+        return -earned if family.supervised else earned
+
+    whole = policy.agent()
+    return Lost(play(whole), play(Agent(whole.initial_memory, step, whole.adapt)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metazoo.algorithms.registry import LEARNERS
-from metazoo.artefact import store
+from metazoo.artefact import device_file, store
 from metazoo.artefact.whole import write_whole
 from metazoo.cards.card_tables import curves, results, seeds
 from metazoo.cards.task_ranges import range_rows
@@ -113,6 +113,7 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
             f" is a memory of {memory['size']:,} floats, which changes at every step."
         )
     lines.append("The SavedModel acts, adapts and serves by itself: no Python is needed under TF Serving.")
+    lines += _on_a_device(base_path)
     if (base_path / "curve.png").is_file():
         lines.append("![Return against adaptation steps, with baselines](curve.png)")
     return "\n\n".join(lines)
@@ -122,6 +123,21 @@ def _about(algorithm: str) -> str:
     """What the learner says of itself."""
     about = LEARNERS[algorithm].about if algorithm in LEARNERS else ""
     return about or f"Trained with `{algorithm}`."
+
+
+def _on_a_device(base_path: Path) -> list[str]:
+    """A sentence about the file for devices, if it belongs to the newest version."""
+    path = device_file.beside(store.latest(base_path)) if store.versions(base_path) else None
+    about = None if path is None else device_file.about(path)
+    if path is None or about is None:
+        return []
+    page = _repository(base_path) / "docs" / "edge.md"
+    how = f" ([how]({Path(os.path.relpath(page, base_path)).as_posix()}))" if page.is_file() else ""
+    return [
+        f"On a device, [`{path.name}`]({path.name}) ({path.stat().st_size / 1e3:.0f} kB) does the same without"
+        f" TensorFlow{how}. It was checked: on {about['checked']} random inputs of every signature it answered as the"
+        " SavedModel."
+    ]
 
 
 def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> str:

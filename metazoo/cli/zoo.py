@@ -4,15 +4,16 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from metazoo.artefact.places import savedmodels_directory
-from metazoo.cli import places
+from metazoo.cli import options, places
 from metazoo.cli import support as cli_support
 from metazoo.words import count
 
+KINDS: Final = "savedmodel", "litert"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Models = Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")]
 Zoo = Annotated[str | None, typer.Option("--from", metavar="DIR|https://...|hf://ORG/REPO", help="Another zoo.")]
@@ -66,6 +67,7 @@ def download(
     names: Annotated[list[str], typer.Argument(metavar="NAME|ADDRESS...", help="Policies of that zoo, or anywhere.")],
     zoo: Zoo = None,
     to: Annotated[Path | None, typer.Option(help="Into TO/<name>; else where metazoo.load finds them.")] = None,
+    kind: Annotated[str, options.choice(KINDS, param_decls=("--format",), help="Of a device's, one file.")] = KINDS[0],
 ) -> None:
     """Download policies from a zoo; each is checked, and then there as a whole.
 
@@ -77,6 +79,7 @@ def download(
     metazoo download maml_cartpole --from hf://ORG/REPO
     metazoo download maml_cartpole rl2_mdp_n10 --from https://example.org/zoo --to models
     metazoo download maml_cartpole --to models
+    metazoo download maml_cartpole --format litert
     """
     from metazoo.hub import sources
     from metazoo.hub import transfer as hub
@@ -86,7 +89,11 @@ def download(
         raise ValueError(f"{addresses[0]} is an address already, and --from is {zoo!r}; give one of them.")
     shared = sources.parse(zoo) if zoo else hub.default_source()
     for source, name in [sources.split(name) if "://" in name else (shared, name) for name in names]:
-        print(hub.download(name, source, to, _progress_bar if sys.stderr.isatty() else None))
+        bar = _progress_bar if sys.stderr.isatty() else None
+        if kind == "litert":
+            print(hub.download_device(name, source, to or Path(), bar))
+        else:
+            print(hub.download(name, source, to, bar))
 
 
 def push(

@@ -1,7 +1,7 @@
 """An exported policy as one LiteRT model: its signatures for one row, ``K`` episodes and ``T`` steps, builtins only."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from metazoo.edge.retrace import Graph
 
 SERVED: Final = (signatures.ACT, signatures.INITIAL_MEMORY, signatures.STEP, signatures.ADAPT)
 ROWS: Final = 1
+WEIGHTS: Final = ("float32", "float16", "int8")
 
 
 class Sizes(NamedTuple):
@@ -26,33 +27,45 @@ class Sizes(NamedTuple):
         return {"B": ROWS, "K": self.episodes, "T": self.steps}[axis]
 
 
-def to_litert(model: Any, memory: np.ndarray, sizes: Sizes) -> bytes:
-    """The flatbuffer of a loaded SavedModel with the policy's ``memory [S]``.
+def to_litert(
+    model: Any, memory: np.ndarray, sizes: Sizes, names: Sequence[str] = SERVED, weights: str = "float32"
+) -> bytes:
+    """The flatbuffer of a loaded SavedModel with the policy's ``memory [S]``: the signatures ``names`` that it has.
+
+    ``weights``: how constants are stored, one of ``WEIGHTS``; of ``int8`` those of 1,024 numbers or more, by rows.
 
     Raises:
         metazoo.edge.retrace.RetraceError: an operation cannot be traced with fixed shapes.
         ConversionError: an operation has no LiteRT builtin.
     """
-    functions = {name: fixed(model, memory, sizes, name) for name in SERVED if name in model.signatures}
+    once = weights == "float32"
+    functions = {name: fixed(model, memory, sizes, name, once) for name in names if name in model.signatures}
     module = tf.Module()
     module.functions = functions
     with tempfile.TemporaryDirectory() as work:
         tf.saved_model.save(module, work, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(work, signature_keys=list(functions))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.optimizations = [] if weights == "float32" else [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16] if weights == "float16" else []
         try:
             return compact(converter.convert())
         except Exception as error:  # the converter's own, of several kinds
             raise ConversionError(f"LiteRT's converter refuses the policy: {_first_line(error)}") from error
 
 
-def fixed(model: Any, memory: np.ndarray, sizes: Sizes, name: str) -> Any:
-    """The signature ``name`` as a concrete function with fixed shapes, and its variables as constants."""
+def fixed(model: Any, memory: np.ndarray, sizes: Sizes, name: str, memory_once: bool = False) -> Any:
+    """The signature ``name`` as a concrete function with fixed shapes, and its variables as constants.
+
+    ``memory_once``: the memory is taken apart when ``act`` runs, so that the file holds it once: fast weights are
+    transposed in ``act``, and would be another constant than ``initial_memory``'s. That costs microseconds.
+    """
     signature = model.signatures[name]
     definition = signature.function_def
     functions = {one.signature.name: one for one in signature.graph.as_graph_def().library.function}
     graph = Graph({**functions, definition.signature.name: definition})
     captured = [_value(signature, given, model, memory) for given, _ in signature.graph.captures]
+    own = [place for place, (given, _) in enumerate(signature.graph.captures) if given is model.memory.handle]
     arguments = [one.name for one in definition.signature.input_arg][
         : len(definition.signature.input_arg) - len(captured)
     ]
@@ -61,11 +74,19 @@ def fixed(model: Any, memory: np.ndarray, sizes: Sizes, name: str) -> Any:
 
     def traced(*tensors: Any) -> dict[str, tf.Tensor]:
         given = dict(zip(specs, tensors, strict=True))
-        made = graph.call(definition.signature.name, [*(given[one] for one in arguments), *captured])
+        constants = list(captured)
+        if memory_once and name == signatures.ACT:
+            constants = [_hidden(one, tensors[0]) if place in own else one for place, one in enumerate(captured)]
+        made = graph.call(definition.signature.name, [*(given[one] for one in arguments), *constants])
         return {output: tf.identity(value) for output, value in zip(outputs, made, strict=True)}
 
     function = tf.function(traced, input_signature=list(specs.values()), autograph=False)
     return function.get_concrete_function()
+
+
+def _hidden(memory: np.ndarray, observations: tf.Tensor) -> tf.Tensor:
+    """Hides from the converter that the memory is known: nothing is added to it, which depends on an input."""
+    return memory + tf.reduce_sum(tf.cast(observations, tf.float32)) * 0.0
 
 
 def specs_of(signature: Any, name: str, sizes: Sizes) -> dict[str, tf.TensorSpec]:

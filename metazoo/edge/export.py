@@ -1,5 +1,7 @@
 """``metazoo export``: a policy as one file for devices, checked against the SavedModel before it is written."""
 
+import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -7,10 +9,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from gymnasium.spaces import Box
 
-from metazoo.artefact import signatures
+from metazoo.artefact import device_file, signatures
 from metazoo.artefact.spaces import clip_to_box, space_from_metadata
 from metazoo.artefact.whole import write_whole
-from metazoo.edge import check, file
+from metazoo.edge import check
+from metazoo.edge.errors import ConversionError
 
 INPUTS: Final = 5
 """So many random inputs of every signature are compared at every export."""
@@ -54,8 +57,12 @@ class Source(NamedTuple):
         return {name: value.numpy() for name, value in answer.items()}
 
 
-def litert(source: Source, path: Path, episodes: int | None = None, steps: int | None = None) -> Path:
+def litert(
+    source: Source, path: Path, episodes: int | None = None, steps: int | None = None, inputs: int = INPUTS
+) -> Path:
     """Writes the ``.tflite`` file of a policy for ``episodes`` K and ``steps`` T, by default as it was trained.
+
+    ``inputs``: so many random inputs of every signature are compared.
 
     Raises:
         ValueError: K or T below 1, or a policy without ``adapt``'s sizes.
@@ -65,9 +72,88 @@ def litert(source: Source, path: Path, episodes: int | None = None, steps: int |
 
     sizes = convert.Sizes(*sizes_of(source.metadata, episodes, steps))
     model = convert.to_litert(source.model, source.memory, sizes)
-    check.require_equal(compare(source, model, INPUTS))
-    write_whole(path, file.packed(model, source.metadata, source.version, sizes))
+    check.require_equal(compare(source, model, inputs))
+    write_whole(path, device_file.packed(model, source.metadata, source.version, sizes, inputs))
     return path
+
+
+def act_alone(source: Source, path: Path, weights: str) -> Path:
+    """Writes a ``.tflite`` file that has ``act`` and nothing else, with smaller ``weights`` (``convert.WEIGHTS``).
+
+    Its answers are others than the SavedModel's; what that costs, ``metazoo.bench.edge_tasks.lost`` measures.
+
+    Raises:
+        ValueError: a recurrent policy, which has no ``act``.
+        metazoo.edge.errors.ConversionError: LiteRT's converter refuses it.
+    """
+    from metazoo.edge import convert
+
+    if signatures.ACT not in source.model.signatures:
+        raise ValueError(f"{source.metadata['name']} has no act: its memory changes at every step.")
+    sizes = convert.Sizes(*sizes_of(source.metadata, None, None))
+    model = convert.to_litert(source.model, source.memory, sizes, [signatures.ACT], weights)
+    write_whole(path, device_file.packed(model, source.metadata, source.version, sizes, 0, weights))
+    return path
+
+
+def onnx(source: Source, path: Path, inputs: int = INPUTS) -> list[Path]:
+    """Writes ``act`` and ``step`` as ONNX models: of ``robot.onnx``, ``robot.act.onnx`` and ``robot.step.onnx``.
+
+    Their metadata holds ``metazoo`` (JSON) and ``memory``, the policy's own, float32 in base64. Both are run by
+    ONNX Runtime and compared with the SavedModel first.
+
+    Raises:
+        metazoo.edge.errors.ConversionError: an operation has no form in ONNX, a package is missing, or answers differ.
+    """
+    from metazoo.edge import convert, onnx_graph
+
+    kept = {name: source.metadata[name] for name in device_file.KEPT if name in source.metadata}
+    memory = base64.b64encode(np.asarray(source.memory, "<f4").tobytes()).decode()
+    about = {"metazoo": json.dumps(kept), "memory": memory}
+    models, base = {}, path.with_suffix("") if path.suffix == ".onnx" else path
+    for name in (signatures.ACT, signatures.STEP):
+        if name in source.model.signatures:
+            function = convert.fixed(source.model, source.memory, convert.Sizes(1, 1), name)
+            models[name] = onnx_graph.to_onnx(function, about)
+    check.require_equal(compare_onnx(source, models, inputs))
+    written = {name: base.with_name(f"{base.name}.{name}.onnx") for name in models}
+    for name, model in models.items():
+        write_whole(written[name], model)
+    return list(written.values())
+
+
+def compare_onnx(source: Source, models: Mapping[str, bytes], inputs: int, seed: int = 0) -> dict[str, check.Found]:
+    """As ``compare``, of ONNX models by signature. Raises ConversionError."""
+    try:
+        import onnxruntime
+
+        from metazoo.edge import onnx_graph
+    except ImportError as error:
+        raise ConversionError("checking an ONNX model needs onnxruntime: pip install onnxruntime.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = {name: onnxruntime.InferenceSession(model, options) for name, model in models.items()}
+
+    contract = {new: old for old, new in onnx_graph.RENAMED.items()}
+
+    def answer(name: str, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = [one.name for one in sessions[name].get_outputs()]
+        usual = [contract.get(one, one) for one in names]
+        return dict(zip(usual, sessions[name].run(names, dict(given)), strict=True))
+
+    specs = {name: specs_of_session(session) for name, session in sessions.items()}
+    return check.differences(answer, source.answer, specs, source.metadata, inputs, seed)
+
+
+def specs_of_session(session: Any) -> dict[str, Any]:
+    """Shapes and dtypes of the inputs."""
+    dtypes = {
+        "tensor(float)": np.float32,
+        "tensor(int32)": np.int32,
+        "tensor(bool)": np.bool_,
+        "tensor(uint8)": np.uint8,
+    }
+    return {one.name: (tuple(one.shape), np.dtype(dtypes[one.type])) for one in session.get_inputs()}
 
 
 def sizes_of(metadata: Mapping[str, Any], episodes: int | None, steps: int | None) -> tuple[int, int]:

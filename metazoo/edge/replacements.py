@@ -30,15 +30,23 @@ def _strided_slice(node: Any, values: Any, begin: Any, end: Any, strides: Any) -
         if begin.shape[0] != 1 or node.attr["shrink_axis_mask"].i != 1:
             raise ValueError("its range is not known before it runs")
         return [take(values, tf.reshape(begin, []))]
-    masks = {name: node.attr[f"{name}_mask"].i for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
-    index = [_part(place, begin, end, strides, masks) for place in range(len(begin))]
+    index = _index_of_slice(node, begin, end, strides)
     shape = np.empty(values.shape, np.bool_)[tuple(index)].shape
-    kept = [one for one in index if one is not None]
+    return [tf.reshape(values[tuple(parts_of_slice(node, len(values.shape), begin, end, strides))], shape)]
+
+
+def parts_of_slice(node: Any, rank: int, begin: Any, end: Any, strides: Any) -> list[slice]:
+    """What a strided slice takes of each axis of a tensor; axes that it adds or drops are none of this."""
+    kept = [one for one in _index_of_slice(node, begin, end, strides) if one is not None]
     if Ellipsis in kept:
         place = kept.index(Ellipsis)
-        kept[place : place + 1] = [slice(None)] * (len(values.shape) - len(kept) + 1)
-    cut = values[tuple(slice(one, one + 1 or None) if isinstance(one, int) else one for one in kept)]
-    return [tf.reshape(cut, shape)]
+        kept[place : place + 1] = [slice(None)] * (rank - len(kept) + 1)
+    return [slice(one, one + 1 or None) if isinstance(one, int) else one for one in kept]
+
+
+def _index_of_slice(node: Any, begin: Any, end: Any, strides: Any) -> list[Any]:
+    masks = {name: node.attr[f"{name}_mask"].i for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    return [_part(place, begin, end, strides, masks) for place in range(len(begin))]
 
 
 def _part(place: int, begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from metazoo.artefact import signatures, store, whole
+from metazoo.artefact import device_file, signatures, store, whole
 from metazoo.hub import listing
 from metazoo.words import count
 
@@ -48,6 +48,8 @@ class Policy(NamedTuple):
     version: int
     files: dict[str, File]
     summary: dict[str, Any]
+    device: File | None = None
+    """``<name>.tflite`` beside the version, for devices: fetched only where it is asked for."""
 
     @property
     def bytes(self) -> int:
@@ -109,7 +111,9 @@ def of_version(version: Path) -> Policy:
     for path in sorted(version.parent.iterdir()):
         if path.is_file() and _BESIDE.fullmatch(path.name):
             files[path.name] = file_of(path)
-    return Policy(int(version.name), files, listing.summary(store.read_metadata(version) or {}))
+    made = device_file.beside(version)
+    device = None if made is None else file_of(made)
+    return Policy(int(version.name), files, listing.summary(store.read_metadata(version) or {}), device)
 
 
 def files_of(directory: Path) -> dict[str, File]:
@@ -138,6 +142,7 @@ def as_json(index: Index) -> bytes:
             "version": policy.version,
             **policy.summary,
             "files": {path: file._asdict() for path, file in policy.files.items()},
+            **({} if policy.device is None else {"device": policy.device._asdict()}),
         }
         for name, policy in sorted(index.items())
     }
@@ -166,7 +171,8 @@ def _policy(name: str, entry: Mapping[str, Any]) -> Policy:
     for needed in ("saved_model.pb", signatures.METADATA_FILE):
         if f"{version}/{needed}" not in files:
             raise ValueError(f"{name} has no file {version}/{needed}")
-    return Policy(version, files, {key: _plain(entry.get(key)) for key in _SUMMARY})
+    device = _file(name, f"{name}{device_file.SUFFIX}", entry["device"]) if "device" in entry else None
+    return Policy(version, files, {key: _plain(entry.get(key)) for key in _SUMMARY}, device)
 
 
 def _path(name: str, version: int, path: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metazoo.artefact import store, whole
+from metazoo.artefact import device_file, store, whole
 from metazoo.artefact.places import savedmodels_directory
 from metazoo.hub import index, listing, sources
 from metazoo.hub.index import Index, Policy
@@ -68,15 +68,42 @@ def download(
         HubError: the source cannot be reached, or sends something else than its index says.
         OSError: the disk is full or not writable.
     """
+    policy = _found(name, source)
+    cached = directory is None
+    base = (_cache_of(source) if directory is None else Path(directory)) / name
+    with _progress(source, show_progress, name, policy.bytes):
+        return _install(source, f"{name}/", policy, base, replace=cached)
+
+
+def download_device(
+    name: str,
+    source: Source,
+    directory: Path,
+    show_progress: Callable[[str, int], contextlib.AbstractContextManager] | None = None,
+) -> Path:
+    """``directory/NAME.tflite``, the one file that a device needs of a policy. A file of that name is replaced.
+
+    Raises:
+        ValueError: the source has no such policy, or no such file of it.
+        HubError: the source cannot be reached, or sends something else than its index says.
+        OSError: the disk is full or not writable.
+    """
+    expected, file = _found(name, source).device, f"{name}{device_file.SUFFIX}"
+    if expected is None:
+        raise ValueError(f"{source.address} has no {file}; download the policy, and metazoo export makes it.")
+    directory.mkdir(parents=True, exist_ok=True)
+    with _progress(source, show_progress, name, expected.bytes), whole.aside(directory / file) as part:
+        _copy(source.file(f"{name}/{file}", expected), part, expected, source)
+    return directory / file
+
+
+def _found(name: str, source: Source) -> Policy:
+    """A policy of a source. Raises ValueError."""
     policies = source.index()
     if name not in policies:
         shown = f"metazoo list --from {source.address} shows what it has"
         raise ValueError(f"there is no policy {name!r} at {source.address}; {meant(name, policies, shown)}")
-    cached = directory is None
-    base = (_cache_of(source) if directory is None else Path(directory)) / name
-    policy = policies[name]
-    with _progress(source, show_progress, name, policy.bytes):
-        return _install(source, f"{name}/", policy, base, replace=cached)
+    return policies[name]
 
 
 def push(names: Iterable[str], address: str | os.PathLike[str]) -> Index:
@@ -106,6 +133,8 @@ def _push_to_directory(versions: Mapping[str, Path], directory: Path) -> Index:
     for name, version in versions.items():
         origin = sources.Directory(version.parent)
         _install(origin, "", index.of_version(version), directory / name, replace=False)
+        if (device := device_file.beside(version)) is not None:
+            whole.write_whole(directory / name / f"{name}{device_file.SUFFIX}", device.read_bytes())
     return index.write(directory)
 
 
@@ -123,6 +152,9 @@ def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingF
             _refuse_another(there.get(name), policy, f"{target.address}/{name}")
             parent = versions[name].parent
             additions += [hub.CommitOperationAdd(f"{name}/{path}", parent / path) for path in policy.files]
+            if policy.device is not None:
+                file = f"{name}{device_file.SUFFIX}"
+                additions.append(hub.CommitOperationAdd(f"{name}/{file}", parent / file))
         merged = {**there, **pushed}
         additions.append(hub.CommitOperationAdd(index.FILE, index.as_json(merged)))
         message = f"Add {', '.join(pushed)}"

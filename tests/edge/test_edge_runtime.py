@@ -13,7 +13,8 @@ import pytest
 
 import metazoo
 from metazoo import collect
-from metazoo.edge import EdgeError, Policy, file, runtime
+from metazoo.artefact import device_file
+from metazoo.edge import EdgeError, Policy, runtime
 from tests.edge import device
 from tests.exports import export_small
 
@@ -65,7 +66,7 @@ class Mover(gym.Env):
 
 
 def test_the_package_says_what_it_reads():
-    assert runtime.FORMAT == file.FORMAT
+    assert runtime.FORMAT == device_file.FORMAT
 
 
 @pytest.mark.parametrize(("algorithm", "kind", "make"), [

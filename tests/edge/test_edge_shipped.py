@@ -7,7 +7,7 @@ import pytest
 
 import metazoo
 from metazoo import savedmodels_directory
-from metazoo.artefact import store
+from metazoo.artefact import device_file, store
 from metazoo.cli import main as cli
 from metazoo.edge import check, convert, export, runtime
 from metazoo.hub import listing
@@ -37,6 +37,20 @@ def test_some_of_every_kind(tmp_path, name):
     checked(name, tmp_path / "policy.tflite", inputs=10)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_file_for_devices_comes_along(name):
+    """``python -m metazoo.edge.publish savedmodels/NAME`` makes it, and compares it."""
+    path, metadata = device_file.beside(SHIPPED[name]), store.read_metadata(SHIPPED[name])
+    about = device_file.about(path)
+    assert about["checked"] == 100
+    assert (about["episodes"], about["steps"]) == (metadata["adapt"]["episodes"], metadata["horizon"])
+    content, _ = runtime._read(path)
+    assert not {"CUSTOM", "DELEGATE"} & set(convert.builtin_operations(content))
+    weights = listing.summary(metadata)["parameters"]
+    assert path.stat().st_size <= (MOST_BYTES if weights <= SMALL else 2 * MOST_BYTES)
+    assert len(runtime.Policy(path).memory) == metadata["memory"]["size"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_policy(tmp_path, name):
@@ -64,7 +78,21 @@ def test_the_command(tmp_path, run):
     assert (device.episodes, device.steps) == (2, 9)
     code, printed, error = run("export", SHIPPED["distilled_cartpole_tiny"], "--out", path, "--json")
     assert code == 0, error
-    assert json.loads(printed)["bytes"] == path.stat().st_size
+    assert json.loads(printed)["files"] == [{"file": str(path), "bytes": path.stat().st_size}]
+
+
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_smaller_weights_say_what_they_cost(tmp_path, run, weights):
+    path = tmp_path / "small.tflite"
+    code, printed, error = run("export", "dr_cartpole", f"--{weights}", "--out", path, "--json")
+    assert code == 0, error
+    said = json.loads(printed)
+    assert said["files"][0]["bytes"] < 15_000, "the file of 32 bits has 18,000 of weights"
+    assert 150 < said["mean"][weights] <= 200
+    assert said["mean"]["savedmodel"] == pytest.approx(said["mean"][weights], abs=10)
+    device = metazoo.edge.Policy(path)
+    assert device.metadata["edge"]["weights"] == weights
+    assert device.act([0.0, 0.0, 0.1, 0.5]) in (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +103,11 @@ def test_the_command(tmp_path, run):
         (["maml_cartpole", "--episodes", "0"], "--episodes is 0; it must be an integer from 1"),
         (["maml_cartpole", "--steps", "many"], "--steps is 'many'"),
         (["maml_cartpole", "--out", "policy.onnx"], "its name must end in .tflite"),
+        (["maml_cartpole", "--format", "onnx", "--episodes", "3"], "which --format onnx leaves out"),
+        (["maml_cartpole", "--int8", "--steps", "3"], "which --int8 leaves out"),
+        (["maml_cartpole", "--int8", "--float16"], "without --int8"),
+        (["maml_cartpole", "--int8", "--format", "onnx"], "is for --format litert"),
+        (["rl2_bandit_k5_n10", "--int8"], "has no act"),
         (["maml_cartpole", "--out", "nowhere/policy.tflite"], "there is no directory"),
     ],
 )

@@ -9,11 +9,13 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 ENTRY: Final = "metazoo.json"
 FORMAT: Final = 1
-"""Version of this file format, stored as ``edge.format``; ``runtime.FORMAT`` is what a device reads."""
+"""Version of this file format, stored as ``edge.format``; ``edge.runtime.FORMAT`` is what a device reads."""
+SUFFIX: Final = ".tflite"
 KEPT: Final = (
     "name", "family", "family_args", "algorithm", "observation_space", "action_space", "distribution", "memory",
     "parameters", "horizon", "supervised", "adapt", "rewards", "adapted",
@@ -27,14 +29,26 @@ CONTRACT: Final = (
 )
 
 
-def packed(model: bytes, metadata: Mapping[str, Any], version: int, sizes: tuple[int, int]) -> bytes:
-    """The model with its metadata; ``sizes`` are K and T. The same input gives the same bytes."""
+def packed(
+    model: bytes,
+    metadata: Mapping[str, Any],
+    version: int,
+    sizes: tuple[int, int],
+    checked: int,
+    weights: str = "float32",
+) -> bytes:
+    """The model with its metadata; ``sizes`` are K and T. The same input gives the same bytes.
+
+    ``checked``: on so many random inputs of every signature it answered as the SavedModel. ``weights``: their dtype.
+    """
     about = {
         "format": FORMAT,
         "version": version,
         "episodes": sizes[0],
         "steps": sizes[1],
         "rows": 1,
+        "checked": checked,
+        "weights": weights,
         "model_sha256": hashlib.sha256(model).hexdigest(),
         "contract": CONTRACT,
     }
@@ -45,3 +59,18 @@ def packed(model: bytes, metadata: Mapping[str, Any], version: int, sizes: tuple
         entry.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(entry, json.dumps({"edge": about, **kept}, indent=1, allow_nan=False))
     return content.getvalue()
+
+
+def beside(version: Path) -> Path | None:
+    """The file for devices that belongs to a version directory, ``<name>/<name>.tflite`` beside it, if there is one."""
+    path = version.parent / f"{version.parent.name}{SUFFIX}"
+    return path if str((about(path) or {}).get("version")) == version.name else None
+
+
+def about(path: Path) -> dict[str, Any] | None:
+    """What a file says of itself (``edge`` in its metadata: see ``packed``); None of what is no such file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(ENTRY))["edge"])
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return None
