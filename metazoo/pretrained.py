@@ -17,6 +17,8 @@ from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, rewards, signatures, store
 from metazoo.artefact.episodes import fields_of
 from metazoo.artefact.off_policy import check_on_policy
+from metazoo.edge.export import Source
+from metazoo.edge.exports import Exports
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
@@ -50,7 +52,7 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
 
 
 @final
-class Pretrained:
+class Pretrained(Exports):
     """A loaded policy and its memory ``[S]``; adapting returns another one with the same graph.
 
     Copies share the graph. Pickled (to a pool of processes, Ray, joblib), it travels as the name of its directory and
@@ -194,51 +196,8 @@ class Pretrained:
             self.directory, self.metadata = path, dict(store.read_metadata(path) or self.metadata)
         return path
 
-    def export_litert(
-        self, file: str | os.PathLike[str], episodes: int | None = None, steps: int | None = None
-    ) -> Path:
-        """Writes this policy, adapted or not, as one LiteRT file that acts and adapts without TensorFlow.
-
-        ``episodes`` K and ``steps`` T of one ``adapt`` are fixed in it, by default as trained. Its answers are compared
-        with the SavedModel's first. On the device, ``metazoo.edge.Policy`` reads it (docs/edge.md).
-
-        Raises:
-            ValueError: K or T below 1.
-            metazoo.edge.errors.ConversionError: it cannot be converted, or answers otherwise; nothing was written.
-            OSError: nothing can be written there.
-        """
-        from metazoo.edge import export
-
-        return export.litert(self._source(), Path(file), episodes, steps)
-
-    def export_act(self, file: str | os.PathLike[str], weights: str) -> Path:
-        """Writes ``act`` alone as a LiteRT file with weights in ``float16`` or ``int8``: it answers a little otherwise.
-
-        Raises:
-            ValueError: a recurrent policy, which has no ``act``.
-            metazoo.edge.errors.ConversionError: it cannot be converted; nothing was written.
-            OSError: nothing can be written there.
-        """
-        from metazoo.edge import export
-
-        return export.act_alone(self._source(), Path(file), weights)
-
-    def export_onnx(self, file: str | os.PathLike[str]) -> list[Path]:
-        """Writes ``act`` and ``step`` as ONNX models: for ``robot.onnx``, ``robot.act.onnx`` and ``robot.step.onnx``.
-
-        Raises:
-            metazoo.edge.errors.ConversionError: a package is missing, it cannot be converted, or answers otherwise;
-                nothing was written.
-            OSError: nothing can be written there.
-        """
-        from metazoo.edge import export
-
-        return export.onnx(self._source(), Path(file))
-
-    def _source(self) -> Any:
+    def source(self) -> Source:
         """What ``metazoo.edge`` exports."""
-        from metazoo.edge.export import Source
-
         return Source(self._model, self.memory, self.metadata, self.version)
 
     def agent(self) -> "Agent":

@@ -28,7 +28,7 @@ def measure(name: str) -> dict:
 
     policy = metazoo.load(name)
     path = policy.export_litert(RUNS / f"{name}.tflite")
-    source = export.Source(policy._model, policy.memory, policy.metadata, policy.version)
+    source = policy.source()
     found = export.compare(source, runtime._read(path)[0], INPUTS)
     check.require_equal(found)
     earned = edge_tasks.earned(policy, path)

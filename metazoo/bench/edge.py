@@ -63,10 +63,10 @@ def measure(name: str) -> list[Row]:
 def _latencies(policy: Any, path: Path) -> list[Row]:
     import numpy as np
 
-    from metazoo.edge import Policy, check, export
+    from metazoo.edge import Policy, check
 
     device = Policy(path)
-    source = export.Source(policy._model, policy.memory, policy.metadata, policy.version)
+    source = policy.source()
     rng, rows = np.random.default_rng(0), []
     for name in sorted(device._specs.keys() - {"initial_memory"}):
         given = check.random_inputs(name, device._specs[name], policy.metadata, rng, source.answer)

@@ -25,15 +25,11 @@ def policy(tmp_path_factory):
     return metazoo.load(export_small(tmp_path_factory.mktemp("models"), "maml", "categorical")[1])
 
 
-def source(policy) -> export.Source:
-    return export.Source(policy._model, policy.memory, policy.metadata, policy.version)
-
-
 @pytest.mark.parametrize(("algorithm", "kind"), LEARNED)
 def test_a_policy_of_every_kind_answers_as_its_savedmodel_with_builtins_only(tmp_path, algorithm, kind):
     policy = metazoo.load(export_small(tmp_path, algorithm, kind)[1])
     content, metadata = runtime._read(policy.export_litert(tmp_path / "policy.tflite"))
-    differences = export.compare(source(policy), content, inputs=20, seed=7)
+    differences = export.compare(policy.source(), content, inputs=20, seed=7)
     acts = {"act"} if policy.metadata["memory"]["kind"] != "recurrent" else set()
     assert differences.keys() == {"initial_memory", "step", "adapt"} | acts
     check.require_equal(differences)
@@ -130,7 +126,7 @@ def test_compact_changes_no_answer(policy):
     rng = np.random.default_rng(0)
     for name, runner in whole.items():
         specs = {key: (tuple(one["shape"]), one["dtype"]) for key, one in runner.get_input_details().items()}
-        given = check.random_inputs(name, specs, policy.metadata, rng, source(policy).answer)
+        given = check.random_inputs(name, specs, policy.metadata, rng, policy.source().answer)
         expected, found = runner(**given), ours[name](**given)
         assert expected.keys() == found.keys()
         for output in expected:

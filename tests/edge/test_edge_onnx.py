@@ -24,7 +24,7 @@ def test_answers_are_the_savedmodels(tmp_path, algorithm, kind):
     names = ["step"] if algorithm == "rl2" else ["act", "step"]
     assert [one.name for one in written] == [f"robot.{name}.onnx" for name in names]
     models = {name: path.read_bytes() for name, path in zip(names, written, strict=True)}
-    found = export.compare_onnx(policy._source(), models, inputs=50, seed=3)
+    found = export.compare_onnx(policy.source(), models, inputs=50, seed=3)
     assert found.keys() == set(names)
     check.require_equal(found)
 

@@ -24,7 +24,7 @@ SMALL, MOST_BYTES = 5_000, 150_000
 def checked(name: str, path, inputs: int) -> None:
     policy = metazoo.load(name)
     content, metadata = runtime._read(policy.export_litert(path))
-    source = export.Source(policy._model, policy.memory, policy.metadata, policy.version)
+    source = policy.source()
     check.require_equal(export.compare(source, content, inputs, seed=1))
     assert not {"CUSTOM", "DELEGATE"} & set(convert.builtin_operations(content))
     assert metadata["edge"]["episodes"] == policy.metadata["adapt"]["episodes"]
