@@ -1,28 +1,43 @@
 """Loops and tensor lists with fixed shapes: lists are plain tensors, and what a loop leaves alone is no part of it."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from metazoo.edge import blocks
+
 
 class ListOf(NamedTuple):
-    """A tensor list of ``length`` entries; ``entries [length, ...]`` is None while nobody has written one."""
+    """A tensor list of ``length`` entries; ``entries [length, ...]`` is None while nobody has written one.
+
+    ``first``: of a block of a list, where in the list it begins. ``seen`` notes what is done to the list.
+    """
 
     length: int
     entries: Any = None
+    first: Any = 0
+    seen: blocks.Writes | None = None
 
     def at(self, index: Any) -> Any:
-        return take(self.entries, index)
+        if self.seen is not None:
+            self.seen.reads.append(index)
+        return take(self.entries, self._place(index))
 
     def with_entry(self, index: Any, item: Any) -> "ListOf":
+        if self.seen is not None:
+            self.seen.indices.append(index)
         if self.length == 1:
             return ListOf(1, tf.expand_dims(item, 0))
         entries = self.entries
         if entries is None:
             entries = np.zeros([self.length, *item.shape], item.dtype.as_numpy_dtype)
-        return ListOf(self.length, put(entries, index, item))
+        return self._replace(entries=put(entries, self._place(index), item))
+
+    def _place(self, index: Any) -> Any:
+        return index if isinstance(self.first, int) and self.first == 0 else index - self.first
 
 
 def take(values: Any, index: Any) -> Any:
@@ -33,7 +48,7 @@ def take(values: Any, index: Any) -> Any:
 
 
 def put(values: Any, index: Any, item: Any) -> Any:
-    """``values [n, ...]`` with ``item [...]`` at ``index``, by an operation of LiteRT that copies nothing else."""
+    """``values [n, ...]`` with ``item [...]`` at ``index``, by an operation that LiteRT has."""
     from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice
 
     starts = tf.concat([tf.reshape(index, [1]), tf.zeros([len(item.shape)], tf.int32)], 0)
@@ -58,6 +73,12 @@ def _known(answer: list[Any], expected: bool) -> bool:
 def _carried(cond: Any, body: Any, values: list[Any], after: list[Any] | None = None) -> list[Any]:
     after = body(*values) if after is None else after  # traced once to see what changes, and what lists hold
     changed = [place for place, (old, new) in enumerate(zip(values, after, strict=True)) if new is not old]
+    if long := _long_lists(body, values, after):
+        others = [place for place in changed if place not in long]
+        shapes = [after[place].entries.shape for place in long]
+        begun = blocks.Loop(cond, body, values, others, list(long))
+        made = blocks.run(begun, lambda length, first, entries: ListOf(length, entries, first), shapes, 0)
+        return [value._replace(length=value.entries.shape[0]) if isinstance(value, ListOf) else value for value in made]
     start = [_tensor(_filled(values[place], after[place])) for place in changed]
     types = [values[place].length if isinstance(values[place], ListOf) else None for place in changed]
 
@@ -73,6 +94,26 @@ def _carried(cond: Any, body: Any, values: list[Any], after: list[Any] | None = 
 
     ended = tf.while_loop(lambda *carried: cond(*merged(carried))[0], turn, start, parallel_iterations=1)
     return merged(ended)
+
+
+def _long_lists(body: Any, values: list[Any], after: list[Any]) -> list[int]:
+    """The places of long lists that the loop fills from the first entry on and does not read."""
+    long = [place for place, (old, new) in enumerate(zip(values, after, strict=True)) if _is_long(old, new)]
+    if not long or any(isinstance(value, ListOf) and value.entries is None and place not in long
+                       for place, value in enumerate(values)):  # fmt: skip
+        return []
+    seen = {place: blocks.Writes([], []) for place in long}
+    watched = [old._replace(seen=seen[place]) if place in seen else old for place, old in enumerate(values)]
+    second = body(*body(*watched))
+    same = len({after[place].length for place in long}) == 1
+    starts = all(one.in_order() and int(one.indices[0]) == 0 for one in seen.values())
+    return long if same and starts and len(second) == len(values) else []
+
+
+def _is_long(old: Any, new: Any) -> bool:
+    if not isinstance(old, ListOf) or old.entries is not None or new.entries is None or new.entries.dtype != tf.float32:
+        return False
+    return 4 * math.prod(new.entries.shape) >= blocks.LONG
 
 
 def _filled(value: Any, after: Any) -> Any:

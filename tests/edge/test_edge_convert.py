@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import metazoo
-from metazoo.edge import check, compact, convert, export, loops, runtime
+from metazoo.edge import blocks, check, compact, convert, export, loops, runtime
 from metazoo.edge.einsum import einsum
 from metazoo.edge.errors import ConversionError
 from metazoo.edge.replacements import REPLACEMENTS
@@ -268,6 +268,37 @@ def test_loops_of_one_turn_are_unrolled_and_others_are_not():
 def test_a_loop_that_never_turns():
     never = lambda x: tf.while_loop(lambda i, _: i < 0, lambda i, y: (i + 1, y * 2), (0, x))[1]  # noqa: E731
     np.testing.assert_array_equal(traced(never, np.ones(2, np.float32))[0], [1, 1])
+
+
+def states(values, backwards=False, reads=False):
+    """The running sums of ``values [n, k]``, each written into a list."""
+    steps = values.shape[0]
+    start, end, step = (steps - 1, -1, -1) if backwards else (0, steps, 1)
+
+    def turn(i, total, array):
+        total = 0.5 * total + values[i]
+        if reads:
+            total += array.read(tf.maximum(i - 1, 0)) * tf.cast(i > 5, tf.float32)
+        return i + step, total, array.write(i, total)
+
+    array = tf.TensorArray(tf.float32, steps, element_shape=[values.shape[1]], clear_after_read=False)
+    if reads:
+        array = array.unstack(tf.zeros_like(values))
+    return tf.while_loop(lambda i, *_: i != end, turn, (start, tf.zeros([values.shape[1]]), array))[2].stack()
+
+
+@pytest.mark.parametrize("options", [{}, {"backwards": True}, {"reads": True}], ids=str)
+@pytest.mark.parametrize("steps", [5, 100, 157])
+def test_long_lists_are_written_in_blocks(steps, options, monkeypatch):
+    """Of 157 entries the last block is not full; loops that go back, or read their list, stay as they are."""
+    ran = []
+    honest = blocks.run
+    monkeypatch.setattr(blocks, "run", lambda *arguments: ran.append(1) or honest(*arguments))
+    monkeypatch.setattr(blocks, "LONG", 4 * 6 * 100)
+    values = np.random.default_rng(0).standard_normal((steps, 6)).astype(np.float32)
+    (found,) = traced(lambda x: states(x, **options), values)
+    np.testing.assert_allclose(found, states(tf.constant(values), **options), rtol=1e-5, atol=1e-5)
+    assert bool(ran) == (steps >= 100 and not options)
 
 
 def test_lists_are_tensors():
