@@ -4,6 +4,7 @@ Scenes are rendered by MuJoCo (EGL needs no screen), curves are computed from th
 """
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
+from metazoo.tasks.mujoco.cheetah_bodies import HalfCheetahBody
 from metazoo.tasks.mujoco.families import AntGoal, HalfCheetahVel, HopperParams
 
 plt.rcParams["axes.titlesize"] = 10
@@ -33,11 +35,14 @@ def save(figure, name: str) -> None:
 
 
 RENDER = """
+import json
 import sys
 import numpy as np
-from metazoo.tasks.mujoco import envs as gym_mujoco_envs
+from metazoo.tasks.mujoco import cheetah_envs, envs
 
-env = getattr(gym_mujoco_envs, sys.argv[1])()
+env = {**vars(envs), **vars(cheetah_envs)}[sys.argv[1]]()
+if len(sys.argv) > 4:
+    env.set_task(json.loads(sys.argv[4]))
 env.mujoco_renderer.default_cam_config = {**env.mujoco_renderer.default_cam_config, "distance": float(sys.argv[3])}
 env.reset(seed=1)
 draws = np.random.default_rng(1)
@@ -47,11 +52,10 @@ sys.stdout.buffer.write(env.mujoco_renderer.render("rgb_array").tobytes())
 """
 
 
-def scene(axes, env: str, title: str, steps: int, distance: float) -> None:
+def scene(axes, env: str, title: str, steps: int, distance: float, **task: float) -> None:
     """An environment after some random steps; in a process of its own, because EGL and TensorFlow crash in one."""
-    done = subprocess.run(
-        [sys.executable, "-c", RENDER, env, str(steps), str(distance)], capture_output=True, check=True
-    )
+    given = [env, str(steps), str(distance), *([json.dumps(task)] if task else [])]
+    done = subprocess.run([sys.executable, "-c", RENDER, *given], capture_output=True, check=True)
     axes.imshow(np.frombuffer(done.stdout, np.uint8).reshape(480, 480, 3))
     axes.set_axis_off()
     axes.set_title(title, fontsize=10)
@@ -73,6 +77,22 @@ def half_cheetah() -> None:
     right.set(xlabel="velocity (m/s)", title="half_cheetah_vel: reward of a step")
     right.legend(fontsize=8)
     save(figure, "half_cheetah")
+
+
+def half_cheetah_bodies() -> None:
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 2.9), layout="constrained")
+    scene(axes[0], "HalfCheetahBody", "mass × 0.5, head × 0.5", 10, 4.0, mass=0.5, damping=1.0, head=0.5)
+    scene(axes[1], "HalfCheetahBody", "mass × 2, head × 2", 10, 4.0, mass=2.0, damping=1.0, head=2.0)
+    draws = np.random.default_rng(0).uniform(-1, 1, (40, 6)).astype(np.float32)
+    for split, colour in COLOURS.items():
+        family = HalfCheetahBody(workers=0, rows=16)
+        family.reset(family.sample(16, split), np.zeros(16, np.uint32))
+        steps = [family.step(np.repeat(action[None], 16, 0), np.ones(16, bool)).rewards.copy() for action in draws]
+        label = {"train": "training range", "ood": "out of range"}[split]
+        axes[2].plot(np.cumsum(steps, 0), color=colour, linewidth=0.8, label=[label] + [None] * 15)
+    axes[2].set(xlabel="step", ylabel="rewards so far", title="16 bodies each, same start and actions")
+    axes[2].legend(fontsize=8)
+    save(figure, "half_cheetah_bodies")
 
 
 def ant() -> None:
@@ -108,5 +128,6 @@ def random_bodies() -> None:
 
 if __name__ == "__main__":
     half_cheetah()
+    half_cheetah_bodies()
     ant()
     random_bodies()

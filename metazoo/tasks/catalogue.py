@@ -43,6 +43,9 @@ IN_THE_GRAPH: Final[dict[str, Line]] = {
 ON_THE_HOST: Final[dict[str, Line]] = {
     "half_cheetah_dir": Line("mujoco.families", "HalfCheetahDir"),
     "half_cheetah_vel": Line("mujoco.families", "HalfCheetahVel"),
+    "half_cheetah_vel3": Line("mujoco.families", "HalfCheetahVel3"),
+    "half_cheetah_mass": Line("mujoco.cheetah_bodies", "HalfCheetahMass"),
+    "half_cheetah_body": Line("mujoco.cheetah_bodies", "HalfCheetahBody"),
     "ant_dir": Line("mujoco.families", "AntDir"),
     "ant_goal": Line("mujoco.families", "AntGoal"),
     "hopper_params": Line("mujoco.families", "HopperParams"),

@@ -57,7 +57,8 @@ def test_family_keeps_the_contract(cls, check, family):
 def test_they_are_registered_by_name():
     assert all(FAMILIES[cls.name] is cls for cls in ON_THE_HOST)
     assert [cls.name for cls in ON_THE_HOST] == [
-        "half_cheetah_dir", "half_cheetah_vel", "ant_dir", "ant_goal", "hopper_params", "walker2d_params",
+        "half_cheetah_dir", "half_cheetah_vel", "half_cheetah_vel3", "half_cheetah_mass", "half_cheetah_body",
+        "ant_dir", "ant_goal", "hopper_params", "walker2d_params",
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from metazoo.tasks.gym.rows import Imported
 
 LOG_SCALE, LOG_SCALE_OOD = 3.0, (3.0, 4.0)
 """Largest exponent of a body's multipliers in training, and the exponents out of range."""
-VELOCITY = Range((0.0, 2.0), ((2.0, 3.0),))
+VELOCITY, VELOCITY_3 = Range((0.0, 2.0), ((2.0, 3.0),)), Range((0.0, 3.0), ((3.0, 4.0),))
 BASES = {"mass": 1.5, "inertia": 1.5, "damping": 1.3, "friction": 1.5}
 
 
@@ -25,9 +25,13 @@ def direction(generator: np.random.Generator, split: str) -> dict[str, Any]:
     return {"direction": generator.choice([-1.0, 1.0])}
 
 
-def velocity(generator: np.random.Generator, split: str) -> dict[str, Any]:
-    """``velocity`` ~ U[0, 2] m/s; out of range: U[2, 3], as far as ProMP goes."""
-    return {"velocity": generator.uniform(*(VELOCITY.ood[0] if split == "ood" else VELOCITY.train))}
+def velocity(within: Range) -> SampleTask:
+    """``velocity`` (m/s), uniform."""
+
+    def sample(generator: np.random.Generator, split: str) -> dict[str, Any]:
+        return {"velocity": generator.uniform(*(within.ood[0] if split == "ood" else within.train))}
+
+    return sample
 
 
 def goal(generator: np.random.Generator, split: str) -> dict[str, Any]:
@@ -54,20 +58,21 @@ def body(bodies: int, joints: int, geoms: int) -> SampleTask:
 
 
 class MujocoFamily(GymFamily):
-    """Tasks ``draw`` for one of ``mujoco.envs``; this process is one of the ``workers`` that step it."""
+    """Tasks ``draw`` for an environment of ``module``; this process is one of the ``workers`` that step it."""
 
     joins = True
     name: str
     env: str
     draw: Any
+    module: ClassVar[str] = "metazoo.tasks.mujoco.envs"
     stepped_by = ""
-    """The class of ``mujoco.envs`` that steps many rows, where environments are not stepped one by one."""
+    """The class of ``module`` that steps many rows, where environments are not stepped one by one."""
 
     def __init__(self, horizon: int = 200, workers: int | None = None, rows: int = 200):
         """``workers``: by default 2, or this process alone where it has but one core."""
         workers = min(2, cores()) if workers is None else workers
         missing = "MuJoCo is not installed: pip install 'metazoo[mujoco]'"
-        make = Imported("metazoo.tasks.mujoco.envs", self.env, missing, self.stepped_by)
+        make = Imported(self.module, self.env, missing, self.stepped_by)
         super().__init__(make, self.draw, horizon, name=self.name, workers=workers, rows=rows)
 
 
@@ -93,15 +98,13 @@ class HalfCheetahDir(HalfCheetahFamily):
         return {"standing_still": Reference(np.zeros(len(tasks.direction)), "closed form: never leaving the start")}
 
 
-@final
-class HalfCheetahVel(HalfCheetahFamily):
+class HalfCheetahVelocities(HalfCheetahFamily):
     """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖²."""
 
-    name, env, draw = "half_cheetah_vel", "HalfCheetahVel", staticmethod(velocity)
+    env = "HalfCheetahVel"
     hidden: ClassVar[str] = "speed to run at"
     units: ClassVar[Mapping[str, str]] = {"velocity": "m/s"}
     reward_unit: ClassVar[str] = "−|velocity − the task's| in m/s − 0.05 ‖action‖²"
-    ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY}
 
     def references(self, tasks: Any) -> dict[str, Reference]:
         """``best_fixed_velocity`` of these tasks."""
@@ -109,6 +112,22 @@ class HalfCheetahVel(HalfCheetahFamily):
         returns = -self.horizon * np.abs(np.asarray(tasks.velocity, np.float64) - speed)
         what = "closed form: the best constant velocity, the bound for a policy that runs at one speed"
         return {"best_fixed_velocity": Reference(returns, what)}
+
+
+@final
+class HalfCheetahVel(HalfCheetahVelocities):
+    """Velocities of MAML: U[0, 2] m/s; out of range U[2, 3], as far as ProMP goes."""
+
+    name, draw = "half_cheetah_vel", staticmethod(velocity(VELOCITY))
+    ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY}
+
+
+@final
+class HalfCheetahVel3(HalfCheetahVelocities):
+    """Velocities of PEARL, VariBAD and AMAGO: U[0, 3] m/s."""
+
+    name, draw = "half_cheetah_vel3", staticmethod(velocity(VELOCITY_3))
+    ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY_3}
 
 
 def best_fixed_velocity(velocities: Any, horizon: int = 200) -> tuple[float, float]:
