@@ -27,19 +27,20 @@ from metazoo.tasks.gym.board import Board
 class Imported:
     """Makes environments of a module's class, importing the module then; ``missing`` says what to do if it cannot.
 
-    ``rows`` names a class of the module that steps such environments in place of ``Rows``.
+    ``rows``, ``module:class``, names what steps such environments in place of ``Rows``.
     """
 
     def __init__(self, module: str, name: str, missing: str, rows: str = ""):
         self.module, self.__name__, self.missing, self.rows = module, name, missing, rows
 
     def __call__(self, **arguments: Any) -> gym.Env:
-        return self.find(self.__name__)(**arguments)
+        return self.find(f"{self.module}:{self.__name__}")(**arguments)
 
-    def find(self, name: str) -> Any:
-        """What the module calls so."""
+    def find(self, place: str) -> Any:
+        """What stands at ``module:name``."""
+        module, _, name = place.partition(":")
         try:
-            return getattr(importlib.import_module(self.module), name)
+            return getattr(importlib.import_module(module), name)
         except (ImportError, gym.error.DependencyNotInstalled) as error:
             raise CollectionError(self.missing) from error
 
@@ -120,7 +121,7 @@ class Recipe:
         if isinstance(self.make, str):
             return gym_attributes.by_id(self.make, disable_env_checker=True)
         if isinstance(self.make, Imported):
-            return gym_attributes.Constructor(self.make.find(self.make.__name__))
+            return gym_attributes.Constructor(self.make.find(f"{self.make.module}:{self.make.__name__}"))
         return gym_attributes.Constructor(self.make)
 
 

@@ -3,12 +3,13 @@
 Importing this module imports MuJoCo (the extra ``mujoco``), and no TensorFlow: workers do without.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from metazoo.tasks.mujoco.envs import CHEETAH_SECONDS, Cheetah, control_cost
+from metazoo.tasks.mujoco.rows import Seen
 
 FLOOR, HEAD = 0, 2
 """Places among the geoms; the others are the capsules of torso and legs."""
@@ -29,6 +30,7 @@ class CheetahBody(Cheetah):
     Inertias stay, as there.
     """
 
+    own_model = True
     built: Built | None = None
 
     def set_task(self, task: Mapping[str, Any]) -> None:
@@ -56,6 +58,13 @@ class CheetahBody(Cheetah):
         position = data.qpos
         paid = (position[0] - before) / CHEETAH_SECONDS + position[1]
         return np.concatenate((position[1:], data.qvel)), float(paid - control_cost(action)), False, False, {}
+
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """In the models."""
+
+    def outcomes(self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray) -> tuple[np.ndarray, bool]:
+        velocity = (after.qpos[:, 0] - before.qpos[:, 0]) / CHEETAH_SECONDS
+        return velocity + after.qpos[:, 1] - control_cost(actions), False
 
 
 def _resize(model: Any, size: np.ndarray) -> None:

@@ -15,9 +15,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
-from metazoo.artefact.spaces import CollectionError, env_name
-from metazoo.tasks.gym.board import Board
-from metazoo.tasks.gym.rows import Recipe, describe_task, require_finite
+from metazoo.tasks.mujoco.rows import Seen
 
 CONTROL_COST = 0.05
 """Of the half-cheetahs, as in rllab; Gymnasium's own is 0.1."""
@@ -28,7 +26,15 @@ MULTIPLIED = {"mass": "body_mass", "inertia": "body_inertia", "damping": "dof_da
 
 
 class SharedModel(MujocoEnv):
-    """Copies a model that this process has read before instead of reading it again, which takes ten times as long."""
+    """A body with a task, alone or as one of many rows (``rows.BodyRows``).
+
+    Copies a model that this process has read before instead of reading it again, which takes ten times as long.
+    """
+
+    own_model = False
+    """Whether tasks change the model, so that each row needs one of its own."""
+    more = 0
+    """How many numbers ``seen_more`` tells beside the state."""
 
     def _initialize_simulation(self) -> tuple[Any, Any]:
         import mujoco
@@ -36,6 +42,24 @@ class SharedModel(MujocoEnv):
         model = copy.copy(_read(self.fullpath))
         model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
         return model, mujoco.MjData(model)
+
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> Any:
+        """What ``outcomes`` needs of the tasks of many rows; None if it is in the model."""
+        return None
+
+    def seen_more(self) -> Any:
+        """``[more]`` of the simulation now."""
+        return ()
+
+    def observed(self, seen: Seen) -> np.ndarray:
+        """Observations ``[n, ...]`` of many rows, as ``step`` gives them of one."""
+        raise NotImplementedError
+
+    def outcomes(
+        self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | bool]:
+        """Rewards ``[n]`` of many rows, and which have ended, as ``step`` gives them of one. Actions are clipped."""
+        raise NotImplementedError
 
 
 @cache
@@ -73,6 +97,16 @@ class Cheetah(SharedModel, HalfCheetahEnv):
         paid = self.pay(getattr(self, self.parameter), (position[0] - before) / CHEETAH_SECONDS)
         return np.concatenate((position[1:], data.qvel)), float(paid - control_cost(action)), False, False, {}
 
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return np.array([task[self.parameter] for task in tasks])
+
+    def observed(self, seen: Seen) -> np.ndarray:
+        return np.concatenate((seen.qpos[:, 1:], seen.qvel), 1)
+
+    def outcomes(self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray) -> tuple[np.ndarray, bool]:
+        paid = self.pay(parameters, (after.qpos[:, 0] - before.qpos[:, 0]) / CHEETAH_SECONDS)
+        return paid - control_cost(actions), False
+
 
 @final
 class HalfCheetahDir(Cheetah):
@@ -96,96 +130,33 @@ class HalfCheetahVel(Cheetah):
         return -abs(velocity - parameter)
 
 
-def control_cost(actions: np.ndarray) -> Any:
-    """Of actions ``[..., 6]``, in double precision, so that a row costs what it costs alone."""
-    return CONTROL_COST * np.square(actions, dtype=np.float64).sum(-1)
+def control_cost(actions: np.ndarray, weight: float = CONTROL_COST) -> Any:
+    """Of actions ``[..., n]``, in double precision, so that a row costs what it costs alone."""
+    return weight * np.square(actions, dtype=np.float64).sum(-1)
+
+
+class Ant(SharedModel, AntEnv):
+    """An ant, which is paid for where its torso is: MuJoCo tells it as of the last moment before a step's end."""
+
+    more = 3
+    """The torso's place (m), and what contacts cost."""
+
+    def seen_more(self) -> tuple[float, float, float]:
+        x, y = self.data.body(self._main_body).xpos[:2]
+        return x, y, self.contact_cost
+
+    def observed(self, seen: Seen) -> np.ndarray:
+        skipped = 2 if self._exclude_current_positions_from_observation else 0
+        return np.concatenate((seen.qpos[:, skipped:], seen.qvel), 1)
+
+    def healthy(self, seen: Seen) -> np.ndarray:
+        low, high = self._healthy_z_range
+        finite = np.isfinite(seen.qpos).all(1) & np.isfinite(seen.qvel).all(1)
+        return finite & (low <= seen.qpos[:, 2]) & (seen.qpos[:, 2] <= high)
 
 
 @final
-class CheetahRows:
-    """Half-cheetahs of one process as the states of a single simulation: ``gym_rows.SteppedRows``.
-
-    Simulations of many rows push one another out of the processor's cache, and Python would make observations and
-    rewards row by row. States hold what the solver starts from, so rows do what environments of their own do, to the
-    last bit. They never end by themselves.
-    """
-
-    def __init__(self, recipe: Recipe):
-        self._recipe = recipe
-        self._env: Any = None
-        self._steps = 0
-        self._tasks: Sequence[Mapping[str, Any]] = ()
-        self._states: np.ndarray = np.zeros(0)
-        self._parameters: np.ndarray = np.zeros(0)
-
-    def begin(self, board: Board, tasks: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
-        """Begin an episode in every row of ``board``."""
-        import mujoco
-
-        env: Any = self._env or self._recipe.build(tasks[0])
-        self._env = env
-        self._tasks, self._parameters = tasks, np.array([task[env.parameter] for task in tasks])
-        spec = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._states, self._steps = np.empty((len(tasks), mujoco.mj_stateSize(env.model, spec))), 0
-        board.rewards.fill(0.0)
-        for row, seed in enumerate(seeds):
-            board.observations[row], _ = env.reset(seed=int(seed))
-            mujoco.mj_getState(env.model, env.data, self._states[row], spec)
-
-    def step(self, board: Board) -> None:
-        """Move the playing rows by their actions.
-
-        Raises:
-            CollectionError: MuJoCo fails, or a reward or an observation is not finite; names the environment, its task
-                and the step.
-        """
-        env, states, playing = self._env, self._states, board.playing
-        position, control = self._place("QPOS"), self._place("CTRL")
-        actions = np.clip(board.actions, env.action_space.low, env.action_space.high)
-        states[:, control : control + env.model.nu] = actions
-        before = states[:, position].copy()
-        try:
-            self._advance(board)
-        except Exception as error:
-            who, action = self._who(board.current[0]), actions[board.current[0]]
-            raise CollectionError(
-                f"{who} failed at step {self._steps} on action {action}: {type(error).__name__}: {error}"
-            ) from error
-        paid = env.pay(self._parameters, (states[:, position] - before) / CHEETAH_SECONDS)
-        board.rewards[:] = np.where(playing, paid - control_cost(actions), 0.0)
-        board.observations[:] = states[:, position + 1 : position + env.model.nq + env.model.nv]
-        require_finite(board, self._who, f"at step {self._steps}")
-        self._steps += 1
-
-    def _advance(self, board: Board) -> None:
-        """Puts the playing rows' states into the simulation in turn."""
-        import mujoco
-
-        model, data, spec = self._env.model, self._env.data, int(mujoco.mjtState.mjSTATE_INTEGRATION)
-        for row in np.flatnonzero(board.playing).tolist():
-            board.current[0], state = row, self._states[row]
-            mujoco.mj_setState(model, data, state, spec)
-            mujoco.mj_step(model, data, nstep=self._env.frame_skip)
-            mujoco.mj_getState(model, data, state, spec)
-
-    def _place(self, part: str) -> int:
-        """Where a part of MuJoCo's state begins: parts stand in the order of their bits."""
-        import mujoco
-
-        kept = mujoco.mjtState
-        before = int(getattr(kept, f"mjSTATE_{part}")) - 1
-        return mujoco.mj_stateSize(self._env.model, int(kept.mjSTATE_INTEGRATION) & before)
-
-    def _who(self, row: int) -> str:
-        return f"{env_name(self._env)} with {describe_task(self._tasks[row])}"
-
-    def close(self) -> None:
-        if self._env is not None:
-            self._env.close()
-
-
-@final
-class AntDir(SharedModel, AntEnv):
+class AntDir(Ant):
     """Gymnasium's Ant, whose forward direction may be backwards."""
 
     def __init__(self) -> None:
@@ -194,9 +165,20 @@ class AntDir(SharedModel, AntEnv):
     def set_task(self, task: Mapping[str, Any]) -> None:
         self._forward_reward_weight = task["direction"]
 
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return np.array([task["direction"] for task in tasks])
+
+    def outcomes(
+        self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        forward = parameters * (after.more[:, 0] - before.more[:, 0]) / self.dt
+        healthy = self.healthy(after)
+        costs = control_cost(actions, self._ctrl_cost_weight) + after.more[:, 2]
+        return forward + self._healthy_reward * healthy - costs, ~healthy
+
 
 @final
-class AntGoal(SharedModel, AntEnv):
+class AntGoal(Ant):
     """Rewards being near ``goal`` (m), which no observation shows; the position is in it. Episodes never end early."""
 
     goal = np.zeros(2)
@@ -216,11 +198,24 @@ class AntGoal(SharedModel, AntEnv):
         distance = float(np.abs(self.data.body(self._main_body).xpos[:2] - self.goal).sum())
         return -distance - self.control_cost(action) - self.contact_cost, {"distance": distance}
 
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        return np.array([task["goal"] for task in tasks])
+
+    def outcomes(self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray) -> tuple[np.ndarray, bool]:
+        distance = np.abs(after.more[:, :2] - parameters).sum(1)
+        return -distance - control_cost(actions, self._ctrl_cost_weight) - after.more[:, 2], False
+
 
 class Body(SharedModel):
     """Masses, inertias, damping and friction multiplied, element by element."""
 
+    own_model = True
     original: Mapping[str, np.ndarray] | None = None
+    _forward_reward_weight: float
+    _healthy_reward: float
+    _ctrl_cost_weight: float
+    _healthy_z_range: tuple[float, float]
+    _healthy_angle_range: tuple[float, float]
 
     def set_task(self, task: Mapping[str, Any]) -> None:
         import mujoco
@@ -231,10 +226,30 @@ class Body(SharedModel):
             getattr(self.model, field)[:] = self.original[name] * task[name]
         mujoco.mj_setConst(self.model, self.data)  # what MuJoCo derives from them; the state is lost
 
+    def observed(self, seen: Seen) -> np.ndarray:
+        return np.concatenate((seen.qpos[:, 1:], np.clip(seen.qvel, -10, 10)), 1)
+
+    def outcomes(
+        self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        velocity = (after.qpos[:, 0] - before.qpos[:, 0]) / self.dt
+        healthy = self.healthy(after)
+        paid = self._forward_reward_weight * velocity + self._healthy_reward * healthy
+        return paid - control_cost(actions, self._ctrl_cost_weight), ~healthy
+
+    def healthy(self, seen: Seen) -> np.ndarray:
+        """Within the heights (m) and angles (rad) of the torso that Gymnasium lets it have."""
+        heights, angles = seen.qpos[:, 1], seen.qpos[:, 2]
+        (low, high), (left, right) = self._healthy_z_range, self._healthy_angle_range
+        return (low < heights) & (heights < high) & (left < angles) & (angles < right)
+
 
 @final
 class HopperBody(Body, HopperEnv):
-    pass
+    def healthy(self, seen: Seen) -> np.ndarray:
+        low, high = self._healthy_state_range
+        state = np.concatenate((seen.qpos[:, 2:], seen.qvel), 1)
+        return super().healthy(seen) & ((low < state) & (state < high)).all(1)
 
 
 @final

@@ -65,21 +65,18 @@ class MujocoFamily(GymFamily):
     env: str
     draw: Any
     module: ClassVar[str] = "metazoo.tasks.mujoco.envs"
-    stepped_by = ""
-    """The class of ``module`` that steps many rows, where environments are not stepped one by one."""
 
     def __init__(self, horizon: int = 200, workers: int | None = None, rows: int = 200):
         """``workers``: by default 2, or this process alone where it has but one core."""
         workers = min(2, cores()) if workers is None else workers
         missing = "MuJoCo is not installed: pip install 'metazoo[mujoco]'"
-        make = Imported(self.module, self.env, missing, self.stepped_by)
+        make = Imported(self.module, self.env, missing, "metazoo.tasks.mujoco.rows:BodyRows")
         super().__init__(make, self.draw, horizon, name=self.name, workers=workers, rows=rows)
 
 
 class HalfCheetahFamily(MujocoFamily):
-    """Half-cheetahs, whose rows share one simulation."""
+    """Half-cheetahs."""
 
-    stepped_by = "CheetahRows"
     original: str = "HalfCheetah-v5"
     page: ClassVar[str] = "half_cheetah"
 
