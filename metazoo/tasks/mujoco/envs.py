@@ -97,7 +97,7 @@ class Cheetah(SharedModel, HalfCheetahEnv):
         paid = self.pay(getattr(self, self.parameter), (position[0] - before) / CHEETAH_SECONDS)
         return np.concatenate((position[1:], data.qvel)), float(paid - control_cost(action)), False, False, {}
 
-    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> Any:
         return np.array([task[self.parameter] for task in tasks])
 
     def observed(self, seen: Seen) -> np.ndarray:
@@ -165,7 +165,7 @@ class AntDir(Ant):
     def set_task(self, task: Mapping[str, Any]) -> None:
         self._forward_reward_weight = task["direction"]
 
-    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> Any:
         return np.array([task["direction"] for task in tasks])
 
     def outcomes(
@@ -198,7 +198,7 @@ class AntGoal(Ant):
         distance = float(np.abs(self.data.body(self._main_body).xpos[:2] - self.goal).sum())
         return -distance - self.control_cost(action) - self.contact_cost, {"distance": distance}
 
-    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def parameters_of(self, tasks: Sequence[Mapping[str, Any]]) -> Any:
         return np.array([task["goal"] for task in tasks])
 
     def outcomes(self, parameters: Any, before: Seen, after: Seen, actions: np.ndarray) -> tuple[np.ndarray, bool]:
