@@ -18,6 +18,8 @@ from PIL import Image
 from metazoo.tasks.families.acrobot import Acrobot
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
+from metazoo.tasks.families.darkroom import DarkRoom
+from metazoo.tasks.families.grid_search import snake
 from metazoo.tasks.families.gridworld import Gridworld
 from metazoo.tasks.families.gridworld import optimal_returns as gridworld_oracle
 from metazoo.tasks.families.mountain_car import MountainCarContinuous
@@ -259,6 +261,28 @@ def gridworld() -> None:
     save(figure, "gridworld")
 
 
+def darkroom() -> None:
+    """Left: the best search of a first episode. Right: mean reward of a step, searching, knowing, and neither."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.3), width_ratios=(1, 1.3), layout="constrained")
+    cells, room = np.array([(0, 0), *snake(10)]), DarkRoom()
+    for edge in np.arange(-0.5, 10):
+        left.plot([edge, edge], [-0.5, 9.5], color="0.85", linewidth=0.8)
+        left.plot([-0.5, 9.5], [edge, edge], color="0.85", linewidth=0.8)
+    left.plot(*cells.T, color="#1f6f8b", linewidth=1.5)
+    left.plot(0, 0, "o", color="black")
+    left.plot(6, 3, "*", color="#d1495b", markersize=15)
+    left.text(0.3, 0.2, "start")
+    left.set(xlim=(-0.5, 9.5), ylim=(-0.5, 9.5), aspect="equal", xticks=range(0, 10, 3), yticks=range(0, 10, 3))
+    steps = np.arange(1, room.horizon + 1)
+    distances = room.goals("train").sum(1)
+    right.plot(steps, (distances[:, None] <= steps).mean(0), color="#1f6f8b", linestyle="--", label="knowing the goal")
+    right.plot(steps, steps / 100, color="#1f6f8b", label="best search")
+    right.plot(steps, np.full(100, 0.01), color="#d1495b", label="without reacting")
+    right.set(xlabel="step of the episode", ylabel="mean reward of the step", xlim=(0, 100), ylim=(0, 1.05))
+    right.legend(frameon=False, loc="center right")
+    save(figure, "darkroom")
+
+
 def sinusoid() -> None:
     """Five tasks, and their mean over the family."""
     figure, axes = plt.subplots(figsize=(5.4, 2.8))
@@ -285,10 +309,15 @@ def figures() -> None:
     for words, slip in (("", grids.slip), (" without slipping", tf.zeros(21_000))):
         returns = gridworld_oracle(grids._replace(slip=slip))
         print(f"gridworld{words}, oracle per episode: {returns.mean():.2f}")
+    for family in (Gridworld(slips=False), DarkRoom()):
+        goals = np.unique(family.sample(5_000, "test").goal.numpy(), axis=0).astype(np.float32)
+        tasks = family.Task(goals, *([np.zeros(len(goals))] if family.name == "gridworld" else []))
+        means = {name: round(float(one.returns.mean()), 4) for name, one in family.references(tasks).items()}
+        print(f"{family.name}, exact, {len(goals)} goals: {means}")
 
 
 PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, acrobot, mountain_car]
-TABLES = [bandit, tabular_mdp, gridworld, sinusoid]
+TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid]
 
 if __name__ == "__main__":
     for draw in PHYSICS + TABLES:

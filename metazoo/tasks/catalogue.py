@@ -37,6 +37,7 @@ IN_THE_GRAPH: Final[dict[str, Line]] = {
     "gaussian_bandit": Line("families.bandit", "GaussianBandit", 100),
     "tabular_mdp": Line("families.tabular_mdp", "TabularMDP", 10),
     "gridworld": Line("families.gridworld", "Gridworld", 15),
+    "darkroom": Line("families.darkroom", "DarkRoom", 100),
     "sinusoid": Line("families.sinusoid", "Sinusoid", 10),
 }
 

@@ -70,6 +70,8 @@ class Family(ABC):
     supervised: ClassVar[bool] = False
     """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
 
+    few_tasks: bool = False
+    """Whether there are so few tasks that all splits hold the same: what differs are start states and draws."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """Where the task parameters come from; of those that are drawn otherwise, cards quote samples."""
     hidden: ClassVar[str] = ""
