@@ -63,10 +63,13 @@ MUJOCO_PRESETS = (
         config={
             "tasks": 60,
             "episodes": 2,
-            "epochs": 8,
+            "epochs": 6,
             "minibatches": 10,
+            "gamma": 0.97,
+            "lambda_": 0.9,
             "critic_degree": 2,
-            "entropy": 0.002,
+            "entropy": 0.015,  # with 0.002 the actions' deviation fell to 0.2 within 200 updates, and the gait stayed
+            "entropy_updates": 1500,
         },
         network=_BODY,
         updates=1800,
