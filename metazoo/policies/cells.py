@@ -1,5 +1,6 @@
-"""Recurrent cells unrolled over long sequences: GRU (Cho et al. 2014), LSTM (Hochreiter & Schmidhuber 1997), and one
-with an associative memory, fast weights written by the delta rule (Schlag et al. 2021, arXiv 2102.11174).
+"""Recurrent cells unrolled over long sequences: GRU (Cho et al. 2014), LSTM (Hochreiter & Schmidhuber 1997), one with
+an associative memory, fast weights written by the delta rule (Schlag et al. 2021, arXiv 2102.11174), and minGRU (Feng
+et al. 2024, arXiv 2410.01201), whose gates do not look at its state.
 
 A cell is split into two matrix products, of what it is fed and of its output, and the elementwise rest, ``update``.
 The backward pass keeps the states alone and makes the products anew: trials may be long. In both loops the slice that a
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from metazoo.policies import linear_cells
 
 
 class Cell(NamedTuple):
@@ -26,18 +29,26 @@ class Cell(NamedTuple):
     size: Callable[[int], int]
     """S, from U."""
     update: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    linear: bool = False
+    """Linear in its state, with nothing fed back: ``fed`` of all steps is one matrix product (``linear_cells``)."""
 
 
 class Kernels(NamedTuple):
-    """A cell's weights: ``inputs [F, G·U]``, ``recurrent [U, G·U]``, and a bias ``[G·U]`` of each."""
+    """A cell's weights: ``inputs [F, G·U]``, ``recurrent [U, G·U]``, and a bias ``[G·U]`` of each.
+
+    Those of a linear cell have no ``recurrent`` ones.
+    """
 
     inputs: Any
     input_bias: Any
-    recurrent: Any
-    recurrent_bias: Any
+    recurrent: Any = None
+    recurrent_bias: Any = None
 
     def products(self, features: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What ``Cell.update`` takes, from features ``[B, F]`` and states ``[B, S]``."""
+        if self.recurrent is None:
+            fed = tf.matmul(features, self.inputs) + self.input_bias
+            return fed, tf.zeros_like(fed)
         output = state[:, : self.recurrent.shape[0]]
         return (
             tf.matmul(features, self.inputs) + self.input_bias,
@@ -79,12 +90,19 @@ def _associative(fed: tf.Tensor, back: tf.Tensor, state: tf.Tensor) -> tf.Tensor
     return tf.concat([out, key, tf.reshape(table, [-1, units * units])], -1)
 
 
+def _mingru(fed: tf.Tensor, back: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
+    write, new = tf.split(fed, 2, -1)
+    write = tf.sigmoid(write)
+    return (1.0 - write) * state + write * new
+
+
 CELLS = {
     cell.name: cell
     for cell in (
         Cell("gru", 3, lambda units: units, _gru),
         Cell("lstm", 4, lambda units: 2 * units, _lstm),
         Cell("associative", 5, lambda units: units * (units + 2), _associative),
+        Cell("mingru", 2, lambda units: units, _mingru, linear=True),
     )
 }
 
@@ -109,6 +127,10 @@ def unroll(
     through the whole sequence or, with a ``truncation``, through blocks of so many steps (Williams & Peng 1990). There
     are some of ``features`` only if they are wanted, ``through`` them.
     """
+    if cell.linear:
+        return linear_cells.unroll(
+            kernels, features if through else tf.stop_gradient(features), state, mask, truncation
+        )
     features, kept = features if through else tf.stop_gradient(features), tf.cast(mask, features.dtype)[..., None]
 
     @tf.custom_gradient

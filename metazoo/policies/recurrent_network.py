@@ -58,12 +58,11 @@ class RecurrentNetwork(keras.layers.Layer):
         fed = self.encoder[-1] if self.encoder else self.features
         scale = keras.initializers.Constant(float(keras.ops.log(keras.ops.cast(self.initial_scale, "float32"))))
         codes = self.outputs + self.gaussian
-        self._add("cell", [
-            Spec("inputs", (fed, width), self._first_inputs),
-            Spec("input_bias", (width,), self._first_bias),
-            Spec("recurrent", (self.units, width), self._orthogonal_gates),
-            Spec("recurrent_bias", (width,), "zeros"),
-        ])  # fmt: skip
+        inputs = [Spec("inputs", (fed, width), self._first_inputs), Spec("input_bias", (width,), self._first_bias)]
+        recurrent = [
+            Spec("recurrent", (self.units, width), self._orthogonal_gates), Spec("recurrent_bias", (width,), "zeros")
+        ]  # fmt: skip
+        self._add("cell", inputs if CELLS[self.cell].linear else [*inputs, *recurrent])
         self._add("head", self.head_of().specs())
         self._add("log_scale", [Spec("log_scale", (self.outputs,), scale)] if self.gaussian else [])
         layers = dense_specs("encoder", (self.features, *self.encoder), self.seed + 200, 2.0**0.5)

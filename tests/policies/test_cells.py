@@ -15,6 +15,7 @@ def problem(name, dtype="float64", seed=0):
     cell, rng = CELLS[name], np.random.default_rng(seed)
     width = cell.gates * UNITS
     shapes = ((FEATURES, width), (width,), (UNITS, width), (width,))
+    shapes = shapes[:2] if cell.linear else shapes
     kernels = Kernels(*(tf.constant(0.7 * rng.standard_normal(shape), dtype) for shape in shapes))
     features = tf.constant(rng.standard_normal((STEPS, ROWS, FEATURES)), dtype)
     state = tf.constant(rng.standard_normal((ROWS, cell.size(UNITS))), dtype)
@@ -53,12 +54,15 @@ def test_states_and_gradients_are_those_of_automatic_differentiation(name, trunc
     cell, kernels, features, state, mask = problem(name)
     weights = tf.constant(np.random.default_rng(1).standard_normal((STEPS, ROWS, state.shape[1])))
 
+    given = [kernel for kernel in kernels if kernel is not None]
+
     def outcome(function):
         with tf.GradientTape() as tape:
-            tape.watch((kernels, state))
+            kernels = Kernels(*given)
+            tape.watch((*given, state))
             states = function(cell, kernels, features, state, mask, truncation)
             loss = tf.reduce_sum(weights * states**2)
-        return states, tape.gradient(loss, (*kernels, state))
+        return states, tape.gradient(loss, (*given, state))
 
     states, gradients = tf.function(outcome, jit_compile=jit)(unroll)
     expected, by_tape = outcome(plain_unroll)
@@ -72,11 +76,11 @@ def test_gradients_agree_with_finite_differences(name):
     cell, kernels, features, state, mask = problem(name)
 
     def loss(scale, direction):
-        moved = Kernels(*(kernel + scale * part for kernel, part in zip(kernels, direction, strict=True)))
+        moved = Kernels(*(kernel + scale * part for kernel, part in zip(given, direction, strict=True)))
         return tf.reduce_sum(tf.sin(unroll(cell, moved, features, state, mask)))
 
-    rng = np.random.default_rng(2)
-    direction = [tf.constant(rng.standard_normal(kernel.shape)) for kernel in kernels]
+    given, rng = [kernel for kernel in kernels if kernel is not None], np.random.default_rng(2)
+    direction = [tf.constant(rng.standard_normal(kernel.shape)) for kernel in given]
     scale = tf.constant(0.0, tf.float64)
     with tf.GradientTape() as tape:
         tape.watch(scale)
@@ -121,3 +125,11 @@ def test_the_associative_cell_recalls_what_followed_a_key():
     table = state.numpy()[0, 2 * units :].reshape(units, units)
     np.testing.assert_allclose(table[:, 0], [-0.4, 0.0, 0.0, 0.0], atol=1e-6)
     np.testing.assert_allclose(np.arctanh(step(state, 0, 0.0).numpy()[0, :units]), -0.4, atol=1e-5)
+
+
+def test_mingru_by_hand():
+    """z = σ(0) = 1/2, h̃ = 3: half of the state and half of the new; a masked step keeps it."""
+    kernels = Kernels(tf.constant([[0.0, 3.0]]), tf.constant([0.0, 0.0]))
+    features, mask = tf.ones([3, 1, 1]), tf.constant([[1.0], [0.0], [1.0]])
+    states = unroll(CELLS["mingru"], kernels, features, tf.constant([[1.0]]), mask)
+    assert states.numpy().ravel().tolist() == [2.0, 2.0, 2.5]
