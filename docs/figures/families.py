@@ -25,7 +25,8 @@ from metazoo.tasks.families.gridworld import optimal_returns as gridworld_oracle
 from metazoo.tasks.families.mountain_car import MountainCarContinuous
 from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.families.navigation import optimal_returns as navigation_optimum
-from metazoo.tasks.families.pendulum import Pendulum
+from metazoo.tasks.families.pendulum import Pendulum, PendulumState
+from metazoo.tasks.families.pendulum_hidden import ANGLE_COST, PendulumHidden, hold, wrapped
 from metazoo.tasks.families.sinusoid import Sinusoid, SinusoidState
 from metazoo.tasks.families.tabular_mdp import TabularMDP, optimal_returns
 from metazoo.tasks.family import TaskFamily, per_episode
@@ -184,6 +185,31 @@ def pendulum() -> None:
     save(figure, "pendulum")
 
 
+def pendulum_hidden() -> None:
+    """Left: the reward of resting at an angle, for five targets and on average. Right: who knows the target."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    family, angles = PendulumHidden(), np.linspace(-np.pi, np.pi, 400, endpoint=False, dtype=np.float32)
+    for i, target in enumerate((-2.6, -1.2, 0.2, 1.0, 2.2)):
+        rewards = -np.square(wrapped(tf.constant(angles - target)))
+        label = {"label": "five targets"} if i == 0 else {}
+        left.plot(np.degrees(angles), rewards, color="#d1495b", alpha=0.55, linewidth=1, **label)
+    mean = np.full(len(angles), -ANGLE_COST)
+    left.plot(np.degrees(angles), mean, color="#1f6f8b", linewidth=2.5, label="mean over all targets: −π²/3")
+    left.set(xlabel="angle from upright [°]", ylabel="reward of a step, at rest")
+    left.set(xticks=range(-180, 181, 90), ylim=(-10.3, 0.5))
+    left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9)
+    for split, colour in SPLIT_COLOURS.items():
+        task = per_episode(family.sample(12, split, 1))
+        state, errors = PendulumState(tf.fill((12, 1), np.pi), tf.zeros((12, 1))), []
+        for _ in range(40):
+            errors.append(np.degrees(wrapped(state.angle - task.target))[:, 0])
+            state = family.step(task, state, hold(task, state)[..., None], ONE_KEY).state
+        draw_lines(right, split, colour, 0.05, np.array(errors))
+    right.set(xlabel="time [s]", ylabel="angle from the target [°]", xlim=(0, 2), yticks=range(-180, 181, 90))
+    legend_beside(right, "who knows the target,\n24 tasks")
+    save(figure, "pendulum_hidden")
+
+
 def acrobot() -> None:
     """The height of the tip under one sequence of torques."""
     figure, axes = plt.subplots(figsize=(6.4, 3))
@@ -309,6 +335,9 @@ def figures() -> None:
     for words, slip in (("", grids.slip), (" without slipping", tf.zeros(21_000))):
         returns = gridworld_oracle(grids._replace(slip=slip))
         print(f"gridworld{words}, oracle per episode: {returns.mean():.2f}")
+    swings = PendulumHidden().sample(2_000, "test")
+    for name, one in PendulumHidden().references(swings).items():
+        print(f"pendulum_hidden, {name}: {one.returns.mean():.1f}")
     for family in (Gridworld(slips=False), DarkRoom()):
         goals = np.unique(family.sample(5_000, "test").goal.numpy(), axis=0).astype(np.float32)
         tasks = family.Task(goals, *([np.zeros(len(goals))] if family.name == "gridworld" else []))
@@ -316,7 +345,7 @@ def figures() -> None:
         print(f"{family.name}, exact, {len(goals)} goals: {means}")
 
 
-PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, acrobot, mountain_car]
+PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, pendulum_hidden, acrobot, mountain_car]
 TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid]
 
 if __name__ == "__main__":

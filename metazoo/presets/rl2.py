@@ -95,6 +95,18 @@ RL2_PRESETS = (
         steps=0,
     ),
     Preset(
+        name="rl2_pendulum_hidden",
+        description="Pendulum that finds the angle to be held at and remembers it",
+        family="pendulum_hidden",
+        algorithm="rl2",
+        config={"tasks": 128, "replicas": 2, "episodes": 3, "entropy": 0.0, "critic_degree": 2, "prediction": 1.0},
+        network={"initial_scale": 2.0, "encoder": (64,), "head": "observation", "hidden": (64,)},
+        updates=1000,
+        learning_rate=2e-3,
+        episodes=3,
+        steps=0,
+    ),
+    Preset(
         name="rl2_gridworld",
         description="VariBAD's grid with a hidden goal, 4 episodes",
         family="gridworld",

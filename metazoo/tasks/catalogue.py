@@ -31,6 +31,7 @@ IN_THE_GRAPH: Final[dict[str, Line]] = {
     "navigation": Line("families.navigation", "Navigation", 100),
     "navigation_sparse": Line("families.navigation", "NavigationSparse", 100),
     "pendulum": Line("families.pendulum", "Pendulum"),
+    "pendulum_hidden": Line("families.pendulum_hidden", "PendulumHidden"),
     "acrobot": Line("families.acrobot", "Acrobot"),
     "mountain_car_continuous": Line("families.mountain_car", "MountainCarContinuous"),
     "bandit": Line("families.bandit", "Bandit", 100),
