@@ -338,6 +338,12 @@ def figures() -> None:
     swings = PendulumHidden().sample(2_000, "test")
     for name, one in PendulumHidden().references(swings).items():
         print(f"pendulum_hidden, {name}: {one.returns.mean():.1f}")
+    cars, robots = (MountainCarContinuous(), "with_the_swing"), (Acrobot(), "pumping")
+    for family, name in (cars, robots, (CartPole(), "regulator"), (CartPole(horizon=500), "regulator")):
+        for split in ("test", "ood"):
+            returns = family.references(family.sample(2_000, split))[name].returns
+            found = f"mean {returns.mean():.1f}, least {returns.min():.1f}"
+            print(f"{family.name}, {family.horizon} steps, {name}, {split}: {found}")
     for family in (Gridworld(slips=False), DarkRoom()):
         goals = np.unique(family.sample(5_000, "test").goal.numpy(), axis=0).astype(np.float32)
         tasks = family.Task(goals, *([np.zeros(len(goals))] if family.name == "gridworld" else []))

@@ -9,7 +9,7 @@ import tensorflow as tf
 from metazoo import plugins, random
 from metazoo.tasks import registry
 from metazoo.tasks.families.bandit import Bandit
-from metazoo.tasks.families.cartpole import CartPoleGoal
+from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition, random_actions
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
@@ -22,6 +22,7 @@ VARIANTS = {
     **IN_GRAPH,
     "bandit_as_large_as_published": lambda: Bandit(arms=50, horizon=500),
     "cartpole_goal_oracle": lambda: CartPoleGoal(horizon=50, reveal_target=True),
+    "cartpole_as_long_as_gymnasiums": lambda: CartPole(horizon=500),
     "navigation_oracle": lambda: Navigation(horizon=50, reveal_goal=True),
 }
 

@@ -7,16 +7,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.tasks.families.controllers import earned
+from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box, Discrete
 
 TIME_STEP = 0.2
 MAX_SPEED_1, MAX_SPEED_2 = 4 * math.pi, 9 * math.pi
 GRAVITY = 9.8
 INERTIA = 1.0
+WAYS = ((1.0, 0.0), (2.0, -1.0), (1.0, -1.0), (0.5, -1.0), (0.0, -1.0), (-0.5, -1.0))
+"""Tried by ``pumping``: weights of the velocities of link 1 and link 2, against whose sum the motor works."""
 
 
 class AcrobotTask(NamedTuple):
@@ -100,6 +104,27 @@ class Acrobot(TaskFamily):
         """cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂."""
         angles = [f(angle) for angle in (state.angle_1, state.angle_2) for f in (tf.cos, tf.sin)]
         return tf.stack([*angles, state.velocity_1, state.velocity_2], -1)
+
+    def references(self, tasks: AcrobotTask) -> dict[str, Reference]:
+        """Never reaching the goal, and ``pumping``."""
+        never = Reference(np.full(len(tasks.torque), -float(self.horizon)), "closed form: never reaching the goal")
+        what = "a controller that knows the motor's sign, the best of six ways in the model: good, not the optimum"
+        return {"never": never, "pumping": Reference(pumping(self, tasks).max(1), what)}
+
+
+def pumping(family: Acrobot, tasks: Any) -> np.ndarray:
+    """Returns ``[M, len(WAYS)]`` of full torque by the sign of a weighted sum of the links' velocities.
+
+    Link 2 is swung against link 1, as a child on a swing does with its legs. The weights were found by trying, on
+    training tasks.
+    """
+    first, second = tf.unstack(tf.constant(WAYS), axis=-1)
+
+    def act(task: AcrobotTask, state: AcrobotState) -> tf.Tensor:
+        against = first * state.velocity_1 + second * state.velocity_2
+        return 1 - tf.cast(tf.sign(against) * tf.sign(task.torque), tf.int32)
+
+    return earned(family, tasks, act, len(WAYS))
 
 
 def _derivative(task: AcrobotTask, state: AcrobotState, torque: tf.Tensor) -> AcrobotState:

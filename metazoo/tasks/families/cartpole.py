@@ -168,6 +168,13 @@ class CartPole(_CartPoleBase):
         state = physics_step(task, state, actions)
         return Transition(state, tf.ones_like(state.position), has_fallen(state))
 
+    def references(self, tasks: CartPoleTask) -> dict[str, Reference]:
+        """``cartpole_planning``'s regulator: the horizon, which no return exceeds, wherever it has been tried."""
+        from metazoo.tasks.families.cartpole_planning import balanced_returns  # it plays this family
+
+        what = "a linear regulator that knows the physics and the motor; no return exceeds the horizon"
+        return {"regulator": Reference(balanced_returns(self, tasks), what)}
+
 
 @final
 class CartPoleGoal(_CartPoleBase):

@@ -1,4 +1,5 @@
-"""Who knows a cart's physics and its target: plays ``cartpole_goal`` by looking ahead in the family itself.
+"""Who knows a cart's physics balances ``cartpole`` by a linear regulator; who knows its target too plays
+``cartpole_goal`` by looking ahead in the family itself.
 
 A rollout algorithm (Bertsekas and Tsitsiklis 1996, section 5.1.2): at every step both actions are tried in the model,
 each followed by a linear regulator that goes to one of several set points; the action of the best try is taken. It is a
@@ -12,7 +13,8 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.families.cartpole import TIME_STEP, CartPoleGoal, CartPoleState
-from metazoo.tasks.family import per_episode
+from metazoo.tasks.families.controllers import earned
+from metazoo.tasks.family import TaskFamily, per_episode
 
 AHEAD = 100
 """Steps that a try looks ahead: long enough to see a lean that ends in a fall."""
@@ -52,6 +54,12 @@ def _linear(tasks: Any) -> tuple[np.ndarray, np.ndarray]:
     transition[:, 3, 2], transition[:, 1, 2] = TIME_STEP * gravity / inertia, -TIME_STEP * tilt * gravity / inertia
     effect[:, 3, 0], effect[:, 1, 0] = -TIME_STEP * push / inertia, TIME_STEP * (push + tilt * push / inertia)
     return transition, effect
+
+
+def balanced_returns(family: TaskFamily, tasks: Any) -> np.ndarray:
+    """The return ``[M]`` of one episode of each task, played by the ``regulator`` of its cart around the middle."""
+    gains = tf.constant(regulator(tasks))
+    return earned(family, tasks, lambda _, state: _regulate(gains, state, tf.zeros([])))[:, 0]
 
 
 def planned_returns(family: CartPoleGoal, tasks: Any) -> np.ndarray:

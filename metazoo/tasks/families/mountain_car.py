@@ -6,15 +6,19 @@ Equations, limits and reward are those of Gymnasium's ``MountainCarContinuous-v0
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from metazoo import random
-from metazoo.tasks.family import Range, TaskFamily, Transition
+from metazoo.tasks.families.controllers import earned
+from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box
 
 MIN_POSITION, MAX_POSITION = -1.2, 0.6
 MAX_SPEED = 0.07
 SLOPE = 0.0025
+THROTTLES = tuple(tenth / 10 for tenth in range(1, 11))
+"""Tried by ``with_the_swing``: less is cheaper, and may not arrive."""
 
 
 class MountainCarTask(NamedTuple):
@@ -76,3 +80,23 @@ class MountainCarContinuous(TaskFamily):
 
     def observe(self, task: MountainCarTask, state: MountainCarState) -> tf.Tensor:
         return tf.stack(state, -1)
+
+    def references(self, tasks: MountainCarTask) -> dict[str, Reference]:
+        """Never touching the throttle, and ``with_the_swing``."""
+        still = Reference(np.zeros(len(tasks.power)), "closed form: never touching the throttle")
+        what = "a controller that knows the motor, with the best of ten throttles in the model: good, not the optimum"
+        return {"standing_still": still, "with_the_swing": Reference(with_the_swing(self, tasks).max(1), what)}
+
+
+def with_the_swing(family: MountainCarContinuous, tasks: Any) -> np.ndarray:
+    """Returns ``[M, len(THROTTLES)]`` of pushing the way the car moves, with a constant throttle.
+
+    So the car gains energy at every step: with none at all it swings for ever (Moore 1990).
+    """
+    throttles = tf.constant(THROTTLES)
+
+    def act(task: MountainCarTask, state: MountainCarState) -> tf.Tensor:
+        way = tf.where(state.velocity >= 0.0, 1.0, -1.0) * tf.sign(task.power)
+        return (way * throttles)[..., None]
+
+    return earned(family, tasks, act, len(THROTTLES))

@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.canvas import GOAL, HEIGHT, WIDTH, dot
+from metazoo.tasks.families.controllers import earned
 from metazoo.tasks.families.pendulum import MAX_SPEED, TIME_STEP, PendulumState
 from metazoo.tasks.families.pendulum import draw as draw_pendulum
-from metazoo.tasks.family import Range, Reference, TaskFamily, Transition, per_episode
+from metazoo.tasks.family import Range, Reference, TaskFamily, Transition
 from metazoo.types import Box
 
 GRAVITY, MASS, LENGTH = 10.0, 1.0, 1.0
@@ -129,13 +130,7 @@ def hold(task: PendulumHiddenTask, state: PendulumState, stiffness: Any = STIFFN
 
 
 def known_target(
-    family: PendulumHidden, tasks: Any, stiffness: float = STIFFNESS, damping: float = DAMPING, seed: int = 0
+    family: PendulumHidden, tasks: Any, stiffness: float = STIFFNESS, damping: float = DAMPING
 ) -> np.ndarray:
     """The return ``[M]`` of one episode of each task, held by ``hold``."""
-    task = per_episode(type(tasks)(*(tf.convert_to_tensor(field) for field in tasks)))
-    keys = random.spread(random.key(seed), task.target.shape[0])[:, None]
-    state, total = family.reset(task, keys), tf.zeros(keys.shape)
-    for _ in range(family.horizon):
-        after = family.step(task, state, hold(task, state, stiffness, damping)[..., None], keys)
-        state, total = after.state, total + after.rewards
-    return total.numpy()[:, 0]
+    return earned(family, tasks, lambda task, state: hold(task, state, stiffness, damping)[..., None])[:, 0]
