@@ -9,15 +9,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
-import mujoco
 import numpy as np
 
 from metazoo.artefact.spaces import CollectionError, env_name
 from metazoo.tasks.gym.board import Board
 from metazoo.tasks.gym.rows import Recipe, describe_task, require_finite
-
-KEPT = mujoco.mjtState.mjSTATE_INTEGRATION
-"""All that the next step depends on, the solver's start included."""
 
 
 class Seen(NamedTuple):
@@ -26,6 +22,13 @@ class Seen(NamedTuple):
     qpos: np.ndarray
     qvel: np.ndarray
     more: np.ndarray
+
+
+def kept() -> int:
+    """All parts of MuJoCo's state that the next step depends on, the solver's start included."""
+    import mujoco
+
+    return int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 @final
@@ -43,10 +46,12 @@ class BodyRows:
 
     def begin(self, board: Board, tasks: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> None:
         """Begin an episode in every row of ``board``."""
+        import mujoco
+
         env: Any = self._env or self._recipe.build(tasks[0])
         self._env = env
         self._tasks, self._parameters, self._steps = tasks, env.parameters_of(tasks), 0
-        self._states = np.empty((len(tasks), mujoco.mj_stateSize(env.model, int(KEPT))))
+        self._states = np.empty((len(tasks), mujoco.mj_stateSize(env.model, kept())))
         self._more = np.empty((len(tasks), env.more))
         board.rewards.fill(0.0)
         self._make_models(len(tasks))
@@ -55,7 +60,7 @@ class BodyRows:
             self._recipe.set_task(env, task)
             board.observations[row], _ = env.reset(seed=int(seed))
             self._more[row] = env.seen_more()
-            mujoco.mj_getState(env.model, env.data, self._states[row], int(KEPT))
+            mujoco.mj_getState(env.model, env.data, self._states[row], kept())
 
     def step(self, board: Board) -> None:
         """Move the playing rows by their actions.
@@ -86,7 +91,9 @@ class BodyRows:
 
     def _advance(self, board: Board) -> None:
         """Puts the playing rows' states into the simulation in turn."""
-        env, data, spec, seen_more = self._env, self._env.data, int(KEPT), self._env.seen_more
+        import mujoco
+
+        env, data, spec, seen_more = self._env, self._env.data, kept(), self._env.seen_more
         for row in np.flatnonzero(board.playing).tolist():
             board.current[0], state, model = row, self._states[row], self._models[row]
             mujoco.mj_setState(model, data, state, spec)
@@ -109,8 +116,10 @@ class BodyRows:
 
     def _place(self, part: str) -> int:
         """Where a part of MuJoCo's state begins: parts stand in the order of their bits."""
+        import mujoco
+
         before = int(getattr(mujoco.mjtState, f"mjSTATE_{part}")) - 1
-        return mujoco.mj_stateSize(self._env.model, int(KEPT) & before)
+        return mujoco.mj_stateSize(self._env.model, kept() & before)
 
     def _who(self, row: int) -> str:
         return f"{env_name(self._env)} with {describe_task(self._tasks[row])}"
