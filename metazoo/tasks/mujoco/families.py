@@ -96,7 +96,7 @@ class HalfCheetahDir(HalfCheetahFamily):
 
 
 class HalfCheetahVelocities(HalfCheetahFamily):
-    """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖²."""
+    """Half-cheetahs that are to run at a velocity."""
 
     env = "HalfCheetahVel"
     hidden: ClassVar[str] = "speed to run at"
@@ -113,7 +113,10 @@ class HalfCheetahVelocities(HalfCheetahFamily):
 
 @final
 class HalfCheetahVel(HalfCheetahVelocities):
-    """Velocities of MAML: U[0, 2] m/s; out of range U[2, 3], as far as ProMP goes."""
+    """Run at an unknown velocity: reward −|velocity − the task's| − 0.05 ‖action‖².
+
+    Velocities of MAML: U[0, 2] m/s; out of range U[2, 3], as far as ProMP goes.
+    """
 
     name, draw = "half_cheetah_vel", staticmethod(velocity(VELOCITY))
     ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY}
@@ -121,7 +124,10 @@ class HalfCheetahVel(HalfCheetahVelocities):
 
 @final
 class HalfCheetahVel3(HalfCheetahVelocities):
-    """Velocities of PEARL, VariBAD and AMAGO: U[0, 3] m/s."""
+    """Run at an unknown velocity up to 3 m/s: reward −|velocity − the task's| − 0.05 ‖action‖².
+
+    Velocities of PEARL, VariBAD and AMAGO: U[0, 3] m/s.
+    """
 
     name, draw = "half_cheetah_vel3", staticmethod(velocity(VELOCITY_3))
     ranges: ClassVar[Mapping[str, Range]] = {"velocity": VELOCITY_3}
