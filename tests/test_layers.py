@@ -26,7 +26,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("averaging", "presets", "tf_agents"),
     ("cards",),
     ("training",),
-    ("distributed", "federated", "similarity", "explain", "tasks.testing"),
+    ("distributed", "federated", "tuning", "similarity", "explain", "tasks.testing"),
     ("gallery", "demo", "bench"),
     ("cli", "serving"),  # the alias of the package beside it
 )

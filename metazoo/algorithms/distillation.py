@@ -50,10 +50,12 @@ class DistillationConfig(Config):
     tasks: int = setting(40, (1, 100_000), "tasks per update")
     episodes: int = setting(3, (1, 1000), "episodes per task: of one trial if the student remembers, else in parallel")
     loss: str = setting("kl", LOSSES, "how the student's answer is compared with the teacher's")
-    temperature: float = setting(1.0, (0.001, 1000.0), "τ: below 1 the teacher is sharpened, above 1 softened")
+    temperature: float = setting(
+        1.0, (0.001, 1000.0), "τ: below 1 the teacher is sharpened, above 1 softened", (0.1, 10.0)
+    )
     collection: str = setting("student", PLAYERS, "who plays the episodes")
     epochs: int = setting(1, (1, 100), "outer steps on the same episodes")
-    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
+    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone", (0.1, 10.0))
 
 
 class Lesson(NamedTuple):

@@ -40,8 +40,8 @@ class DomainRandomisedConfig(Config):
     episodes: int = setting(20, (1, 10_000), "episodes per task")
     gamma: float = setting(0.99, (0.0, 1.0), "discount of the advantages")
     lambda_: float = setting(0.97, (0.0, 1.0), "GAE λ of the advantages")
-    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
-    entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus")
+    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone", (0.02, 2.0))
+    entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus", (1e-4, 0.1))
     epochs: int = setting(1, (1, 100), "outer steps on the same episodes")
     clip: float = setting(0.2, (0.001, 1.0), "ε: how far a step may move the ratio of likelihoods from 1")
 

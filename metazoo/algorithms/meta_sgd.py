@@ -25,8 +25,10 @@ from metazoo.policies.weights import Tensors
 class MetaSGDConfig(BilevelConfig):
     """Settings of ``MetaSGD``; each field's metadata holds its range and meaning."""
 
-    inner_rate: float = setting(0.005, (0.0, 100.0), "smallest initial step size")
-    inner_rate_high: float = setting(0.1, (0.0, 100.0), "largest initial step size; they are drawn uniformly")
+    inner_rate: float = setting(0.005, (0.0, 100.0), "smallest initial step size", (1e-3, 1e-2))
+    inner_rate_high: float = setting(
+        0.1, (0.0, 100.0), "largest initial step size; they are drawn uniformly", (1e-2, 1.0)
+    )
     step_sizes: ClassVar[str] = "parameter"  # type: ignore[misc]
     step_size_gain: ClassVar[float] = 1.0  # type: ignore[misc]
 

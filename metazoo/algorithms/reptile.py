@@ -32,7 +32,7 @@ class ReptileConfig(FastWeightsConfig):
     """Settings of ``Reptile``; each field's metadata holds its range and meaning."""
 
     inner_steps: int = setting(3, (1, 100), "inner steps, k")
-    inner_rate: float = setting(0.1, (0.0, 100.0), "inner step size")
+    inner_rate: float = setting(0.1, (0.0, 100.0), "inner step size", (1e-3, 1.0))
     inner_optimizer: str = setting("sgd", ("sgd", "adam"), "rule of the inner steps; adam has no momentum")
     clip_norm: float = setting(0.0, (0.0, 1e6), "largest norm of the mean of θ − θᵢ; 0 leaves it alone")
 

@@ -44,12 +44,12 @@ class RL2Config(Config):
     minibatches: int = setting(1, (1, 100_000), "outer steps each time, on so many parts of the trials; divides tasks")
     clip: float = setting(0.2, (0.0, 10.0), "ε of the clipped likelihood ratio")
     gamma: float = setting(0.99, (0.0, 1.0), "discount per step, over the whole trial")
-    lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ")
-    entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus")
+    lambda_: float = setting(0.95, (0.0, 1.0), "GAE λ", (0.8, 1.0))
+    entropy: float = setting(0.01, (0.0, 1.0), "weight of the entropy bonus", (1e-4, 0.1))
     entropy_updates: int = setting(0, (0, 1_000_000), "updates over which the bonus falls linearly to 0; 0: constant")
     critic_degree: int = setting(1, (0, 5), "the critic's weights are polynomials of that degree in the time left")
     prediction: float = setting(0.0, (0.0, 100.0), "weight of predicting each action's reward (Jaderberg et al. 2017)")
-    clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone")
+    clip_norm: float = setting(0.5, (0.0, 1e6), "largest norm of the gradient; 0 leaves it alone", (0.05, 5.0))
     truncation: int = setting(0, (0, 1_000_000), "steps gradients go back; 0: through the whole trial")
 
     def __post_init__(self):

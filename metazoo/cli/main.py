@@ -22,6 +22,7 @@ from metazoo.cli import support as cli_support
 from metazoo.cli import zoo as cli_zoo
 from metazoo.cli.export import export as export_command
 from metazoo.cli.serve import serve
+from metazoo.cli.tune import tune
 from metazoo.presets.registry import PRESETS
 
 app = typer.Typer(
@@ -182,6 +183,7 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+app.command()(tune)
 app.command()(policies.evaluate)
 app.command()(policies.adapt)
 app.command()(export_command)

@@ -21,10 +21,24 @@ VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
 ON_HOST = 20, 100
 """The same over a family on the host, where steps are dear."""
 
+Watch = Callable[[int, float], None]
+"""Hears after which update validation gave which score."""
+
 
 def updates_made(learner: Learner) -> int:
     """An update takes ``epochs`` steps of the optimizer."""
     return int(learner.optimizer.iterations) // learner.epochs
+
+
+def validation_tasks(learner: Learner) -> int:
+    """On how many validation tasks the learner's weights are compared."""
+    rounds, trials = ON_HOST if learner.on_host else (VALIDATION_TASKS, VALIDATION_TRIALS)
+    return trials if learner.online else rounds
+
+
+def validation_score(scores: np.ndarray, online: bool) -> float:
+    """What is to be largest, from mean returns ``[points]``: the whole trial's, or those after the inner steps."""
+    return float(scores.mean() if online or len(scores) == 1 else scores[1:].mean())
 
 
 @final
@@ -59,6 +73,11 @@ class Checkpoints(keras.callbacks.Callback):
     def best_update(self) -> int:
         """After how many updates the best weights so far were there; 0 without a validation."""
         return int(self._best_update)
+
+    @property
+    def best_score(self) -> float:
+        """The best validation score so far; -inf without a validation."""
+        return float(self._score)
 
     @property
     def seconds(self) -> float:
@@ -101,14 +120,20 @@ class Checkpoints(keras.callbacks.Callback):
 class Validation(keras.callbacks.Callback):
     """Return before and after adaptation on validation tasks, the speed, and the time left, once an epoch."""
 
-    def __init__(self, episodes: int, steps: int, epoch: int, checkpoints: Checkpoints, total: int):
+    def __init__(
+        self,
+        episodes: int,
+        steps: int,
+        epoch: int,
+        checkpoints: Checkpoints,
+        total: int,
+        watch: Watch | None = None,
+    ):
         super().__init__()
-        self.checkpoints, self.epoch, self.total = checkpoints, epoch, total
+        self.checkpoints, self.epoch, self.total, self._watch = checkpoints, epoch, total, watch
         learner = checkpoints.learner
         self._learner = learner
-        rounds, trials = ON_HOST if learner.on_host else (VALIDATION_TASKS, VALIDATION_TRIALS)
-        count = trials if learner.online else rounds
-        self._tasks = learner.family.sample(count, "validation")
+        self._tasks = learner.family.sample(validation_tasks(learner), "validation")
         self._play = player(agent_of(learner), learner.family, episodes, steps)
         self._begun = (0, 0.0)
 
@@ -127,8 +152,8 @@ class Validation(keras.callbacks.Callback):
         shown = {0, len(scores) - 1} if self._learner.online else set(range(len(scores)))
         for step in sorted(shown):
             logs[f"val_return_{step}"] = float(scores[step])
-        whole_trial = self._learner.online or len(scores) == 1
-        self.checkpoints.offer(float(scores.mean() if whole_trial else scores[1:].mean()))
+        score = validation_score(scores, self._learner.online)
+        self.checkpoints.offer(score)
         logs["env_steps_per_s"] = made * self._learner.env_steps_per_update / seconds
         left = (self.total - update) * seconds / made
         curve_text = " → ".join(f"{scores[step]:.1f}" for step in sorted(shown))
@@ -136,6 +161,8 @@ class Validation(keras.callbacks.Callback):
             f"update {update}/{self.total}: validation return {curve_text}, "
             f"{logs['env_steps_per_s'] / 1e3:.0f} k env steps/s, {left / 60:.1f} min left"
         )
+        if self._watch:
+            self._watch(update, score)
 
 
 @final
@@ -148,6 +175,10 @@ class Advance(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._advance(1)
+
+
+class DivergedError(RuntimeError):
+    """A training's weights are no longer finite."""
 
 
 @final
@@ -168,7 +199,7 @@ class Divergence(keras.callbacks.Callback):
         kept = (
             f"; {checkpoints.directory} holds the best, of update {best}" if (best := checkpoints.best_update) else ""
         )
-        raise RuntimeError(
+        raise DivergedError(
             f"Training diverged: between updates {checkpoints.update} and {updates_made(checkpoints.learner)} weights"
             f" became nan or infinite; a lower learning_rate or clip_norm would be right{kept}."
         )

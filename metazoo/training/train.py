@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -26,7 +26,7 @@ from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.presets.preset import Preset, evaluate_command
 from metazoo.tasks.registry import FAMILIES
-from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, keep_epochs
+from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, Watch, keep_epochs
 from metazoo.training.export import export
 from metazoo.training.teacher_sources import teacher_for
 from metazoo.words import count, meant
@@ -116,7 +116,7 @@ def train(
     Raises:
         ValueError: a bad setting, nothing to resume, or settings that differ from those of the run to resume.
         FileExistsError: the directory holds a run or the export exists, and ``resume`` is False.
-        RuntimeError: the training diverged: its weights are no longer finite.
+        DivergedError: the training diverged: its weights are no longer finite.
     """
     require_for_training()
     preset = override(preset, overrides or {})
@@ -128,22 +128,14 @@ def train(
     target = version_of(run, preset.name, export_to)
     if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
-    threads = _write_run(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    threads = begin(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
     if target.exists():
         return target  # it was finished before
-    learner = build(preset, seed)
-    if isinstance(learner, Student):
-        learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
-    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
-    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True, threads=threads)
-    learner.optimizer.build(learner.trainable_variables)
-    checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
-    start = checkpoints.restore() if resume else 0
-    if start < total and not _fit(learner, preset, run, checkpoints, start, total):
+    learner, checkpoints, finished = fitted(preset, run, seed, total, threads, resume)
+    if not finished:
         made = f"{checkpoints.update} of {count(total, 'update')}"
         progress.say(f"Interrupted after {made}; --resume goes on from there.")
         return run
-    checkpoints.load_best()
     provenance = _provenance(preset, seed, total, learner, checkpoints)
     metadata = {
         "name": preset.name,
@@ -158,6 +150,35 @@ def train(
         return export(learner, target, metadata)
 
 
+class Fitted(NamedTuple):
+    """A learner after its training: with its best weights, or where it was interrupted."""
+
+    learner: Learner
+    checkpoints: Checkpoints
+    finished: bool
+
+
+def fitted(
+    preset: Preset, run: Path, seed: int, total: int, threads: int, resume: bool, watch: Watch | None = None
+) -> Fitted:
+    """Makes a run's ``total`` updates, or those that its checkpoints lack; ``begin`` came before and said ``threads``.
+
+    ``watch(update, score)`` hears of every validation, and ends the training by an exception.
+    """
+    learner = build(preset, seed)
+    if isinstance(learner, Student):
+        learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
+    schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
+    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True, threads=threads)
+    learner.optimizer.build(learner.trainable_variables)
+    checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
+    start = checkpoints.restore() if resume else 0
+    if start < total and not _fit(learner, preset, run, checkpoints, start, total, watch):
+        return Fitted(learner, checkpoints, False)
+    checkpoints.load_best()
+    return Fitted(learner, checkpoints, True)
+
+
 def version_of(run: Path, name: str, export_to: Path | None) -> Path:
     """Where a run directory's policy is exported to."""
     return Path(export_to or run / "savedmodels") / name / "1"
@@ -169,13 +190,21 @@ def _taught(learner: Learner) -> dict[str, Any]:
     return {"teacher": {"name": teacher.name, "parameters": teacher.size, **teacher.cost}} if teacher else {}
 
 
-def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, start: int, total: int) -> bool:
+def _fit(
+    learner: Learner,
+    preset: Preset,
+    run: Path,
+    checkpoints: Checkpoints,
+    start: int,
+    total: int,
+    watch: Watch | None = None,
+) -> bool:
     """Makes updates ``start … total − 1``; False if it was interrupted."""
     keep_epochs(run / "metrics.csv", start // EPOCH)
     interrupt = Interrupt()
     callbacks = [
         Divergence(checkpoints),
-        Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total),
+        Validation(preset.episodes, preset.steps, EPOCH, checkpoints, total, watch),
         keras.callbacks.CSVLogger(str(run / "metrics.csv"), append=True),  # every fit() would begin a new file
         keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
         checkpoints,  # after the logs: a row too many is cut on resuming, one too few would be lost
@@ -203,8 +232,13 @@ def _fit(learner: Learner, preset: Preset, run: Path, checkpoints: Checkpoints, 
     return not interrupt.asked
 
 
-def _write_run(run: Path, settings: dict[str, Any], resume: bool) -> int:
-    """Writes ``run.json``, or checks that a resumed run has the same settings; how many threads it began with."""
+def begin(run: Path, settings: dict[str, Any], resume: bool) -> int:
+    """Writes ``run.json``, or checks that a resumed run has the same settings; how many threads it began with.
+
+    Raises:
+        ValueError: there is nothing to resume, or it has other settings.
+        FileExistsError: there is a run, and ``resume`` is False.
+    """
     path = run / "run.json"
     settings = json.loads(json.dumps(settings))
     if resume and not path.exists():

@@ -23,7 +23,10 @@ from metazoo.types import Episodes
 from tests import toy_policy
 from tests.cards.reports import made_up_report
 
-COMMANDS = ("list", "card", "download", "push", "train", "evaluate", "adapt", "export", "serve", "bench", "demo")
+COMMANDS = (
+    *("list", "card", "download", "push", "train", "tune"),
+    *("evaluate", "adapt", "export", "serve", "bench", "demo"),
+)
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ Pairs = list[tuple[Samples, Samples]]
 class BilevelConfig(FastWeightsConfig):
     """Settings of the inner and the outer loop; each field's metadata holds its range and meaning."""
 
-    inner_rate: float = setting(0.1, (0.0, 100.0), "inner step size, or its initial value where it is learned")
+    inner_rate: float = setting(
+        0.1, (0.0, 100.0), "inner step size, or its initial value where it is learned", (1e-3, 1.0)
+    )
     step_sizes: str = setting("parameter", ("fixed", "scalar", "parameter"), "what the inner step sizes belong to")
     step_sizes_per_step: int = setting(1, (0, 1), "1: every inner step has its own step sizes")
     step_size_gain: float = setting(1.0, (0.0, 1e3), "how fast learned step sizes move, relative to the weights")
@@ -43,13 +45,15 @@ class BilevelConfig(FastWeightsConfig):
     gamma: float = setting(0.99, (0.0, 1.0), "discount of the outer advantages")
     lambda_: float = setting(0.97, (0.0, 1.0), "GAE λ of the outer advantages")
     every_step: int = setting(1, (0, 1), "1: the outer loss counts every round after the first; 0: only the last")
-    step_weight: float = setting(1.0, (0.01, 100.0), "a round's weight in the outer loss, relative to the one before")
+    step_weight: float = setting(
+        1.0, (0.01, 100.0), "a round's weight in the outer loss, relative to the one before", (0.1, 1.0)
+    )
     outer: str = setting("policy_gradient", ("policy_gradient", "ppo"), "outer loss")
     advantages = "task"  # a setting of MAML alone
     epochs: int = setting(1, (1, 100), "outer steps on the same episodes; more than one with ppo only")
     clip: float = setting(0.2, (0.0, 10.0), "ppo: how far the likelihood ratio may move from 1 and still gain")
-    entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss")
-    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the meta-gradient; 0 leaves it alone")
+    entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus in the outer loss", (1e-4, 0.1))
+    clip_norm: float = setting(1.0, (0.0, 1e6), "largest norm of the meta-gradient; 0 leaves it alone", (0.02, 2.0))
 
     def __post_init__(self):
         super().__post_init__()

@@ -6,9 +6,13 @@ from typing import Any
 from metazoo.words import meant
 
 
-def setting(default: Any, allowed: Any, doc: str) -> Any:
-    """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from."""
-    return field(default=default, metadata={"allowed": allowed, "doc": doc})
+def setting(default: Any, allowed: Any, doc: str, search: tuple[float, float] | None = None) -> Any:
+    """A config field: ``allowed`` is ``(low, high)``, both included, or a tuple of strings to choose from.
+
+    ``search`` is the range inside of it where good values are known to lie: ``metazoo tune`` looks there. Settings that
+    change how many environment steps an update takes have none: their trials would not be comparable.
+    """
+    return field(default=default, metadata={"allowed": allowed, "doc": doc, "search": search})
 
 
 @dataclass(frozen=True)

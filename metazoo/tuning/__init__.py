@@ -1,0 +1,1 @@
+"""Searching a preset's settings with Optuna: ``metazoo tune``. Trials are trainings like any other."""
