@@ -62,7 +62,7 @@ def killed_and_gone_on_with(tmp_path, *how):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     tune(TINY, undisturbed, SPACE, OPTIONS)
     program = [sys.executable, "-m", "tests.tuning.tiny_study", str(killed), *how]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [one.state for one in opened(killed, SPACE).trials()] == [TrialState.COMPLETE, TrialState.RUNNING]
     report = tune(TINY, killed, SPACE, OPTIONS)
@@ -79,7 +79,7 @@ def test_killed_in_a_trial_it_goes_on_to_the_same_end(tmp_path, trainer):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_killed_after_a_checkpoint_the_training_itself_goes_on(tmp_path):
     """Really trained, and killed after the first of a trial's two checkpoints, the third of all."""
     undisturbed, killed = killed_and_gone_on_with(tmp_path, "--trained")
