@@ -16,6 +16,7 @@ COMPANIONS = {
     "replicas": {"tasks": 1000},
     "exploration": {"replicas": 2},
     "epochs": {"outer": "ppo"},
+    "minibatches": {"tasks": 100_000},
     "inner_rate": {"inner_rate_high": 100.0},
     "inner_rate_high": {"inner_rate": 0.0},
 }
