@@ -15,15 +15,16 @@ uses.
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metazoo.artefact.places import savedmodels_directory
 
 if TYPE_CHECKING:
+    from metazoo.finding import Found
     from metazoo.pretrained import Pretrained
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "average", "load", "savedmodels_directory"]
+__all__ = ["__version__", "average", "find", "load", "savedmodels_directory", "train"]
 
 _LEGACY_KERAS: Final = "TF_USE_LEGACY_KERAS"
 _TF_KERAS_MODULES: Final = ("tensorflow", "tensorflow._api.v2.compat.v2", "tensorflow._api.v2.compat.v1")
@@ -37,6 +38,20 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
     from metazoo import pretrained
 
     return pretrained.load(name, version)
+
+
+def train(family: Any, algorithm: str = "rl2", **options: Any) -> "Pretrained":
+    """Meta-train a policy on a family of your own: see ``metazoo.training.own.train_own``, which has the options."""
+    from metazoo.training import own
+
+    return own.train_own(family, algorithm, **options)
+
+
+def find(env: Any, **options: Any) -> "Found":
+    """Which policies fit a ``gymnasium.Env``, and how each does on it: see ``metazoo.finding.find``."""
+    from metazoo import finding
+
+    return finding.find(env, **options)
 
 
 def average(one: "Pretrained", other: "Pretrained", alpha: float, directory: str | os.PathLike[str]) -> "Pretrained":

@@ -16,11 +16,15 @@ from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, rewards, signatures, store
 from metazoo.artefact.episodes import fields_of
+from metazoo.artefact.intervals import interval
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.edge.export import Source
 from metazoo.edge.exports import Exports
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
+
+HELD_OUT_SEED = 30_000
+"""Added to the seed for episodes that decide what is kept: others than those adapted with, or reported."""
 
 if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds that loading need not wait for
     from metazoo.rollouts.agent import Agent
@@ -117,6 +121,7 @@ class Pretrained(Exports):
         steps: int | None = None,
         seed: int = 0,
         off_policy: bool = False,
+        keep_better: int = 0,
     ) -> "Pretrained":
         """A policy adapted to an environment, or by recorded episodes.
 
@@ -124,11 +129,19 @@ class Pretrained(Exports):
         for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step;
         they must be this policy's own, with this memory, and sampled, unless ``off_policy`` insists.
 
+        ``keep_better`` N plays N held-out episodes with the policy as it was and N as it is then, on the same seeds,
+        and returns the one with the higher mean return; ``metadata["adapted"]["kept"]`` has the evidence. It costs 2 N
+        episodes, and few of them may choose wrongly.
+
         Raises:
             collect.CollectionError: it is neither; the spaces do not fit, or the environment answers with something
                 unusable; or the recorded episodes are another controller's.
-            ValueError: ``steps`` below 1, or above 1 with recorded episodes.
+            ValueError: ``steps`` below 1, or above 1 with recorded episodes; ``keep_better`` below 0, or with these.
         """
+        if keep_better < 0 or (keep_better and _is_recorded(env_or_episodes)):
+            raise ValueError(
+                f"keep_better is {keep_better}; it must be a number of episodes to play in an environment."
+            )
         trained = self.metadata["adapt"]
         if _is_recorded(env_or_episodes):
             return self._adapt_to_recorded(env_or_episodes, steps, off_policy)
@@ -144,7 +157,15 @@ class Pretrained(Exports):
                 self._warn_of_rewards(played)
             said = adapted._on_policy(played.episodes, True) if made == steps - 1 else {}
             adapted = adapted._inner_step(played.episodes, said)
-        return adapted
+        return self._better(adapted, env_or_episodes, keep_better, seed) if keep_better else adapted
+
+    def _better(self, adapted: "Pretrained", env: Any, episodes: int, seed: int) -> "Pretrained":
+        """This policy or the adapted one, whichever did better, with the evidence in its record."""
+        before, after = (one.evaluate(env, episodes, HELD_OUT_SEED + seed) for one in (self, adapted))
+        which = "after" if after.mean() > before.mean() else "before"
+        kept = {"which": which, "before": interval(before), "after": interval(after), "episodes": 2 * episodes}
+        metadata = {**adapted.metadata, "adapted": {**adapted.metadata["adapted"], "kept": kept}}
+        return Pretrained(self.directory, metadata, self._model, (adapted if which == "after" else self).memory)
 
     def _adapt_to_recorded(self, episodes: Episodes, steps: int | None, off_policy: bool) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
@@ -303,18 +324,11 @@ def _is_recorded(given: Any) -> bool:
 
 
 def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":
-    """The in-graph family a policy was trained on, with changed arguments such as ``horizon``.
+    """The family a policy was trained on, with changed arguments such as ``horizon``.
 
     Raises:
-        ValueError: this installation does not know the family.
+        ValueError: this installation does not know the family, or does not find it where the metadata says.
     """
-    from metazoo.tasks.registry import FAMILIES
+    from metazoo.tasks import own
 
-    family = metadata["family"]
-    if family not in FAMILIES:
-        raise ValueError(
-            f"{metadata.get('name')} was trained on the family {family!r}, which is not known here; evaluate it in"
-            " Python with metazoo.evaluation.evaluate and your family, or install the package that declares it"
-            " (entry point metazoo.families)."
-        )
-    return FAMILIES[family](**{**metadata.get("family_args", {}), **changes})
+    return own.family_of(metadata, **changes)

@@ -250,11 +250,39 @@ def test_evaluate_returns_the_returns(policy, env):
     assert found.max() <= HORIZON
 
 
+@pytest.mark.parametrize("worse", [False, True])
+def test_keep_better_returns_the_better_by_held_out_episodes_with_the_evidence(policy, env, monkeypatch, worse):
+    adapted = policy.adapt(env, episodes=2, steps=1, seed=3)
+    good = {False: adapted, True: policy}[worse].memory
+    evaluate = Pretrained.evaluate
+
+    def judged(one, *args, **options):
+        return evaluate(one, *args, **options) + 100.0 * np.array_equal(one.memory, good)
+
+    monkeypatch.setattr(Pretrained, "evaluate", judged)
+    kept = policy.adapt(env, episodes=2, steps=1, seed=3, keep_better=4)
+    assert np.array_equal(kept.memory, good)
+    found = kept.metadata["adapted"]["kept"]
+    assert found["which"] == ("before" if worse else "after") and found["episodes"] == 8
+    for which, one in (("before", policy), ("after", adapted)):
+        returns = judged(one, env, 4, seed=30_003)
+        assert found[which] == {**found[which], "mean": pytest.approx(returns.mean()), "episodes": 4}
+    assert "kept" not in kept.adapt(env, episodes=1, steps=1).metadata["adapted"]
+    assert "kept" not in adapted.metadata["adapted"]
+
+
+def test_keep_better_needs_an_environment(policy, env):
+    episodes = recorded(policy, env, seed=1, episodes=2).episodes
+    for given, count in ((episodes, 3), (env, -1)):
+        with pytest.raises(ValueError, match=f"keep_better is {count}; it must be a number of episodes"):
+            policy.adapt(given, keep_better=count)
+
+
 def test_family_of_rebuilds_the_family_it_was_trained_on(policy):
     family = family_of(policy.metadata)
     assert (family.name, family.horizon) == ("cartpole", HORIZON)
     assert family_of(policy.metadata, horizon=9).horizon == 9
-    with pytest.raises(ValueError, match="on the family 'chess', which is not known here; evaluate it in Python"):
+    with pytest.raises(ValueError, match="on the family 'chess', which is not known here; give it with --family"):
         family_of({**policy.metadata, "family": "chess"})
 
 

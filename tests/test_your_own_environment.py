@@ -16,8 +16,11 @@ from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
+from metazoo.tasks import own
 from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.testing import check_family
 from metazoo.training.export import export
+from tests.own_families import working_in
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "your-own-environment.md").read_text(encoding="utf-8")
@@ -58,6 +61,27 @@ def test_the_page_runs_and_so_does_the_command_on_its_environment(tmp_path, monk
     report = command_line(tmp_path, *command.group(1).split())
     assert report["after"]["mean"] > report["before"]["mean"]
     assert (tmp_path / report["published"] / "saved_model.pb").exists()
+
+
+def test_the_pages_family_keeps_its_contract_and_is_short(tmp_path):
+    """All that a user writes to get from an environment to a served policy: the file, and the page's commands."""
+    files = {name: blocks(f" file={name}") for name in ("quadrotor_env.py", "quadrotor.py")}
+    text = "\n".join(files.values())
+    commands = re.findall(
+        r"^metazoo (?:train|evaluate|adapt|serve) .*quad.*$|^metazoo serve --models models$", PAGE, re.MULTILINE
+    )
+    assert len([line for line in text.splitlines() if line.strip()]) + len(commands) <= 60
+    assert commands[0].startswith("metazoo train --family quadrotor:Quadrotor --algorithm rl2")
+    with working_in(tmp_path):
+        for name, content in files.items():
+            (tmp_path / name).write_text(content)
+        family = own.made_from("quadrotor:Quadrotor", {})
+        check_family(family)
+        shown = own.made_from("quadrotor:Quadrotor", {family.reveals[0]: True})
+        assert shown.observation_space.shape == (7,) and family.observation_space.shape == (4,)
+        env = family.environment({"thrust": -0.3}, render_mode="rgb_array")
+        env.reset(seed=0)
+        assert env.render().shape == (200, 200, 3) and env.unwrapped.thrust == -3.0
 
 
 @needs_cartpole

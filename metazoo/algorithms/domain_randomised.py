@@ -44,6 +44,7 @@ class DomainRandomisedConfig(Config):
     entropy: float = setting(0.0, (0.0, 1.0), "weight of the entropy bonus", (1e-4, 0.1))
     epochs: int = setting(1, (1, 100), "outer steps on the same episodes")
     clip: float = setting(0.2, (0.001, 1.0), "ε: how far a step may move the ratio of likelihoods from 1")
+    advantages: str = setting("task", ("task", "update"), "advantages are scaled per task, or alike for all")
 
 
 @final
@@ -74,7 +75,9 @@ class DomainRandomised(PlainLearner):
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> tuple[Samples, tf.Tensor, tf.Tensor]:
         """Each task's samples ``[M, N, ...]``, log π_old ``[M, N]``, and the mean return."""
         config = self.config
-        batch = inner_loop.samples(rounds[0], config.gamma, config.lambda_, self.family.horizon)
+        by_task = config.advantages == "task"
+        batch = inner_loop.samples(rounds[0], config.gamma, config.lambda_, self.family.horizon, by_task)
+        (batch,) = [batch] if by_task else inner_loop.rescale([batch])
         old = tf.map_fn(lambda one: self._log_probs(weights, one)[0], batch, fn_output_signature=weights[0].dtype)
         return batch, old, tf.reduce_mean(returns.episode_returns(rounds[0]))
 

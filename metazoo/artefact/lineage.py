@@ -137,7 +137,7 @@ def with_step(
 ) -> dict[str, Any]:
     """The record after one more step on so many episodes."""
     after = {
-        **before,
+        **{key: value for key, value in before.items() if key != "kept"},  # which said something of earlier steps
         "steps": before["steps"] + 1,
         "episodes": before["episodes"] + episodes,
         "last_episodes": episodes,

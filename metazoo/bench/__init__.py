@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from metazoo.bench import edge, families, learners, serving
@@ -21,7 +21,7 @@ class Group(NamedTuple):
     """Measurements of one kind: their names, and how to make one, which may give several rows."""
 
     names: Callable[[], Iterable[str]]
-    measure: Callable[[str], list[Row]]
+    measure: Callable[..., list[Row]]
 
 
 GROUPS: Final = {
@@ -49,7 +49,16 @@ def run(what: str = "all") -> list[Row]:
     return [row for group in wanted for name in GROUPS[group].names() for row in _in_subprocess(group, name)]
 
 
-def _in_subprocess(group: str, name: str) -> list[Row]:
+def run_family(reference: str, arguments: Mapping[str, Any]) -> list[Row]:
+    """Measure a family of the user's own, ``module:object`` or ``file.py:object``, as ``run`` does those of the zoo.
+
+    Raises:
+        RuntimeError: as ``run``.
+    """
+    return _in_subprocess("families", reference, json.dumps(dict(arguments)))
+
+
+def _in_subprocess(group: str, name: str, *more: str) -> list[Row]:
     environment = {
         **os.environ,
         "TF_NUM_INTRAOP_THREADS": "1",
@@ -58,7 +67,7 @@ def _in_subprocess(group: str, name: str) -> list[Row]:
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    command = [sys.executable, "-m", "metazoo.bench", group, name]
+    command = [sys.executable, "-m", "metazoo.bench", group, name, *more]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the benchmark {name} failed: {(done.stderr.splitlines() or ['no message'])[-1]}")

@@ -8,5 +8,5 @@ from metazoo.bench.timing import stay_on
 
 if __name__ == "__main__":
     stay_on(1)
-    group, name = sys.argv[1:]
-    print(json.dumps(GROUPS[group].measure(name)))
+    group, *what = sys.argv[1:]
+    print(json.dumps(GROUPS[group].measure(*what)))

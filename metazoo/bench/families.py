@@ -4,6 +4,7 @@ Rows of ``what``: the family's name, ``<name>-16384`` for more environments, ``g
 """
 
 import itertools
+import json
 import statistics
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ import tensorflow as tf
 from metazoo import axes, random
 from metazoo.bench import gym_peers, host_families
 from metazoo.bench.timing import take_turns
+from metazoo.tasks import own
 from metazoo.tasks.family import TaskFamily, per_episode, random_actions
 from metazoo.tasks.host_family import HostFamily
 from metazoo.tasks.mujoco.families import MujocoFamily
@@ -33,9 +35,11 @@ def names() -> Iterable[str]:
     return [name for name, family in FAMILIES.items() if not issubclass(family, without)]
 
 
-def measure(name: str) -> list[dict[str, Any]]:
-    """Rows of the family and of its peer, which take turns."""
-    family = FAMILIES[name]()
+def measure(name: str, arguments: str = "{}") -> list[dict[str, Any]]:
+    """Rows of the family and of its peer, which take turns. ``name`` may be a reference (``metazoo.tasks.own``) to one
+    of the user's own, and ``arguments`` are its arguments in JSON."""
+    family = own.made_from(name, json.loads(arguments)) if ":" in name else FAMILIES[name]()
+    name = family.name
     if isinstance(family, HostFamily):
         return host_families.measure(name, family)
     sizes = {name: COPIES} | ({f"{name}-{MANY_COPIES}": MANY_COPIES} if name in SCALED else {})

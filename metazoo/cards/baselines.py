@@ -35,6 +35,7 @@ from metazoo.policies.policy import Policy
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.agent import random_agent
+from metazoo.tasks import own
 from metazoo.tasks.host_family import AnyFamily
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -68,20 +69,20 @@ def baselines(policy: Pretrained, family: AnyFamily, protocol: Protocol, long_ho
     Policies that are compared share most of theirs, so in one process each is evaluated once.
     """
     plain = protocol.without_adapting()
-    arguments = json.dumps(policy.metadata.get("family_args", {}), sort_keys=True)
-    found = {"random": _random(family.name, arguments, plain)}
+    which = json.dumps(own.identity(policy.metadata), sort_keys=True)
+    found = {"random": _random(which, plain)}
     for directory in _installed(policy):
         metadata = store.read_metadata(directory) or {}
         found[metadata["name"]] = _without_adapting(directory, plain, long_horizon)
         same_view = metadata.get("family_args") == policy.metadata.get("family_args")
         if metadata["algorithm"] == "domain_randomised" and same_view and protocol.steps and family.gradient_rates:
             found |= _by_gradient_steps(directory, protocol)
-    return found | _classical(family, plain) | _references(family.name, arguments, *protocol[:2], protocol.seed)
+    return found | _classical(family, plain) | _references(which, *protocol[:2], protocol.seed)
 
 
 @functools.cache
-def _random(family_name: str, arguments: str, protocol: Protocol) -> dict[str, Any]:
-    family = family_of({"family": family_name, "family_args": json.loads(arguments)})
+def _random(which: str, protocol: Protocol) -> dict[str, Any]:
+    family = family_of(json.loads(which)[0])
     return _brief(evaluate(random_agent(family), family, name="random", **protocol._asdict()))
 
 
@@ -90,7 +91,8 @@ def _without_adapting(directory: Path, protocol: Protocol, long_horizon: int | N
     other = load(directory)
     longer = family_of(other.metadata, horizon=long_horizon) if long_horizon else None
     family = family_of(other.metadata)
-    return _brief(evaluate(other.agent(), family, name=other.name, long=longer, **protocol._asdict()))
+    report = evaluate(other.agent(), family, name=other.name, long=longer, **protocol._asdict())
+    return _brief({**report, **({"what": said} if (said := other.metadata.get("description")) else {})})
 
 
 @functools.cache
@@ -144,12 +146,23 @@ def choose_step_sizes(name: str) -> dict[str, dict[float, float]]:
 
 
 def _installed(policy: Pretrained) -> Iterator[Path]:
-    """The newest versions of the baselines that its preset names: those beside it, or those that come along."""
-    for name in PRESETS[policy.name].baselines if policy.name in PRESETS else ():
-        for models in (Path(policy.directory).parent.parent, savedmodels_directory()):
-            if (models / name).is_dir():
-                yield store.latest(models / name)
+    """The newest versions of the baselines that its preset names: those beside it, or those that come along.
+
+    A user's own policy says their names itself; they are beside it too, or in run directories beside its own.
+    """
+    preset, models = PRESETS.get(policy.name), Path(policy.directory).parent.parent
+    places = [models, models.parent.parent, savedmodels_directory()]
+    for name in policy.metadata.get("baselines", ()) if preset is None else preset.baselines:
+        for place in (places[0] / name, places[1] / name / "savedmodels" / name, places[2] / name):
+            if (found := _newest(place)) and (store.read_metadata(found) or {}).get("family") == policy.metadata[
+                "family"
+            ]:
+                yield found
                 break
+
+
+def _newest(place: Path) -> Path | None:
+    return store.latest(place) if place.is_dir() and store.versions(place) else None
 
 
 def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
@@ -163,16 +176,16 @@ def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
 
 
 @functools.cache
-def _references(family_name: str, arguments: str, split: str, tasks: int, seed: int) -> dict[str, dict[str, Any]]:
+def _references(which: str, split: str, tasks: int, seed: int) -> dict[str, dict[str, Any]]:
     """What the family knows to be possible on these tasks."""
-    family = family_of({"family": family_name, "family_args": json.loads(arguments)})
+    family = family_of(json.loads(which)[0])
     known = family.references(family.sample(tasks, split, seed))
     return {name: {**summary(np.asarray(one.returns)), "what": one.what} for name, one in known.items()}
 
 
 def _brief(report: dict[str, Any]) -> dict[str, Any]:
     """What a report's reader needs of a baseline: the figures after its last step, and its curve if it has one."""
-    kept = {key: report[key] for key in ("total", "at_horizon", "step_size") if key in report}
+    kept = {key: report[key] for key in ("total", "at_horizon", "step_size", "what") if key in report}
     curve = [{key: value for key, value in point.items() if key != "per_task"} for point in report["curve"]]
     last = {key: curve[-1][key] for key in ("mean", "iqm", "ci95", "iqm_ci95")}
     return {**last, **kept, **({"curve": curve} if len(curve) > 1 else {})}

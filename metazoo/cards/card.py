@@ -20,7 +20,6 @@ from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.tasks.registry import FAMILIES
 from metazoo.words import count
 
 
@@ -48,7 +47,7 @@ def card_of(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, A
         _tasks(Path(base_path), metadata, family),
         results(metadata, report),
         *seeds(metadata),
-        _limits(metadata, report),
+        _limits(metadata, report, family),
         _use(metadata),
         _provenance(metadata),
     ]
@@ -96,8 +95,8 @@ def _when(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping
 
 def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     name, adapt, memory = metadata["name"], metadata["adapt"], metadata["memory"]
-    preset = PRESETS.get(name)
-    lines = [f"# {name}", preset.description + "." if preset else f"A policy for the family `{metadata['family']}`."]
+    described = PRESETS[name].description if name in PRESETS else metadata.get("description")
+    lines = [f"# {name}", f"{described}." if described else f"A policy for the family `{metadata['family']}`."]
     lines.append(_about(metadata["algorithm"]))
     if adapt["steps"]:
         examples = f"all on the same {count(metadata['horizon'], 'point')} of the new task"
@@ -146,6 +145,8 @@ def _tasks(base_path: Path, metadata: Mapping[str, Any], family: AnyFamily) -> s
     page = _page(_repository(base_path) / "docs" / "families", metadata["family"])
     if page:
         lines[-1] += f" ([equations, units and bounds]({Path(os.path.relpath(page, base_path)).as_posix()}))"
+    if metadata.get("family_from"):
+        lines.append(f"The family is not one of the zoo's: it is `{metadata['family_from']}`, in its owner's code.")
     table = [
         "| parameter | unit | train, validation, test | out of range (`ood`) | original |",
         "|---|---|---|---|---|",
@@ -188,7 +189,7 @@ def _exploring(curve: Sequence[Mapping[str, Any]]) -> str:
     return "Its last episode is no better than its first: what it remembers in between brings nothing that shows."
 
 
-def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any], family: AnyFamily) -> str:
     adapt, last = metadata["adapt"], report["curve"][-1]
     observation, action = metadata["observation_space"], metadata["action_space"]
     limits = [
@@ -225,7 +226,7 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     else:
         limits.append("Nothing was measured outside the training ranges.")
     text = "## What it cannot do\n\n" + "\n".join(f"- {limit}" for limit in limits)
-    caveat = FAMILIES[metadata["family"]].caveat if metadata["family"] in FAMILIES else ""
+    caveat = family.caveat
     return f"{text}\n\n{caveat}" if caveat else text
 
 

@@ -17,7 +17,7 @@ from metazoo.pretrained import family_of, load
 
 
 def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
-    """Evaluates an exported policy on test and out-of-range tasks, and writes the figures where people look.
+    """Evaluates an exported policy on test and out-of-range tasks (if it has any), and writes where people look.
 
     They go into the version's ``metazoo.json`` (with new checksums), with a picture of the curve into the model card
     beside the versions, and into the zoo's index if it has one. ``runs``, exports of the same preset with other seeds,
@@ -35,11 +35,13 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
     with progress.stage(f"recording the card of {version.parent.name}"):
         others = seeds.compare(version, runs) if runs else earlier
         report = evaluate_preset(version)
-        outside = evaluate_preset(version, split="ood", baselines=False)
-        seen = rewards.measure(load(version), family_of(metadata))
+        family = family_of(metadata)
+        outside = evaluate_preset(version, split="ood", baselines=False) if family.out_of_range else None
+        seen = rewards.measure(load(version), family)
     if seen is not None:
         metadata["rewards"] = seen
-    metadata["evaluation"] = {**brief(report), "ood": brief(outside), **({"seeds": others} if others else {})}
+    beyond = {} if outside is None else {"ood": brief(outside)}
+    metadata["evaluation"] = {**brief(report), **beyond, **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")
     write_card(version.parent, metadata, report)

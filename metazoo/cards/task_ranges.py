@@ -26,19 +26,25 @@ class RangeRow(NamedTuple):
 def range_rows(family: AnyFamily) -> list[RangeRow]:
     """A row for every parameter of the family's tasks: exact where the family says its ``ranges``, else from samples,
     all values where there are few."""
-    declared = family.ranges
-    tasks = {split: family.sample(SAMPLES, split, seed=0)._asdict() for split in ("train", "ood")}
+    declared = family.parameter_ranges()
+    splits = ("train", "ood" if family.out_of_range else "train")
+    tasks = {
+        name: family.sample(SAMPLES, split, seed=0)._asdict()
+        for name, split in zip(("train", "ood"), splits, strict=True)
+    }
     rows = []
     for name in family.Task._fields:
         train, ood = (np.asarray(tasks[split][name]) for split in ("train", "ood"))
         few = name not in declared and max(len(np.unique(values)) for values in (train, ood)) <= FEW
         if name in declared:
             sign = "± " if declared[name].train[0] > 0 and train.min() < 0 else ""
-            inside, outside = (sign + _intervals(part) for part in ([declared[name].train], declared[name].ood))
+            one = declared[name]
+            inside, outside = (sign + _intervals(part) for part in ([one.train], one.ood or [one.train]))
         elif few:
             inside, outside = (" or ".join(map(_number, np.unique(values))) for values in (train, ood))
         else:
             inside, outside = (f"~ {_intervals([(values.min(), values.max())])}" for values in (train, ood))
+        outside = outside if family.out_of_range else "none"
         nominal = family.nominal.get(name)
         unit, sampled = family.units.get(name, ""), name not in declared and not few
         rows.append(RangeRow(name, unit, inside, outside, "" if nominal is None else f"{nominal:g}", sampled))

@@ -1,10 +1,14 @@
 """``metazoo evaluate --video``: one test task played before and after adapting, side by side, as a short GIF."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metazoo.artefact import store
+from metazoo.artefact.answers import describe
+from metazoo.artefact.spaces import env_name
 from metazoo.cards.drawings import Drawing, drawing_for, state_of
 from metazoo.pretrained import family_of, load
 from metazoo.tasks.canvas import HEIGHT, INK, WIDTH
@@ -15,6 +19,9 @@ from metazoo.tasks.registry import FAMILIES
 from metazoo.tasks.views.gym_view import FamilyEnv
 from metazoo.words import count
 
+RENDERED = "rgb_array"
+Picture = Callable[[Any, list[Any]], Any]
+"""(environment, states so far) → an image of Pillow's."""
 FRAMES = 80
 """At most so many; of longer episodes every second, third … step is shown."""
 MILLISECONDS = 60
@@ -44,14 +51,14 @@ def film(
     if Path(file).suffix.lower() != ".gif":
         raise ValueError(f"the video's file is {Path(file).name!r}; its name must end in .gif.")
     policy = load(name)
-    env, draw = _drawn(policy.metadata, split, seed)
+    env, picture = _drawn(policy.metadata, split, seed)
     adapted = policy.adapt(env, episodes=episodes, steps=steps, seed=seed)
     made = adapted.metadata["adapted"]
     played = count(made["last_episodes"], "episode")
     played = played if made["steps"] == 1 else f"{made['steps']} x {played}"
     panels = []
     for title, one in (("before adapting", policy), (f"after {played}", adapted)):
-        filmed = Filmed(env, draw)
+        filmed = Filmed(env, picture)
         (gained,) = one.evaluate(filmed, episodes=1, seed=EPISODE_SEED + seed)
         panels.append((f"{title}: return {gained:.1f}", filmed.frames))
     env.close()
@@ -61,36 +68,69 @@ def film(
 
 def check(version: Path, split: str, seed: int) -> None:
     """Raises ValueError where ``film`` would, before anything is played."""
-    env, _ = _drawn(store.read_metadata(version) or {}, split, seed)
-    env.close()
+    env, picture = _drawn(store.read_metadata(version) or {}, split, seed)
+    try:
+        Filmed(env, picture).reset(seed=seed)
+    finally:
+        env.close()
 
 
-def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Drawing]:
-    """One task of the policy's family as a ``gymnasium.Env``, and what draws it."""
+def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Picture]:
+    """One task of the policy's family as a ``gymnasium.Env``, and what makes its picture."""
     family = family_of(metadata)
-    env = _environment(family, split, seed, metadata["horizon"])
+    env = _environment(family, split, seed, metadata["horizon"], None)
     draw = None if env is None else drawing_for(env)
-    if draw is None:
-        known = ", ".join(name for name, one in FAMILIES.items() if one.drawing)
-        raise ValueError(f"{metadata['name']} is of the family {family.name}; films are of {known}, MuJoCo.")
-    return env, draw
+    if draw is not None:
+        return env, lambda env, trail: _painted(draw, env, trail)
+    if env is not None and RENDERED in (env.metadata.get("render_modes") or ()):
+        env.close()
+        return _environment(family, split, seed, metadata["horizon"], RENDERED), lambda env, trail: _rendered(env)
+    known = ", ".join(name for name, one in FAMILIES.items() if one.drawing)
+    raise ValueError(
+        f"{metadata['name']} is of the family {family.name}, whose environment has no render mode rgb_array; films are"
+        f" of such environments, {known}, MuJoCo."
+    )
 
 
-def _environment(family: AnyFamily, split: str, seed: int, horizon: int) -> Any:
+def _environment(family: AnyFamily, split: str, seed: int, horizon: int, render_mode: str | None) -> Any:
     """None where a task has no environment of its own."""
     if isinstance(family, GymFamily):
         task = family.sample(1, split, seed)._asdict()
-        return family.environment({key: value[0] for key, value in task.items()}, horizon)
+        return family.environment({key: value[0] for key, value in task.items()}, horizon, render_mode)
     if not isinstance(family, TaskFamily):
         return None
     return FamilyEnv(family, split=split, seed=seed, max_episode_steps=horizon)
 
 
+def _painted(draw: Drawing, env: Any, trail: list[Any]) -> Any:
+    from PIL import Image, ImageDraw
+
+    frame = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw(ImageDraw.Draw(frame), env, trail)
+    return frame
+
+
+def _rendered(env: Any) -> Any:
+    """What the environment shows of itself, as large as it fits. Raises ValueError where that is no picture."""
+    from PIL import Image, ImageOps
+
+    try:
+        pixels = np.asarray(env.render())
+    except Exception as error:  # the user's code
+        raise ValueError(f"{env_name(env)} cannot be rendered: {describe(error)}") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(
+            f"{env_name(env)} renders {pixels.dtype} of shape {list(pixels.shape)}; rgb_array is uint8"
+            " [height, width, 3]."
+        )
+    return ImageOps.pad(Image.fromarray(pixels), (WIDTH, HEIGHT), color="white")
+
+
 class Filmed:
     """An environment that is drawn after its reset and after every step."""
 
-    def __init__(self, env: Any, draw: Drawing):
-        self._env, self._draw = env, draw
+    def __init__(self, env: Any, picture: Picture):
+        self._env, self._picture = env, picture
         self._trail: list[Any] = []
         self.frames: list[Any] = []
 
@@ -109,12 +149,8 @@ class Filmed:
         return result
 
     def _take(self) -> None:
-        from PIL import Image, ImageDraw
-
         self._trail.append(state_of(self._env))
-        frame = Image.new("RGB", (WIDTH, HEIGHT), "white")
-        self._draw(ImageDraw.Draw(frame), self._env, self._trail)
-        self.frames.append(frame)
+        self.frames.append(self._picture(self._env, self._trail))
 
 
 def _write(file: Path, panels: list[tuple[str, list[Any]]]) -> None:

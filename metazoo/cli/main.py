@@ -16,14 +16,15 @@ import typer
 
 from metazoo import __version__, progress, words
 from metazoo.artefact.places import savedmodels_directory
-from metazoo.cli import options as cli_options
 from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support
 from metazoo.cli import zoo as cli_zoo
 from metazoo.cli.export import export as export_command
+from metazoo.cli.find import find
+from metazoo.cli.new import new
 from metazoo.cli.serve import serve
+from metazoo.cli.train import train
 from metazoo.cli.tune import tune
-from metazoo.presets.registry import PRESETS
 
 app = typer.Typer(
     name="metazoo",
@@ -38,7 +39,6 @@ app = typer.Typer(
 DONE: Final = 0
 FAILED: Final = 1
 WRONG_REQUEST: Final = 2
-INTERRUPTED: Final = 130
 READER_LEFT: Final = 141
 """What a shell says of ``cat`` and ``grep`` whose reader left (``| head -1``): 128 + SIGPIPE. Not 0, since something
 was not shown; scripts under ``set -o pipefail`` know this number from all other programs."""
@@ -49,6 +49,8 @@ BAD_PLACES: Final = errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS
 
 Json = cli_zoo.Json
 Models = cli_zoo.Models
+Family = cli_support.Family
+FamilyArg = cli_support.FamilyArg
 
 
 def main() -> None:
@@ -78,7 +80,7 @@ def _run(debug: bool) -> Any:
             return READER_LEFT
         return DONE if stop.code is None else stop.code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return cli_support.INTERRUPTED
     except BrokenPipeError:  # whoever reads has enough
         streams.abandon(sys.stdout.fileno())
         return READER_LEFT
@@ -137,55 +139,12 @@ app.command()(cli_zoo.download)
 app.command()(cli_zoo.push)
 
 
-@app.command()
-def train(
-    names: Annotated[list[str] | None, typer.Argument(metavar="PRESET...", help=", ".join(PRESETS))] = None,
-    all_presets: Annotated[bool, typer.Option("--all", help="Every preset; goes on by itself.")] = False,
-    out: Annotated[Path, typer.Option(help="Checkpoints, logs and the export go to OUT/<preset>.")] = Path("runs"),
-    export: Annotated[Path | None, typer.Option(help="Export to EXPORT/<preset>/1 instead.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
-    seed: Annotated[int | None, cli_options.seed(help="The preset's own by default.")] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="N,N,...", help="One run for each, in OUT/seed-N.")] = None,
-    updates: Annotated[int | None, cli_options.whole(1, 10**7, help="The preset's own by default.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
-    no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
-    jobs: Annotated[int, cli_options.whole(1, 1000, help="Trainings at once; the cores are shared out.")] = 1,
-) -> None:
-    """Meta-train presets, export them, and write their model cards.
-
-    --all goes on where it was left: it skips what is finished and writes OUT/summary.md. Without the extra mujoco it
-    leaves out the presets that need it.
-
-    \b
-    metazoo train maml_cartpole_goal
-    metazoo train maml_cartpole_goal --updates 100 --set inner_steps=2
-    metazoo train maml_cartpole_goal --resume
-    metazoo train maml_navigation --seeds 0,1,2
-    metazoo train --all --jobs 2 --export models
-    """
-    chosen = cli_support.presets(names or [], all_presets)
-    overrides = cli_support.pairs(settings, "--set")
-    if seeds is not None and (seed is not None or export is not None):
-        raise ValueError(f"--seeds is {seeds!r}; it cannot be combined with --seed or --export.")
-    numbers = None if seeds is None else cli_support.seeds(seeds, "--seeds")
-    directories = [(out, seed)] if numbers is None else [(out / f"seed-{number}", number) for number in numbers]
-    places.directory(out, "--out")
-    places.directory(export, "--export")
-    with progress.shown():
-        cli_support.load_tensorflow()
-        from metazoo.training.campaign import Options, Run, train_all
-
-        runs = [Run(preset, directory, number) for preset in chosen for directory, number in directories]
-        going_on = resume or (all_presets and any(run.begun for run in runs))
-        options = Options(updates, overrides, export, going_on, card=not no_card, keep_going=all_presets, jobs=jobs)
-        finished = train_all(runs, out, options)
-    if not finished:
-        raise typer.Exit(INTERRUPTED)
-
-
+app.command()(train)
 app.command()(tune)
+app.command("new")(new)
 app.command()(policies.evaluate)
 app.command()(policies.adapt)
+app.command()(find)
 app.command()(export_command)
 app.command()(serve)
 
@@ -195,22 +154,28 @@ def bench(
     what: Annotated[
         str, typer.Argument(metavar="[WHAT]", help="learners, families, serving, edge, or all of them.")
     ] = "all",
+    family: Family = None,
+    family_arg: FamilyArg = None,
     as_json: Json = False,
 ) -> None:
     """Measure speed on one processor core.
 
     \b
     metazoo bench learners --json
+    metazoo bench families --family my_robot:Altitude
     metazoo bench serving
     metazoo bench edge --json
     """
     if what not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {what!r}; {words.meant(what, BENCHMARKS)}")
+    arguments = cli_support.family_arguments(family, family_arg)
+    if family is not None and what != "families":
+        raise ValueError(f"--family is {family}; it goes with metazoo bench families.")
     with cli_support.stdout_is_for_json(as_json), progress.shown():
         cli_support.load_tensorflow()
         from metazoo import bench as benchmarks
 
-        rows = benchmarks.run(what)
+        rows = benchmarks.run(what) if family is None else benchmarks.run_family(family, arguments)
     cli_support.print_json(rows) if as_json else cli_support.print_bench(rows)
 
 

@@ -32,6 +32,8 @@ def evaluate(
     video: Annotated[Path | None, typer.Option(help="Film a task before and after adapting into this .gif.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into metadata and model card.")] = False,
     runs: Annotated[Path | None, typer.Option(help="With --record: trained there with --seeds; on the card.")] = None,
+    family: support.Family = None,
+    family_arg: support.FamilyArg = None,
     as_json: Json = False,
 ) -> None:
     """Return before and after adapting, on tasks of the policy's family that it was not trained on.
@@ -42,7 +44,11 @@ def evaluate(
     metazoo evaluate maml_cartpole_goal --video adapting.gif
     metazoo evaluate maml_navigation --record --runs runs
     metazoo evaluate runs/maml_navigation/savedmodels/maml_navigation --split ood --json
+    metazoo evaluate runs/rl2_altitude/savedmodels/rl2_altitude --family robots/my_robot.py:Altitude
+
+    A policy finds its own family again; --family is for one that was moved, or for another one with the same spaces.
     """
+    family_arguments = support.family_arguments(family, family_arg)
     protocol: dict[str, Any] = {"split": split, "tasks": tasks, "episodes": episodes, "steps": steps, "seed": seed}
     protocol["deterministic"] = deterministic
     if runs is not None and not record:
@@ -60,6 +66,8 @@ def evaluate(
         with support.stdout_is_for_json(as_json):
             with progress.shown():
                 support.load_tensorflow()
+                if family is not None:
+                    support.give_family(family, family_arguments, versions, record)
                 _require_families(versions)
                 film = None if video is None else _film(versions[0], video, protocol)
                 measure = _recorder(versions, runs) if record else _evaluator(protocol)
@@ -139,6 +147,7 @@ def adapt(
     off_policy: Annotated[bool, typer.Option("--off-policy", help="They may be another controller's.")] = False,
     episodes: Episodes = None,
     steps: Annotated[int | None, options.whole(1, 100, help="Each on fresh ones; as trained by default.")] = None,
+    keep_better: Annotated[int, options.whole(0, 10**5, help="Keep the better by so many held-out episodes.")] = 0,
     test_episodes: Annotated[int, options.whole(1, 10**5, help="Episodes to measure the return with.")] = 20,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Publish under OUT.")] = None,
@@ -151,8 +160,11 @@ def adapt(
     metazoo adapt maml_cartpole_goal --task target=1.2 --steps 3 --json
     metazoo adapt maml_cartpole --episodes-file episodes.npz --out adapted
 
-    Recorded episodes must be the policy's own, with its actions sampled; --off-policy takes others.
+    Recorded episodes must be the policy's own, with its actions sampled; --off-policy takes others. --keep-better N
+    plays N more episodes before and N after adapting, and keeps what it was before where that did better.
     """
+    if keep_better and episodes_file is not None:
+        raise ValueError(f"--keep-better is {keep_better}; it plays, so it needs --env or --task.")
     if (env is not None) + bool(task) + (episodes_file is not None) != 1:
         raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
     if env_arg and env is None:
@@ -165,6 +177,7 @@ def adapt(
     with support.stdout_is_for_json(as_json), progress.shown():
         support.load_tensorflow()
         import metazoo
+        from metazoo.artefact.intervals import interval
         from metazoo.collect import load_episodes
         from metazoo.tasks.views import make as gym_make
 
@@ -178,13 +191,15 @@ def adapt(
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
         task_name = _publishable(policy, label, out)
         with progress.stage(f"adapting {policy.name}"):
-            adapted = policy.adapt(target, episodes=episodes, steps=steps, seed=seed, off_policy=off_policy)
+            adapted = policy.adapt(
+                target, episodes=episodes, steps=steps, seed=seed, off_policy=off_policy, keep_better=keep_better
+            )
         made = adapted.metadata["adapted"]
         result: dict[str, Any] = {"name": policy.name, "version": policy.version, **made}
         for key, one in (("before", policy), ("after", adapted)) if episodes_file is None else ():
             with progress.stage(f"measuring the return {key} adapting"):
                 returns = one.evaluate(target, episodes=test_episodes, seed=TEST_SEED + seed)
-            result[key] = support.mean_and_interval(returns)
+            result[key] = interval(returns)
     result["published"] = None
     try:
         if out is not None:

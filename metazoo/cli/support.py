@@ -6,12 +6,22 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
 
 from metazoo.cli import options as cli_options
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS, Preset
 from metazoo.words import count, meant
+
+INTERRUPTED: Final = 130
+
+Family = Annotated[
+    str | None, typer.Option(metavar="MODULE:OBJECT|FILE.py:OBJECT", help="A family of your own: see docs.")
+]
+FamilyArg = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of that family.")]
 
 
 def presets(names: list[str], every: bool) -> list[Preset]:
@@ -33,6 +43,47 @@ def _trainable() -> list[Preset]:
     if left_out:
         print(f"Left out, as they need pip install 'metazoo[mujoco]': {', '.join(left_out)}.", file=sys.stderr)
     return [preset for name, preset in PRESETS.items() if name not in left_out]
+
+
+def family_arguments(family: str | None, given: list[str] | None) -> dict[str, Any]:
+    """``--family-arg`` as values: JSON, and what is not JSON is a string. Raises ValueError without ``--family``."""
+    if given and family is None:
+        raise ValueError(f"--family-arg is {given[0]!r}; it needs --family.")
+    return {key: _value(text) for key, text in pairs(given, "--family-arg").items()}
+
+
+def give_family(reference: str, arguments: dict[str, Any], versions: list[Path], record: bool) -> None:
+    """The policies in ``versions`` are of the family at ``reference`` from now on; ``record`` keeps that.
+
+    Raises ValueError where its spaces are not theirs, or where another family's figures would be recorded.
+    """
+    from metazoo.artefact import store
+    from metazoo.artefact.spaces import space_to_metadata
+    from metazoo.tasks import own
+    from metazoo.tasks.views.gym_view import gym_spaces_of
+
+    for version in versions:
+        metadata = store.read_metadata(version) or {}
+        theirs = arguments or (metadata.get("family_args", {}) if metadata.get("family_from") else {})
+        family = own.made_from(reference, theirs)
+        names = "observation_space", "action_space"
+        for name, space in zip(names, map(space_to_metadata, gym_spaces_of(family)), strict=True):
+            if space != metadata[name]:
+                raise ValueError(
+                    f"{reference} has another {name} than {metadata['name']}: {space}, not {metadata[name]}."
+                )
+        if record and family.name != metadata["family"]:
+            raise ValueError(f"{reference} is the family {family.name!r}; --record is for that of {metadata['name']}.")
+        own.give(metadata["family"], reference, arguments=theirs)
+        if record and metadata.get("family_from", reference) != reference:
+            store.replace_metadata(version, {**metadata, "family_from": reference})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, str]:
@@ -76,16 +127,6 @@ def stdout_is_for_json(as_json: bool) -> Iterator[None]:
         yield
 
 
-def mean_and_interval(returns: Any) -> dict[str, Any]:
-    """Mean of ``returns [episodes]`` and its 95 % interval (Student's t)."""
-    import numpy as np
-    from scipy import stats
-
-    mean, played = float(np.mean(returns)), len(returns)
-    half = float(stats.t.ppf(0.975, played - 1) * np.std(returns, ddof=1) / played**0.5) if played > 1 else 0.0
-    return {"mean": mean, "ci95": [mean - half, mean + half], "episodes": played}
-
-
 def print_adapted(result: Mapping[str, Any]) -> None:
     """What ``metazoo adapt`` did."""
     print(f"{result['name']}, {count(result['steps'], 'step')} of {count(result['last_episodes'], 'episode')}")
@@ -93,6 +134,9 @@ def print_adapted(result: Mapping[str, Any]) -> None:
     if "log_prob" in said:
         found, expected = said["log_prob"], said["expected_log_prob"]
         print(f"log-probability of the actions {found:.3g} a step; of its own samples {expected:.3g}")
+    if kept := result.get("kept"):
+        means = f"{kept['before']['mean']:.1f} before and {kept['after']['mean']:.1f} after"
+        print(f"kept as it was {kept['which']} adapting: {means}, in {count(kept['episodes'], 'held-out episode')}")
     for key in ("before", "after"):
         if key in result:
             low, high = result[key]["ci95"]

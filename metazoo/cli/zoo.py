@@ -44,19 +44,32 @@ def list_command(models: Models = None, zoo: Zoo = None, as_json: Json = False) 
 
 
 def card(
-    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A policy.")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A policy.")] = None,
+    family: cli_support.Family = None,
+    family_arg: cli_support.FamilyArg = None,
     as_json: Json = False,
 ) -> None:
-    """The model card of a policy; with --json its whole metadata.
+    """The model card of a policy, with --json its whole metadata; or of a family of your own, and how to train on it.
 
     \b
     metazoo card maml_cartpole_goal
+    metazoo card --family my_robot:Altitude
     """
+    arguments = cli_support.family_arguments(family, family_arg)
+    if (name is None) == (family is None):
+        raise ValueError("give the name of a policy, or --family MODULE:OBJECT.")
+    if family is not None:
+        cli_support.load_tensorflow()
+        from metazoo.cards import family as family_card
+
+        about = family_card.describe(family, arguments)
+        cli_support.print_json(about) if as_json else print(family_card.text(about))
+        return
     from metazoo.artefact import store
     from metazoo.hub import listing
     from metazoo.hub import transfer as hub
 
-    version = hub.find(name)
+    version = hub.find(str(name))
     if as_json:
         cli_support.print_json(store.read_metadata(version))
     else:

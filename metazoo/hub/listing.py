@@ -12,7 +12,7 @@ from metazoo.words import count, meant
 _FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)
 LONGEST: Final = 2000
 """Characters of a name or path; the system refuses to look for longer ones."""
-COLUMNS = ("name", "version", "algorithm", "family", "adapts in", "before", "after", "metric", "size")
+COLUMNS = ("name", "version", "algorithm", "family", "sees", "does", "adapts in", "before", "after", "metric", "size")
 NUMBERS = ("version", "before", "after", "size")
 
 
@@ -52,7 +52,8 @@ def summary(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     Keys: algorithm, family, adapts_in (text), steps, episodes (as made for; null where unknown), metric,
     higher_is_better, before, after (null where nothing was recorded), before_is, after_is (text: what was measured),
-    parameters (weights of the network; null where unknown), memory_size (floats that it carries about a task).
+    sees, does (the spaces, as text), parameters (weights of the network; null where unknown), memory_size (floats that
+    it carries about a task).
     """
     evaluation, adapt, memory = (metadata.get(key) or {} for key in ("evaluation", "adapt", "memory"))
     return {
@@ -64,6 +65,8 @@ def summary(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "metric": evaluation.get("metric"),
         "higher_is_better": evaluation.get("higher_is_better"),
         **_before_and_after(evaluation),
+        "sees": _space(metadata.get("observation_space")),
+        "does": _space(metadata.get("action_space")),
         "parameters": _weights(metadata),
         "memory_size": memory.get("size"),
     }
@@ -145,6 +148,14 @@ def _before_and_after(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         first = (evaluation.get("baselines") or {}).get("random") or {}
         ends = "random actions", "whole trial"
     return {"before": first.get("mean"), "after": last.get("mean"), "before_is": ends[0], "after_is": ends[1]}
+
+
+def _space(space: Mapping[str, Any] | None) -> str | None:
+    """A space in a word: ``Box(4)``, ``Discrete(2)``."""
+    if space is None:
+        return None
+    size = space.get("shape", space.get("nvec", space.get("n", "")))
+    return f"{space['type']}({','.join(map(str, size)) if isinstance(size, list) else size})"
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

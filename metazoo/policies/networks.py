@@ -1,6 +1,7 @@
 """Keras 3 functional networks that map an observation to the parameters of an action distribution."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -70,16 +71,22 @@ def mlp(
     output_gain: float = 0.01,
     seed: int = 0,
     dtype: str = "float32",
+    centre: Sequence[float] = (),
+    width: Sequence[float] = (),
 ) -> keras.Model:
     """A multi-layer perceptron ``[..., observation] → {"logits"}`` or ``{"loc", "scale"}``.
 
     Hidden layers are initialised orthogonally with gain √2, the output with ``output_gain``, which when small makes
     the first policy nearly uniform (or centred on 0). ``initial_scale`` is the Gaussian's first standard deviation in
-    action units. Observations of several axes, or none, are taken as one vector; bytes are scaled to [0, 1].
+    action units. Observations of several axes, or none, are taken as one vector; bytes are scaled to [0, 1]. With
+    ``centre`` and ``width``, a number for each entry, the network sees (observation − centre) / width.
     """
     require_usable(observation_space, action_space)
     inputs, x = _inputs(observation_space, dtype)
     x = _vector(x, observation_space, dtype)
+    if width:
+        offset = [-c / w for c, w in zip(centre, width, strict=True)]
+        x = keras.layers.Rescaling([1.0 / w for w in width], offset, dtype=dtype, name="scaled")(x)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
     return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)

@@ -1,6 +1,8 @@
 """What a preset says. Imports nothing heavy."""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -17,6 +19,8 @@ class Preset:
     episodes: int
     steps: int
     family_args: dict[str, Any] = field(default_factory=dict)
+    family_from: str = ""
+    """Where a family that is the user's own is found again: see ``metazoo.tasks.own``."""
     network: dict[str, Any] = field(default_factory=dict)
     learning_rate: float = 3e-3
     seed: int = 0
@@ -27,6 +31,26 @@ class Preset:
     """Presets that ``evaluate`` reports beside it, on the same tasks."""
     teacher: str = ""
     """Whom a distilled student learns from: see ``metazoo.training.teacher_sources``."""
+
+
+def settings_of(preset: Preset) -> dict[str, Any]:
+    """All that a preset says, without what only presets of users' own families have where it is empty."""
+    return {key: value for key, value in asdict(preset).items() if key != "family_from" or value}
+
+
+def train_arguments(preset: Preset, seed: int | None, updates: int | None, changed: Mapping[str, Any]) -> list[str]:
+    """The arguments of ``metazoo train`` that train it, with the ``changed`` settings."""
+    arguments = [preset.name]
+    if preset.family_from:
+        arguments = ["--family", preset.family_from, "--algorithm", preset.algorithm, "--name", preset.name]
+        for key, value in preset.family_args.items():
+            arguments += ["--family-arg", f"{key}={json.dumps(value)}"]
+        arguments += ["--no-baseline"]
+    for option, number in (("--seed", seed), ("--updates", updates)):
+        arguments += [] if number is None else [option, str(number)]
+    for key, value in changed.items():
+        arguments += ["--set", f"{key}={value}"]
+    return arguments
 
 
 def evaluate_command(name: str, tasks: int) -> str:

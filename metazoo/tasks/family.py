@@ -74,6 +74,8 @@ class Family(ABC):
     """Whether there are so few tasks that all splits hold the same: what differs are start states and draws."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """Where the task parameters come from; of those that are drawn otherwise, cards quote samples."""
+    out_of_range: bool = True
+    """Whether there are tasks of the split ``ood``, outside the training ranges."""
     hidden: ClassVar[str] = ""
     """What no observation shows, in a few words."""
     page: ClassVar[str] = ""
@@ -106,6 +108,10 @@ class Family(ABC):
     metazoo.cards.baselines`` finds; there are no such baselines where it is empty."""
     expert_recipe: ClassVar[Mapping[str, Any]] = {}
     """How experts of single tasks are trained, where not as usual: entries of ``metazoo.training.experts.Recipe``."""
+
+    def parameter_ranges(self) -> Mapping[str, Range]:
+        """``ranges``, and those that only this family, not its class, knows."""
+        return self.ranges
 
     def mean_rewards(self, tasks: Any, observations: Any, actions: Any) -> tf.Tensor | None:
         """What rewards ``[T, M, E]`` of tasks ``[M, ...]`` are on average, given what was seen and done there.

@@ -16,9 +16,11 @@ from metazoo.artefact import store
 from metazoo.artefact.whole import write_whole
 from metazoo.cards.record import record
 from metazoo.hub.listing import summary
+from metazoo.presets.preset import train_arguments
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs
 from metazoo.training.train import train, version_of
+from metazoo.training.user_callbacks import callbacks_at
 from metazoo.words import count
 
 TABLE, ROWS = "summary.md", "summary.json"
@@ -56,8 +58,11 @@ class Options(NamedTuple):
     card: bool = True
     keep_going: bool = False
     """Whether the others are trained if one fails; its reason stands in the table."""
+    callbacks: tuple[str, ...] = ()
+    """Of users, as references (``metazoo.training.user_callbacks``); each training has its own."""
     jobs: int = 1
-    """How many trainings at once, in processes of their own if more than one; these know the zoo's presets alone."""
+    """How many trainings at once, in processes of their own if more than one; these know the zoo's presets, and
+    families that can be found again (``Preset.family_from``)."""
 
 
 Trained = Generator[tuple[Run, Path | None | Exception], None, None]
@@ -148,14 +153,16 @@ def _failure(ended: Ended) -> Exception:
 
 
 def _job(run: Run, options: Options) -> Job:
-    """The run as a call of ``metazoo train`` of its own."""
-    arguments = ["train", run.preset.name, "--out", str(run.out)]
-    for option, value in (("--seed", run.seed), ("--updates", options.updates), ("--export", options.export_to)):
-        arguments += [] if value is None else [option, str(value)]
-    for key, text in options.overrides.items():
-        arguments += ["--set", f"{key}={text}"]
+    """The run as a call of ``metazoo train`` of its own; a preset of nobody's table with all its settings."""
+    preset, changed = run.preset, dict[str, Any](options.overrides)
+    if preset.family_from:
+        changed = {**preset.config, "learning_rate": preset.learning_rate, **changed}
+    arguments = ["train", *train_arguments(preset, run.seed, options.updates, changed), "--out", str(run.out)]
+    arguments += [] if options.export_to is None else ["--export", str(options.export_to)]
     arguments += ["--resume"] if run.begun and options.resume else []
     arguments += [] if options.card else ["--no-card"]
+    for reference in options.callbacks:
+        arguments += ["--callback", reference]
     return Job(run.name, arguments)
 
 
@@ -169,6 +176,7 @@ def _train(run: Run, options: Options) -> Path | None:
         overrides=options.overrides,
         resume=run.begun and options.resume,
         export_to=options.export_to,
+        callbacks=callbacks_at(options.callbacks),
     )
     if not (version / "saved_model.pb").exists():
         return None

@@ -23,9 +23,9 @@ from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import rollout
+from metazoo.tasks import own
 from metazoo.tasks.family import TaskFamily
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.tasks.registry import FAMILIES
 from metazoo.training.callbacks import Advance
 
 WEIGHTS_FILE, SETTINGS_FILE = "experts.npz", "experts.json"
@@ -59,7 +59,7 @@ def train_experts(
     directory = Path(directory)
     if directory.exists():
         raise FileExistsError(f"{directory} exists already; experts are not overwritten, so choose another.")
-    ours = FAMILIES[family](**family_args)
+    ours = own.family_of({"family": family, "family_args": family_args})
     if not isinstance(ours, TaskFamily):
         raise ValueError(f"{family} is played on the host; experts are trained in the graph, so choose another family.")
     recipe = recipe or Recipe(**ours.expert_recipe)
@@ -85,9 +85,7 @@ def load_experts(directory: Path, family: AnyFamily) -> tuple[Teacher, AnyFamily
         ValueError: the files do not belong together, or this installation does not know the family.
     """
     made = json.loads((directory / SETTINGS_FILE).read_text(encoding="utf-8"))
-    if made["family"] not in FAMILIES:
-        raise ValueError(f"the experts in {directory} are of the family {made['family']!r}, which is not known here.")
-    theirs = FAMILIES[made["family"]](**made["family_args"])
+    theirs = own.family_of({**made, "name": f"{directory}, a directory of experts,"})
     policy = _policy(theirs, made["network"], made["seed"])
     with np.load(directory / WEIGHTS_FILE, allow_pickle=False) as saved:
         weights = saved["weights"]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,9 @@ from metazoo.keras_settings import require_for_training
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
-from metazoo.presets.preset import Preset, evaluate_command
-from metazoo.tasks.registry import FAMILIES
+from metazoo.presets.preset import Preset, evaluate_command, settings_of, train_arguments
+from metazoo.presets.registry import PRESETS
+from metazoo.tasks import own
 from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, Watch, keep_epochs
 from metazoo.training.export import export
 from metazoo.training.teacher_sources import teacher_for
@@ -38,7 +39,7 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Learner:
     """The preset's learner with its initial weights, not compiled."""
-    family = FAMILIES[preset.family](**preset.family_args)
+    family = own.family_of(vars(preset))
     seed = preset.seed if seed is None else seed
     learner, spaces = LEARNERS[preset.algorithm], (family.observation_space, family.action_space)
     options = {**preset.network, "seed": seed, "dtype": dtype}
@@ -102,13 +103,14 @@ def train(
     overrides: Mapping[str, str] | None = None,
     resume: bool = False,
     export_to: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Trains a preset in ``out/<name>`` and exports it to ``<export_to or run directory/savedmodels>/<name>/1``.
 
     The run directory holds ``run.json`` (settings, seed, versions), ``metrics.csv``, TensorBoard logs and checkpoints.
     The exported weights are those with the best return after adaptation on *validation* tasks. Killed at any moment,
     it goes on with ``resume=True`` and ends with the same weights, bit by bit: its work is cut for as many threads as
-    it began with, however many there are now.
+    it began with, however many there are now. ``callbacks`` come after those of the training.
 
     Returns:
         The exported version directory, or the run directory when it was interrupted.
@@ -128,10 +130,10 @@ def train(
     target = version_of(run, preset.name, export_to)
     if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
-    threads = begin(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    threads = begin(run, {"preset": settings_of(preset), "seed": seed, "updates": total}, resume)
     if target.exists():
         return target  # it was finished before
-    learner, checkpoints, finished = fitted(preset, run, seed, total, threads, resume)
+    learner, checkpoints, finished = fitted(preset, run, seed, total, threads, resume, callbacks=callbacks)
     if not finished:
         made = f"{checkpoints.update} of {count(total, 'update')}"
         progress.say(f"Interrupted after {made}; --resume goes on from there.")
@@ -140,6 +142,7 @@ def train(
     metadata = {
         "name": preset.name,
         "family_args": preset.family_args,
+        **_own_family(preset),
         "adapt": {"episodes": preset.episodes, "steps": preset.steps, "tasks": preset.evaluation_tasks},
         "network": preset.network,
         "provenance": provenance,
@@ -159,7 +162,14 @@ class Fitted(NamedTuple):
 
 
 def fitted(
-    preset: Preset, run: Path, seed: int, total: int, threads: int, resume: bool, watch: Watch | None = None
+    preset: Preset,
+    run: Path,
+    seed: int,
+    total: int,
+    threads: int,
+    resume: bool,
+    watch: Watch | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Fitted:
     """Makes a run's ``total`` updates, or those that its checkpoints lack; ``begin`` came before and said ``threads``.
 
@@ -173,7 +183,7 @@ def fitted(
     learner.optimizer.build(learner.trainable_variables)
     checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
     start = checkpoints.restore() if resume else 0
-    if start < total and not _fit(learner, preset, run, checkpoints, start, total, watch):
+    if start < total and not _fit(learner, preset, run, checkpoints, start, total, watch, callbacks):
         return Fitted(learner, checkpoints, False)
     checkpoints.load_best()
     return Fitted(learner, checkpoints, True)
@@ -182,6 +192,14 @@ def fitted(
 def version_of(run: Path, name: str, export_to: Path | None) -> Path:
     """Where a run directory's policy is exported to."""
     return Path(export_to or run / "savedmodels") / name / "1"
+
+
+def _own_family(preset: Preset) -> dict[str, Any]:
+    """Where the family is, and with whom its policies are compared: of presets that no table has."""
+    made = {"family_from": preset.family_from} if preset.family_from else {}
+    if preset.name in PRESETS:
+        return made
+    return {**made, "description": preset.description, "baselines": list(preset.baselines)}
 
 
 def _taught(learner: Learner) -> dict[str, Any]:
@@ -198,6 +216,7 @@ def _fit(
     start: int,
     total: int,
     watch: Watch | None = None,
+    more: Sequence[keras.callbacks.Callback] = (),
 ) -> bool:
     """Makes updates ``start … total − 1``; False if it was interrupted."""
     keep_epochs(run / "metrics.csv", start // EPOCH)
@@ -209,6 +228,7 @@ def _fit(
         keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False, update_freq="epoch"),
         checkpoints,  # after the logs: a row too many is cut on resuming, one too few would be lost
         interrupt,
+        *more,
     ]
     with interrupt, progress.stage(f"{preset.name}, updates", total, start) as advance:
         callbacks.append(Advance(advance))
@@ -261,13 +281,13 @@ def begin(run: Path, settings: dict[str, Any], resume: bool) -> int:
 
 
 def _provenance(preset: Preset, seed: int, total: int, learner: Learner, done: Checkpoints) -> dict[str, Any]:
-    command = ["metazoo", "train", preset.name, "--seed", str(seed), "--updates", str(total)]
-    for key, value in {**preset.config, "learning_rate": preset.learning_rate}.items():
-        command += ["--set", f"{key}={value}"]
-    if preset.teacher:
-        command += ["--set", f"teacher={preset.teacher}"]
+    settings = {**preset.config, "learning_rate": preset.learning_rate}
+    settings |= {"teacher": preset.teacher} if preset.teacher else {}
+    command = shlex.join(["metazoo", "train", *train_arguments(preset, seed, total, settings)])
+    if own.was_given(preset.family) and not preset.family_from:  # an object, which only its owner's program has
+        command = f"metazoo.train({preset.family}, {preset.algorithm!r}, {seed=}, updates={total}, {settings=})"
     return {
-        "command": shlex.join(command),
+        "command": command,
         "evaluate_command": evaluate_command(preset.name, preset.evaluation_tasks),
         "seed": seed,
         "updates": total,

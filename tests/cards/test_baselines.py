@@ -1,5 +1,7 @@
 """Baselines of ``metazoo evaluate``: plain gradient steps from trained and from initial weights, and closed forms."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -117,8 +119,8 @@ def test_the_best_fixed_velocity_is_the_best_of_all():
     ("cls", "expected"), [(HalfCheetahVel, "best_fixed_velocity"), (HalfCheetahDir, "standing_still")]
 )
 def test_half_cheetahs_have_closed_forms(cls, expected):
-    arguments = '{"horizon": 7, "rows": 1, "workers": 0}'
-    found = baselines._references(cls.name, arguments, "test", 4, 1)
+    which = json.dumps([{"family": cls.name, "family_args": {"horizon": 7, "rows": 1, "workers": 0}}, ""])
+    found = baselines._references(which, "test", 4, 1)
     assert set(found) == {expected} and "closed form" in found[expected]["what"]
     velocities = HalfCheetahVel(workers=0, rows=1).sample(4, "test", 1).velocity.numpy()
     mean = best_fixed_velocity(velocities, 7)[1] if cls is HalfCheetahVel else 0.0

@@ -24,7 +24,7 @@ from tests import toy_policy
 from tests.cards.reports import made_up_report
 
 COMMANDS = (
-    *("list", "card", "download", "push", "train", "tune"),
+    *("list", "card", "download", "push", "train", "tune", "new", "find"),
     *("evaluate", "adapt", "export", "serve", "bench", "demo"),
 )
 
@@ -331,7 +331,7 @@ def test_a_corrupted_policy_is_refused(refused, toy, tmp_path):
 
 def test_evaluate_refuses_unknown_policies_and_families(refused, toy):
     assert "there is no policy 'maml_moon'" in refused("evaluate", "maml_moon")
-    assert "toy was trained on the family 'toy', which is not known here; evaluate it in Python" in refused(
+    assert "toy was trained on the family 'toy', which is not known here; give it with --family" in refused(
         "evaluate", toy / "toy"
     )
 

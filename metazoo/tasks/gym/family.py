@@ -6,6 +6,7 @@ Learners take it like a family in the graph. The environments are stepped in Pyt
 is expensive, in worker processes.
 """
 
+import dataclasses
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from metazoo.artefact.spaces import CollectionError, env_name, observation_spec, space_to_metadata
-from metazoo.tasks.family import SPLITS
+from metazoo.tasks.family import SPLITS, Range
 from metazoo.tasks.gym import attributes as gym_attributes
 from metazoo.tasks.gym.board import Board, Layout
 from metazoo.tasks.gym.pool import Pool, Tasks
@@ -37,8 +38,9 @@ class GymFamily(HostFamily):
             environment's ``set_task(dict)`` method if it has one; else to the constructor (or the callable) where that
             takes them, and set as attributes where not. What CartPole derives from its attributes is derived again.
         sample_task: ``(numpy generator, split) → {name: number or array}``; or ``{name: (low, high)}``, uniform, from
-            which there are no out-of-range tasks. Whole numbers, truth values, lists and arrays reach the environment
-            as what the first task has them; tasks are kept in float32. Ranges give numbers that are not whole.
+            which there are no out-of-range tasks; ``{name: Range((low, high), ((low, high), …))}`` has some. Whole
+            numbers, truth values, lists and arrays reach the environment as what the first task has them; tasks are
+            kept in float32. Ranges give numbers that are not whole.
         horizon: steps after which an episode is truncated; by default the environment's own ``max_episode_steps``.
         name: of the family; by default the environment's.
         env_args: arguments and attributes that all tasks have in common.
@@ -77,6 +79,8 @@ class GymFamily(HostFamily):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {least}.")
         self.workers, self.rows, self.time_limit = workers, rows, time_limit
+        self._ranges = ranges_of(sample_task) if isinstance(sample_task, Mapping) else None
+        self.out_of_range = self._ranges is None or any(one.ood for one in self._ranges.values())
         self._sample_task = uniform_tasks(sample_task) if isinstance(sample_task, Mapping) else sample_task
         if not isinstance(make_env, str) and not callable(make_env):
             raise CollectionError(
@@ -110,6 +114,9 @@ class GymFamily(HostFamily):
         drawn = [self._draw(split, int(seed), i) for i in range(count)]
         return self.Task(*(tf.constant(np.stack([task[name] for task in drawn])) for name in self.Task._fields))
 
+    def parameter_ranges(self) -> Mapping[str, Range]:
+        return self.ranges if self._ranges is None else {**self._ranges, **self.ranges}
+
     def reset(self, tasks: Any, seeds: np.ndarray) -> np.ndarray:
         count = len(seeds)
         if count > self.rows:
@@ -128,8 +135,12 @@ class GymFamily(HostFamily):
         players.step()
         return HostTransition(*(field[:count] for field in (board.observations, *board[2:5])))
 
-    def environment(self, task: Mapping[str, Any], horizon: int | None = None) -> gym.Env:
+    def environment(
+        self, task: Mapping[str, Any], horizon: int | None = None, render_mode: str | None = None
+    ) -> gym.Env:
         """An environment of one task; parameters left out are those of the first training task.
+
+        ``render_mode`` is given to its constructor, or set as an attribute where that does not take it.
 
         Raises:
             ValueError: an unknown parameter, or a value of the wrong shape.
@@ -146,7 +157,9 @@ class GymFamily(HostFamily):
                 raise ValueError(f"task parameter {name} is {value!r}; its shape must be {shape}.") from error
             if not np.all(np.isfinite(drawn[name])):
                 raise ValueError(f"task parameter {name} is {value!r}; it must be finite.")
-        env = self._recipe.build(self._as_sampled(drawn))
+        shown = {} if render_mode is None else {"render_mode": render_mode}
+        recipe = dataclasses.replace(self._recipe, arguments={**self._recipe.arguments, **shown})
+        env = recipe.build(self._as_sampled(drawn))
         return gym.wrappers.TimeLimit(env, horizon or self.horizon)
 
     def close(self) -> None:
@@ -194,25 +207,52 @@ class GymFamily(HostFamily):
         return {name: _of_kind(value, self._kinds[name]) for name, value in task.items()}
 
 
-def uniform_tasks(ranges: Mapping[str, tuple[float, float]]) -> SampleTask:
-    """Each parameter uniform in its ``(low, high)``; there is nothing out of range to draw from.
+def uniform_tasks(ranges: Mapping[str, Any]) -> SampleTask:
+    """Each parameter uniform in its ``(low, high)``, or its ``Range``, which says where tasks out of range are; there,
+    those without such a range keep their usual one.
 
     Raises:
         ValueError: a range that is not two finite numbers in order.
     """
-    for name, ends in ranges.items():
-        numbers = np.asarray(ends, object).ravel()
-        if len(numbers) != 2 or not all(isinstance(end, int | float | np.number) for end in numbers):
-            raise ValueError(f"the range of {name} is {ends!r}; it must be (low, high).")
-        if not (np.isfinite(list(numbers)).all() and numbers[0] <= numbers[1]):
-            raise ValueError(f"the range of {name} is {ends!r}; low and high must be finite, and low not above high.")
+    of = ranges_of(ranges)
 
     def sample(generator: np.random.Generator, split: str) -> dict[str, float]:
-        if split == "ood":
-            raise ValueError("these tasks are uniform in one range: for ood, give a function as sample_task.")
-        return {name: generator.uniform(low, high) for name, (low, high) in ranges.items()}
+        if split != "ood":
+            return {name: generator.uniform(*one.train) for name, one in of.items()}
+        if not any(one.ood for one in of.values()):
+            raise ValueError(
+                f"there are no tasks out of range: {', '.join(of)} are uniform in one range each. For ood, give"
+                " Range((low, high), ((low, high),)) or a function as sample_task."
+            )
+        return {
+            name: _outside(generator, one) if one.ood else generator.uniform(*one.train) for name, one in of.items()
+        }
 
     return sample
+
+
+def ranges_of(ranges: Mapping[str, Any]) -> dict[str, Range]:
+    """Where each parameter comes from. Raises ValueError as ``uniform_tasks``."""
+    of = {name: one if isinstance(one, Range) else Range(one, ()) for name, one in ranges.items()}
+    for name, one in of.items():
+        for ends in (one.train, *one.ood):
+            _require_interval(name, ends)
+    return of
+
+
+def _require_interval(name: str, ends: Any) -> None:
+    numbers = np.asarray(ends, object).ravel()
+    if len(numbers) != 2 or not all(isinstance(end, int | float | np.number) for end in numbers):
+        raise ValueError(f"the range of {name} is {ends!r}; it must be (low, high).")
+    if not (np.isfinite(list(numbers)).all() and numbers[0] <= numbers[1]):
+        raise ValueError(f"the range of {name} is {ends!r}; low and high must be finite, and low not above high.")
+
+
+def _outside(generator: np.random.Generator, one: Range) -> float:
+    """Uniform over the intervals outside, in proportion to their lengths."""
+    lengths = np.array([high - low for low, high in one.ood])
+    share = lengths / lengths.sum() if lengths.sum() else None
+    return generator.uniform(*one.ood[generator.choice(len(one.ood), p=share)])
 
 
 class _Local:

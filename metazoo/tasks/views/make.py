@@ -1,16 +1,15 @@
 """Environments from what a person types: ``--env CartPole-v1 --env-arg length=0.8``, ``--task force=-9``."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 
+from metazoo.tasks import own
 from metazoo.tasks.gym import attributes as gym_attributes
 from metazoo.tasks.gym.family import GymFamily
-from metazoo.tasks.registry import FAMILIES, IN_GRAPH
+from metazoo.tasks.registry import IN_GRAPH
 from metazoo.tasks.views.gym_view import FamilyEnv
 
 
@@ -22,8 +21,8 @@ def make(env_id: str, arguments: Mapping[str, str]) -> gym.Env:
     Raises:
         CollectionError: an unknown environment, a missing package, an argument it has no place for, a wrong type.
     """
-    if ":" in env_id and not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())  # an installed program does not look there, ``python -m`` does
+    if ":" in env_id:
+        own.import_path()
     return gym_attributes.make(env_id, {name: _parse(text) for name, text in arguments.items()})
 
 
@@ -34,8 +33,8 @@ def make_task(metadata: Mapping[str, Any], parameters: Mapping[str, str]) -> gym
         ValueError: a family that is not registered, an unknown parameter, or a value of the wrong shape.
     """
     task = {name: _parse(text) for name, text in parameters.items()}
-    name, arguments = metadata["family"], metadata.get("family_args", {})
-    family = FAMILIES[name](**arguments) if name in FAMILIES and (arguments or name not in IN_GRAPH) else name
+    name, plain = metadata["family"], not metadata.get("family_args")
+    family = name if name in IN_GRAPH and plain else own.family_of(metadata)
     if isinstance(family, GymFamily):
         return family.environment(task, metadata["horizon"])
     return FamilyEnv(family, task, max_episode_steps=metadata["horizon"])
