@@ -14,7 +14,10 @@ INTERRUPTED = 130
 
 
 def tune(
-    name: Annotated[str, typer.Argument(metavar="PRESET", help="metazoo train --help names them.")],
+    name: Annotated[str | None, typer.Argument(metavar="PRESET", help="metazoo train --help names them.")] = None,
+    family: support.Family = None,
+    family_arg: support.FamilyArg = None,
+    algorithm: Annotated[str | None, typer.Option(metavar="NAME", help="With --family: rl2, maml, ...")] = None,
     trials: Annotated[int, options.whole(1, 10**5, help="Of the study, over all calls.")] = 20,
     timeout: Annotated[float | None, options.real(0, 10**6, help="Minutes; then no further trial begins.")] = None,
     space: Annotated[
@@ -40,19 +43,27 @@ def tune(
     metazoo tune maml_navigation --trials 50 --timeout 40 --updates 150
     metazoo tune maml_navigation --space learning_rate=1e-4:1e-2 --space step_sizes=scalar,parameter
     metazoo tune maml_navigation --set learning_rate=0.3 --apply
+    metazoo tune --family my_robot:MyRobot --algorithm maml --trials 10 --updates 100
     """
     if importlib.util.find_spec("optuna") is None:
         raise ValueError("metazoo tune needs the library Optuna: pip install 'metazoo[tune]'.")
-    preset = support.presets([name], False)[0]
+    arguments = support.family_arguments(family, family_arg)
+    if (name is None) == (family is None) or (family is None) != (algorithm is None):
+        raise ValueError("name a preset, or give --family MODULE:OBJECT with --algorithm NAME.")
+    presets = support.presets([str(name)], False) if family is None else []
     narrowed, changes = support.pairs(space, "--space"), support.pairs(settings, "--set")
     places.directory(out, "--out")
     with support.stdout_is_for_json(as_json), progress.shown():
         support.load_tensorflow()
+        from metazoo.training import own
         from metazoo.training.train import override
         from metazoo.tuning import report as reports
         from metazoo.tuning.tune import Options, tune
 
-        preset = override(preset, changes)
+        if family is not None:
+            of = own.introduce(family, arguments)
+            presets = own.presets(of, [str(algorithm)], {}, twin=False)
+        preset = override(presets[0], changes)
         report = tune(preset, out, narrowed, Options(trials, timeout, updates, seed, confirm))
         if report is None:
             raise typer.Exit(INTERRUPTED)

@@ -3,7 +3,6 @@
 The best of many trials is partly the luckiest. Its own score says too much, so it is not what is reported.
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from metazoo.algorithms.common.learner import agent_of
 from metazoo.artefact.locks import at_work
 from metazoo.artefact.whole import write_whole
 from metazoo.evaluation import play_split
-from metazoo.presets.preset import Preset
+from metazoo.presets.preset import Preset, settings_of
 from metazoo.training.callbacks import validation_score, validation_tasks
 from metazoo.training.train import begin, fitted, override
 
@@ -63,7 +62,7 @@ def _score(preset: Preset, run: Path, seed: int, total: int) -> float:
 
 def _train(preset: Preset, run: Path, seed: int, total: int) -> dict[str, Any]:
     resume = (run / "run.json").exists()
-    threads = begin(run, {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}, resume)
+    threads = begin(run, {"preset": settings_of(preset), "seed": seed, "updates": total}, resume)
     learner, _, finished = fitted(preset, run, seed, total, threads, resume)
     if not finished:
         raise Interrupted

@@ -11,7 +11,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from metazoo.artefact.whole import aside
-from metazoo.presets.preset import Preset
+from metazoo.presets.preset import Preset, train_arguments
 from metazoo.training.train import override
 from metazoo.tuning.space import Space, as_settings
 from metazoo.tuning.study import Study
@@ -97,13 +97,11 @@ def _command(preset: Preset, settings: Mapping[str, str]) -> str:
     from metazoo.presets.registry import PRESETS
 
     known = PRESETS.get(preset.name, preset)
-    words = ["metazoo", "train", preset.name]
-    before = {key: str(value) for key, value in preset.config.items() if known.config.get(key) != value}
-    if preset.learning_rate != known.learning_rate:
+    mine = bool(preset.family_from)  # no table has its settings, so all are said
+    before = {key: str(value) for key, value in preset.config.items() if mine or known.config.get(key) != value}
+    if mine or preset.learning_rate != known.learning_rate:
         before["learning_rate"] = str(preset.learning_rate)
-    for key, value in {**before, **settings}.items():
-        words += ["--set", f"{key}={value}"]
-    return shlex.join(words)
+    return shlex.join(["metazoo", "train", *train_arguments(preset, None, None, {**before, **settings})])
 
 
 def _importance(study: Study) -> dict[str, float] | None:

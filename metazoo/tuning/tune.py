@@ -1,6 +1,5 @@
 """``metazoo tune``: trials of a preset with other settings, and what the best of them is worth with fresh seeds."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import optuna
 
 from metazoo import progress
-from metazoo.presets.preset import Preset
+from metazoo.presets.preset import Preset, settings_of
 from metazoo.training.callbacks import DivergedError
 from metazoo.training.train import Fitted, begin, fitted, override
 from metazoo.tuning.confirm import Interrupted, confirmed
@@ -48,7 +47,7 @@ def tune(preset: Preset, out: Path, narrowed: Mapping[str, str], options: Option
     seed = preset.seed if options.seed is None else options.seed
     total = preset.updates if options.updates is None else options.updates
     settings = {
-        "preset": dataclasses.asdict(preset),
+        "preset": settings_of(preset),
         "space": {key: [type(part).__name__, *part] for key, part in space.items()},
         "updates": total,
         "seed": seed,
@@ -117,7 +116,7 @@ def _trial(study: Study, taken: Taken, preset: Preset, space: Space, seed: int, 
 
 def _trained(study: Study, taken: Taken, preset: Preset, seed: int, total: int) -> Fitted:
     resume = (taken.directory / "run.json").exists()
-    run = {"preset": dataclasses.asdict(preset), "seed": seed, "updates": total}
+    run = {"preset": settings_of(preset), "seed": seed, "updates": total}
     threads = begin(taken.directory, run, resume)
     return fitted(
         preset, taken.directory, seed, total, threads, resume, lambda update, score: study.report(taken, update, score)

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from metazoo.cli import main as cli
+from metazoo.cli.new import new
 from metazoo.tuning import tune as tuning
+from tests.own_families import working_in
 from tests.tuning.tiny_study import Trainer
 
 NAME = "maml_navigation"
@@ -83,3 +85,32 @@ def test_without_optuna_it_says_what_to_install(run, monkeypatch):
     code, _, error = run()
     assert code == cli.WRONG_REQUEST
     assert "pip install 'metazoo[tune]'" in error
+
+
+def test_a_family_of_the_users_own_is_tuned_too(run, tmp_path, monkeypatch, capsys):
+    with working_in(tmp_path):
+        new("family", "lift_robot", tmp_path)
+        words = ["metazoo", "tune", "--family", "lift_robot:LiftRobot", "--algorithm", "maml", "--out", "studies"]
+        words += ["--confirm", "0", "--trials", "2", "--space", "learning_rate=0.001:0.02", "--set", "tasks=20"]
+        monkeypatch.setattr(sys, "argv", words)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed, error = capsys.readouterr()
+        assert stop.value.code == 0, error
+        last = printed.splitlines()[-1]
+        assert last.startswith("metazoo train --family lift_robot:LiftRobot --algorithm maml --name maml_lift_robot")
+        assert "--set tasks=20" in last and "--set learning_rate=0.0" in last
+        study = json.loads((tmp_path / "studies" / "maml_lift_robot" / "study.json").read_text())
+        assert study["preset"]["family_from"] == "lift_robot:LiftRobot"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["maml_navigation", "--family", "a:B"], ["--family", "a:B"], ["--algorithm", "rl2"]]
+)
+def test_a_preset_or_a_family_is_tuned_not_both(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "argv", ["metazoo", "tune", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == cli.WRONG_REQUEST
+    assert "name a preset, or give --family MODULE:OBJECT with --algorithm NAME" in capsys.readouterr().err
