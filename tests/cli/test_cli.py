@@ -296,7 +296,7 @@ def test_adapt_refuses_wrong_arguments(refused, toy, tmp_path):
     assert "give one of" in refused("adapt", toy / "toy")
     assert "give one of" in refused(*on_cartpole, "--task", "force=1")
     assert "--env-arg is 'length=1'" in refused("adapt", toy / "toy", "--task", "force=1", "--env-arg", "length=1")
-    assert "family is 'toy'" in refused("adapt", toy / "toy", "--task", "force=1")
+    assert "trained on the family 'toy', which is not known" in refused("adapt", toy / "toy", "--task", "force=1")
     assert "there is no policy 'maml_moon'" in refused("adapt", "maml_moon", "--env", "CartPole-v1")
     assert str(tmp_path) in refused("adapt", tmp_path, "--env", "CartPole-v1")
 

@@ -163,7 +163,8 @@ def test_experts_are_trained_by_its_own_recipe(recorded, tmp_path):
 
 def test_its_original_is_measured_beside_the_first_family_that_varies_it(recorded, monkeypatch):
     assert gym_peers.make(Thermostat(), 2) is None, "the pendulum comes first"
-    monkeypatch.delitem(registry.FAMILIES, "pendulum")
+    for name in ("pendulum", "pendulum_hidden"):
+        monkeypatch.delitem(registry.FAMILIES, name)
     peer = gym_peers.make(Thermostat(), 2)
     peer.close()
     assert peer.env_id == gym.spec("Pendulum-v1").id

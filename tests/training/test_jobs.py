@@ -231,8 +231,9 @@ def test_a_run_is_called_as_one_would_call_it(tmp_path):
     out, export = tmp_path / "runs", tmp_path / "models"
     run = Run(PRESETS["maml_navigation"], out, 2)
     options = Options(updates=5, overrides={"tasks": "3"}, export_to=export, card=False, resume=True)
-    called = ["train", "maml_navigation", "--out", str(out), "--seed", "2", "--updates", "5", "--export", str(export)]
-    expected = Job("maml_navigation, seed 2", [*called, "--set", "tasks=3", "--no-card"])
+    called = ["train", "maml_navigation", "--seed", "2", "--updates", "5", "--set", "tasks=3"]
+    places = ["--out", str(out), "--export", str(export)]
+    expected = Job("maml_navigation, seed 2", [*called, *places, "--no-card"])
     assert campaign._job(run, options) == expected, "a run that was not begun is not resumed"
     run.directory.mkdir(parents=True)
     (run.directory / "run.json").write_text("{}")
