@@ -85,8 +85,15 @@ def _register_environments() -> None:
 
     A device without TensorFlow has no use for them: ``metazoo.edge`` can be imported there.
     """
-    if "gymnasium" in sys.modules and importlib.util.find_spec("tensorflow") is not None:
+    if "gymnasium" in sys.modules and _is_installed("tensorflow"):
         import metazoo.tasks.views.gym_view  # noqa: F401  registers when it is imported
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:  # what looks for packages may refuse one
+        return False
 
 
 _ask_for_legacy_keras()

@@ -72,7 +72,9 @@ def test_the_first_block_of_the_serving_page_can_be_pasted(tmp_path):
         timeout=200,
         check=False,
     )
-    assert json.loads(done.stdout) == json.loads(answer), done.stderr
+    (found,), (expected,) = (json.loads(text)["predictions"] for text in (done.stdout, answer))
+    assert found["actions"] == expected["actions"], done.stderr
+    assert found["logits"] == pytest.approx(expected["logits"], rel=1e-5)  # the last digit is the processor's
 
 
 @needs("maml_cartpole")

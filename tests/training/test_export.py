@@ -184,6 +184,7 @@ def test_log_probs_are_those_of_the_actions(case):
 
 
 def test_a_row_of_the_outputs_depends_on_that_row_of_the_inputs_alone(case):
+    """To the last bit among others; alone, other kernels sum its numbers up, and solving for a critic magnifies it."""
     for name in case.names:
         inputs, others = (example_inputs(case.learner, name, seed=seed) for seed in (0, 1))
         plain = case.session.run(name, inputs)
@@ -195,7 +196,7 @@ def test_a_row_of_the_outputs_depends_on_that_row_of_the_inputs_alone(case):
             alone = case.session.run(name, {key: value[row : row + 1] for key, value in inputs.items()})
             for key, value in plain.items():
                 assert np.array_equal(mixed[key][row], value[row]), (name, key)
-                np.testing.assert_allclose(alone[key][0], value[row], err_msg=f"{name} {key}", **CLOSE)
+                np.testing.assert_allclose(alone[key][0], value[row], err_msg=f"{name} {key}", rtol=1e-3, atol=1e-3)
 
 
 def test_diagnostics_are_never_nan(case):
