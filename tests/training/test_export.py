@@ -21,6 +21,8 @@ from tests.exports import METADATA, Session, batch_first, example_inputs, exampl
 
 CASES = [(algorithm, kind) for algorithm in LEARNERS for kind in FAMILIES]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+MAGNIFIED = {"rtol": 1e-3, "atol": 1e-3}
+"""Between other kernels (rows alone, oneDNN on or off): a critic is solved for, which magnifies the last bits."""
 
 
 class Case:
@@ -184,7 +186,7 @@ def test_log_probs_are_those_of_the_actions(case):
 
 
 def test_a_row_of_the_outputs_depends_on_that_row_of_the_inputs_alone(case):
-    """To the last bit among others; alone, other kernels sum its numbers up, and solving for a critic magnifies it."""
+    """To the last bit among others; alone, as closely as other kernels allow."""
     for name in case.names:
         inputs, others = (example_inputs(case.learner, name, seed=seed) for seed in (0, 1))
         plain = case.session.run(name, inputs)
@@ -196,7 +198,7 @@ def test_a_row_of_the_outputs_depends_on_that_row_of_the_inputs_alone(case):
             alone = case.session.run(name, {key: value[row : row + 1] for key, value in inputs.items()})
             for key, value in plain.items():
                 assert np.array_equal(mixed[key][row], value[row]), (name, key)
-                np.testing.assert_allclose(alone[key][0], value[row], err_msg=f"{name} {key}", rtol=1e-3, atol=1e-3)
+                np.testing.assert_allclose(alone[key][0], value[row], err_msg=f"{name} {key}", **MAGNIFIED)
 
 
 def test_diagnostics_are_never_nan(case):
@@ -307,7 +309,7 @@ def test_a_process_without_our_code_answers_the_same(cases):
             ours = {f"{name}/{key}": value for name in case.names for key, value in case.run(name).items()}
             assert set(outputs) == set(ours)
             for name, value in ours.items():
-                np.testing.assert_allclose(outputs[name], value, err_msg=name, **CLOSE)
+                np.testing.assert_allclose(outputs[name], value, err_msg=name, **MAGNIFIED)
 
 
 @pytest.mark.parametrize("step_sizes", ["fixed", "scalar"])
