@@ -21,7 +21,8 @@ class Spec(NamedTuple):
 
 
 class Head(ABC):
-    """``sizes``: of the layers, from what the first takes to the numbers of the distribution."""
+    """``units``: U, of the cell's output; ``observed``: O; ``hidden``: sizes of the layers in between; ``outputs``:
+    numbers of the distribution."""
 
     def __init__(self, units: int, observed: int, hidden: Sequence[int], outputs: int, seed: int):
         self.units, self.observed, self.hidden, self.outputs, self.seed = units, observed, tuple(hidden), outputs, seed

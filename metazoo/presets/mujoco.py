@@ -68,7 +68,7 @@ MUJOCO_PRESETS = (
             "gamma": 0.97,
             "lambda_": 0.9,
             "critic_degree": 2,
-            "entropy": 0.015,  # with 0.002 the actions' deviation fell to 0.2 within 200 updates, and the gait stayed
+            "entropy": 0.015,  # with 0.002 the deviation fell to 0.17 within 500 updates: docs/families/half_cheetah.md
             "entropy_updates": 1500,
         },
         network=_BODY,
