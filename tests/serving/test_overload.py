@@ -322,17 +322,7 @@ def test_a_slow_but_steady_client_is_served(impatient):
 # --- logs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def captured(capsys):
-    """Restores the loggers."""
-    kept = {name: vars(logging.getLogger(name)).copy() for name in logs.NAMES}
-    yield capsys
-    for name, state in kept.items():
-        log = logging.getLogger(name)
-        log.handlers, log.propagate, log.level = state["handlers"], state["propagate"], state["level"]
-
-
-def test_events_are_lines_of_json(captured):
+def test_events_are_lines_of_json(capsys):
     logs.configure("json", "info")
     log = logging.getLogger("serving.somewhere")
     logs.event(log, logging.INFO, "version is available", model='a"b', version=3)
@@ -341,28 +331,28 @@ def test_events_are_lines_of_json(captured):
         raise ValueError("why")
     except ValueError:
         log.exception("it failed")
-    first, second = map(json.loads, captured.readouterr().err.splitlines())
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
     assert first.pop("time").endswith("Z")
     assert first == {"level": "info", "message": "version is available", "model": 'a"b', "version": 3}
     assert second["level"] == "error" and "ValueError: why" in second["traceback"]
 
 
-def test_events_are_lines_of_text(captured):
+def test_events_are_lines_of_text(capsys):
     logs.configure("text", "warning")
     log = logging.getLogger("serving.somewhere")
     logs.event(log, logging.WARNING, "it\nfailed", model="a b", count=2, error="\n")
-    assert captured.readouterr().err.split(" ", 1)[1] == 'WARNING it failed model="a b" count=2 error="\\n"\n'
+    assert capsys.readouterr().err.split(" ", 1)[1] == 'WARNING it failed model="a b" count=2 error="\\n"\n'
     with pytest.raises(ValueError, match="log format is 'xml'"):
         logs.configure("xml")
     with pytest.raises(ValueError, match="log level is 'loud'"):
         logs.configure("text", "loud")
 
 
-def test_a_server_tells_what_it_loads(models, captured):
+def test_a_server_tells_what_it_loads(models, capsys):
     logs.configure("json")
     with Server(models, poll_seconds=0):
         pass
-    lines = [json.loads(line) for line in captured.readouterr().err.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     assert {"message": "version is available", "model": "toy", "version": 1}.items() <= lines[0].items()
     assert [line["message"] for line in lines[1:]] == ["serving", "stopping"]
 
