@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy import stats
 
 from metazoo import progress, random
 from metazoo.rollouts import returns
 from metazoo.rollouts.agent import Agent
 from metazoo.rollouts.graph import rollout, trial
+from metazoo.summaries import by_parameter, gain, summary, tail
 from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Episodes
 
@@ -29,8 +29,6 @@ HELD = 2**28
 """Numbers of played episodes held in memory at once: where they are long, fewer tasks are played side by side."""
 FEW = 4
 """Distinct tasks up to which each is reported by itself: a mean over few hides how far they lie apart."""
-RESAMPLES, BATCH = 2000, 100
-"""Of the bootstrap, and how many of them are held in memory at once."""
 
 
 def player(
@@ -154,7 +152,8 @@ def evaluate(
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
     tasks, not how much training runs differ. Where there are few distinct tasks, each has its own figures under
     ``by_task`` of a point, and the intervals are stratified by them. ``long`` (the family at a longer horizon) adds
-    ``at_horizon``.
+    ``at_horizon``. Points after the first say what adapting brought to single tasks (``gain``), and the report says
+    first and last point by each task parameter (``by_parameter``; ``metazoo.summaries`` has both).
 
     Raises:
         ValueError: no tasks, no episodes, negative steps, or an unknown split.
@@ -182,6 +181,8 @@ def evaluate(
         "total": _stratified(played.sum((0, 2)), kinds),
         "baselines": {},
     }
+    if len(played) > 1 and (cut := by_parameter(sampled, played[0].mean(1), played[-1].mean(1))):
+        report["by_parameter"] = cut
     if long is not None and end.size:
         report["at_horizon"] = {str(long.horizon): _stratified(end.mean(1), kinds)}
     return report
@@ -213,10 +214,13 @@ def _curve(
     played: np.ndarray, kinds: list[Stratum], episodes: int, online: bool, supervised: bool
 ) -> list[dict[str, Any]]:
     """A point for each round, or for each episode of a trial, with what had been played of the task before it."""
-    points = []
-    for i, per_task in enumerate(played.mean(2)):
+    points, better = [], -1 if supervised else 1
+    for i, per_task in enumerate(means := played.mean(2)):
         steps, explored = (i // episodes, i) if online else (i, min(i, 1) if supervised else i * episodes)
         point = {"steps": steps, "episodes": explored, **_stratified(per_task, kinds)}
+        point |= tail(per_task, better)
+        if i:
+            point["gain"] = gain(better * means[0], better * per_task)
         point["per_task"] = per_task.round(3).tolist()
         if kinds:
             point["by_task"] = [
@@ -224,33 +228,3 @@ def _curve(
             ]
         points.append(point)
     return points
-
-
-def summary(*strata: np.ndarray) -> dict[str, Any]:
-    """Mean and interquartile mean over tasks ``[N]``, each with its 95 % bootstrap interval; with several strata, over
-    the tasks of all, drawn anew within each."""
-    return {
-        "mean": float(np.mean(np.concatenate(strata))),
-        "iqm": float(interquartile_mean(*strata)),
-        "ci95": bootstrap_interval(_mean, *strata),
-        "iqm_ci95": bootstrap_interval(interquartile_mean, *strata),
-    }
-
-
-def _mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(np.concatenate(strata, axis), axis)
-
-
-def interquartile_mean(*strata: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean of the middle half of the values of all strata along ``axis`` (Agarwal et al. 2021, section 4.3)."""
-    return stats.trim_mean(np.concatenate(strata, axis), 0.25, axis)
-
-
-def bootstrap_interval(statistic: Callable[..., np.ndarray], *strata: np.ndarray) -> list[float]:
-    """95 % percentile interval of ``statistic(*strata, axis=…)``, every stratum ``[n]`` resampled within itself."""
-    if all(np.ptp(stratum) == 0 for stratum in strata):
-        return [float(statistic(*strata, axis=-1))] * 2
-    found = stats.bootstrap(
-        strata, statistic, n_resamples=RESAMPLES, batch=BATCH, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return [float(found.low), float(found.high)]

@@ -11,11 +11,12 @@ from scipy import stats
 from metazoo import evaluation, random
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.artefact.store import read_metadata
-from metazoo.evaluation import bootstrap_interval, evaluate, interquartile_mean, play_split, strata, summary
+from metazoo.evaluation import evaluate, play_split, strata
 from metazoo.pretrained import Pretrained
 from metazoo.rollouts import returns
 from metazoo.rollouts.agent import random_agent
 from metazoo.rollouts.graph import rollout
+from metazoo.summaries import bootstrap_interval, interquartile_mean, summary
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS

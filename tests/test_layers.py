@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Low to high. A module imports lower rooms and its own, nothing else. A room is a folder, or a module at the top.
 METAZOO: tuple[tuple[str, ...], ...] = (
     ("types", "random", "cores", "plugins", "words", "progress", "keras_settings"),
-    ("losses", "axes"),
+    ("losses", "axes", "summaries"),
     ("artefact",),
     ("hub", "tasks", "policies", "collect", "edge"),
     ("rollouts",),

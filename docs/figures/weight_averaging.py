@@ -12,10 +12,11 @@ import tensorflow as tf
 
 import metazoo
 from metazoo import random
-from metazoo.evaluation import CHUNK, evaluate, summary
+from metazoo.evaluation import CHUNK, evaluate
 from metazoo.pretrained import Pretrained, family_of
 from metazoo.rollouts import returns
 from metazoo.rollouts.graph import rollout
+from metazoo.summaries import summary
 from metazoo.types import Episodes
 
 TASKS, SEED = 200, 0

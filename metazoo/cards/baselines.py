@@ -29,12 +29,13 @@ from metazoo.artefact import store
 from metazoo.artefact.places import savedmodels_directory
 from metazoo.classical.comparison import FAMILIES as FAMILIES_WITH_CLASSICS
 from metazoo.classical.comparison import classical_baselines
-from metazoo.evaluation import evaluate, player, summary
+from metazoo.evaluation import evaluate, player
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.agent import random_agent
+from metazoo.summaries import summary
 from metazoo.tasks import own
 from metazoo.tasks.host_family import AnyFamily
 

@@ -16,6 +16,7 @@ from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import device_file, store
 from metazoo.artefact.whole import write_whole
 from metazoo.cards.card_tables import curves, results, seeds
+from metazoo.cards.tail_tables import parameters, served, tail
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
@@ -46,6 +47,9 @@ def card_of(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, A
         _introduction(Path(base_path), metadata),
         _tasks(Path(base_path), metadata, family),
         results(metadata, report),
+        *tail(metadata, report),
+        *parameters(report),
+        *served(metadata.get("evaluation") or {}),
         *seeds(metadata),
         _limits(metadata, report, family),
         _use(metadata),

@@ -33,10 +33,10 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         text += " All steps adapt to the same points, and the error is that on others."
     else:
         text += " Every step adapts to episodes of its own and is tested on fresh ones."
-    head = [*_axes(metadata, report), *(f"{split}: mean | {split}: IQM" for split in shown)]
+    head = [*axes_of(metadata, report), *(f"{split}: mean | {split}: IQM" for split in shown)]
     table = ["| " + " | ".join(head) + " |", "|" + "---|" * (len(head) + len(shown))]
     for points in zip(*shown.values(), strict=True):
-        cells = [*_place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
+        cells = [*place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
     if kinds:
@@ -54,7 +54,7 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
 
 def _by_task(shown: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """A row for each distinct task of each split, a column for each point of the curve."""
-    axis, points = _axes(metadata, report)[0], [_place(point, metadata, report)[0] for point in report["curve"]]
+    axis, points = axes_of(metadata, report)[0], [place(point, metadata, report)[0] for point in report["curve"]]
     lines = ["| task | split | tasks | " + " | ".join(f"{axis} {point}" for point in points) + " |"]
     lines.append("|" + "---|" * (len(points) + 3))
     for split, curve in shown.items():
@@ -98,7 +98,7 @@ def seeds(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def interval(point: Mapping[str, Any], of: str = "mean") -> str:
-    """The mean, or the interquartile mean, with its interval; a closed form has none."""
+    """The mean, or another figure of it (``iqm``, ``cvar10``), with its interval; a closed form has none."""
     bounds = point.get("ci95" if of == "mean" else f"{of}_ci95")
     return number(point[of]) + (f" [{number(bounds[0])}, {number(bounds[1])}]" if bounds else "")
 
@@ -108,13 +108,15 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def _axes(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+def axes_of(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """Heads of the columns that say which point of the curve a row is."""
     if report.get("online"):
         return ["episode"] if len(report["curve"]) > 1 else ["trial"]
     return ["steps", "points"] if metadata.get("supervised") else ["steps", "episodes used"]
 
 
-def _place(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+def place(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """The cells under ``axes_of``."""
     if report.get("online"):
         return [str(point["episodes"] + 1) if len(report["curve"]) > 1 else count(metadata["horizon"], "step")]
     used = metadata["horizon"] * min(1, point["steps"]) if metadata.get("supervised") else point["episodes"]

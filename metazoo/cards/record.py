@@ -8,9 +8,11 @@ import numpy as np
 from metazoo import progress
 from metazoo.artefact import store
 from metazoo.cards import rewards, seeds
+from metazoo.cards.baselines import Protocol
 from metazoo.cards.card import write_card
 from metazoo.cards.plots import adaptation_curve
 from metazoo.cards.report import card_tasks, evaluate_preset
+from metazoo.cards.robustness import robustness
 from metazoo.hub import index
 from metazoo.presets.preset import evaluate_command
 from metazoo.pretrained import family_of, load
@@ -37,11 +39,13 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
         report = evaluate_preset(version)
         family = family_of(metadata)
         outside = evaluate_preset(version, split="ood", baselines=False) if family.out_of_range else None
-        seen = rewards.measure(load(version), family)
+        policy, adapt = load(version), metadata["adapt"]
+        seen = rewards.measure(policy, family)
+        served = robustness(policy, family, Protocol("test", tasks, adapt["episodes"], adapt["steps"], 0, False))
     if seen is not None:
         metadata["rewards"] = seen
     beyond = {} if outside is None else {"ood": brief(outside)}
-    metadata["evaluation"] = {**brief(report), **beyond, **({"seeds": others} if others else {})}
+    metadata["evaluation"] = {**brief(report), "robustness": served, **beyond, **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")
     write_card(version.parent, metadata, report)

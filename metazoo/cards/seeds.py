@@ -13,7 +13,7 @@ from scipy import stats
 
 from metazoo.artefact import store
 from metazoo.cards.report import card_tasks, evaluate_preset
-from metazoo.evaluation import interquartile_mean
+from metazoo.summaries import interquartile_mean
 from metazoo.words import count
 
 SAME = ("family", "family_args", "algorithm", "network")

@@ -160,6 +160,19 @@ def print_report(report: Mapping[str, Any]) -> None:
         low, high = one.get("ci95", (None, None))
         interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"
         print(f"  {label:28} {one['mean']:8.2f}  {interval:20}{_iqm(one)}".rstrip())
+    for line in _tail(report["curve"][-1]):
+        print(line)
+
+
+def _tail(last: Mapping[str, Any]) -> list[str]:
+    """How the worst tasks did at the curve's last point, and how many were worse there than at its first."""
+    low, high = last["cvar10_ci95"]
+    lines = [f"  {'the worst tenth, at the end':28} {last['cvar10']:8.2f}  [{low:.2f}, {high:.2f}]"]
+    if gain := last.get("gain"):
+        low, high = (100 * end for end in gain["worse_ci95"])
+        share = 100 * gain["worse"]
+        lines.append(f"  {'tasks worse than at first':28} {share:8.1f}  [{low:.1f}, {high:.1f}] %")
+    return lines
 
 
 def _used(point: Mapping[str, Any], report: Mapping[str, Any]) -> str:
