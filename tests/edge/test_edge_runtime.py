@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -263,3 +264,49 @@ def test_memories_that_cannot_be_used(tmp_path, maml, rl2):
         memory.write_bytes(content)
         assert "cannot be read; delete it" in refusal(Policy, rl2[1], memory_file=memory)
         assert memory.read_bytes() == content
+
+
+CORRIDOR = """
+import json, sys
+import numpy as np
+
+class Corridor:
+    def reset(self, seed=None):
+        self.x, self.t = np.zeros(4, np.float32), 0
+        return self.x.copy(), {}
+
+    def step(self, action):
+        self.x[self.t % 4] += 0.1 if int(action) else -0.1
+        self.t += 1
+        return self.x.copy(), float(self.x.sum()), self.t == 17, False, {}
+"""
+
+
+@pytest.mark.parametrize("policy", ["maml", "rl2"])
+def test_the_thirty_lines_of_the_page_adapt_as_the_runtime_does(policy, request, python):
+    """Both play the same episodes, because both draw the same seeds here; so both end with the same memory."""
+    page = (Path(__file__).parents[2] / "docs" / "edge.md").read_text("utf-8")
+    short = re.search(r"^```python runtime\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
+    file = request.getfixturevalue(policy)[1]
+    code = CORRIDOR + short.replace("np.random.randint(2**31, size=1, dtype=np.int32)", "np.array([7], np.int32)")
+    code += """
+policy = Policy(sys.argv[1]); first = policy.memory.copy(); policy.adapt(Corridor())
+print(json.dumps([first.tolist(), policy.memory.tolist(), int(policy.step(np.ones(4)))]))
+"""
+    first, adapted, action = json.loads(device.run(python, code, file))
+    long = (
+        CORRIDOR
+        + """
+import runtime
+class Same:
+    def integers(self, *bounds, **dtype): return 7
+np.random.default_rng = lambda seed: Same()
+policy = runtime.Policy(sys.argv[1]); first = policy.memory.copy(); policy.adapt(Corridor(), rounds=1)
+answer = policy._step(np.ones(4, np.float32), policy._no_action(), 0.0, False, policy.memory, 7, True)
+print(json.dumps([first.tolist(), policy.memory.tolist(), int(answer[0])]))
+"""
+    )
+    expected = json.loads(device.run(python, long, file, path=RUNTIME.parent))
+    assert first[0] == expected[0] and action == expected[2]
+    np.testing.assert_allclose(adapted[0], expected[1], rtol=1e-6, atol=1e-7)
+    assert np.abs(np.array(adapted[0]) - first[0]).max() > 1e-4, "it learned something"
