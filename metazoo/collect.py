@@ -11,7 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from metazoo.artefact.answers import AnswerError, Outcome, describe, flatten_observation, read_reset, read_step
-from metazoo.artefact.episodes import load_episodes, pad_episodes, save_episodes, validate_episodes
+from metazoo.artefact.episodes import pad_episodes, save_episodes, validate_episodes
+from metazoo.artefact.logs import load_episodes
+from metazoo.artefact.logs.minari import save as save_minari
 from metazoo.artefact.spaces import (
     CollectionError,
     action_filler,
@@ -40,6 +42,7 @@ __all__ = [
     "observation_spec",
     "pad_episodes",
     "save_episodes",
+    "save_minari",
     "space_from_metadata",
     "space_to_metadata",
     "to_env_action",

@@ -15,8 +15,8 @@ import tensorflow as tf
 from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, rewards, signatures, store
-from metazoo.artefact.episodes import fields_of
 from metazoo.artefact.intervals import interval
+from metazoo.artefact.logs import is_log
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.edge.export import Source
 from metazoo.edge.exports import Exports
@@ -126,8 +126,9 @@ class Pretrained(Exports):
         """A policy adapted to an environment, or by recorded episodes.
 
         With a ``gymnasium.Env``, plays ``steps`` rounds of ``episodes`` episodes (by default as many as it was trained
-        for), each with the policy that the round before made. With ``Episodes`` (batch-first, one row) makes one step;
-        they must be this policy's own, with this memory, and sampled, unless ``off_policy`` insists.
+        for), each with the policy that the round before made. With recorded episodes (``Episodes``, lists of dicts, a
+        table, a Minari data set, the name of a file: ``metazoo.collect.load_episodes``) makes one step; they must be
+        this policy's own, with this memory, and sampled, unless ``off_policy`` insists.
 
         ``keep_better`` N plays N held-out episodes with the policy as it was and N as it is then, on the same seeds,
         and returns the one with the higher mean return; ``metadata["adapted"]["kept"]`` has the evidence. It costs 2 N
@@ -138,12 +139,12 @@ class Pretrained(Exports):
                 unusable; or the recorded episodes are another controller's.
             ValueError: ``steps`` below 1, or above 1 with recorded episodes; ``keep_better`` below 0, or with these.
         """
-        if keep_better < 0 or (keep_better and _is_recorded(env_or_episodes)):
+        if keep_better < 0 or (keep_better and is_log(env_or_episodes)):
             raise ValueError(
                 f"keep_better is {keep_better}; it must be a number of episodes to play in an environment."
             )
         trained = self.metadata["adapt"]
-        if _is_recorded(env_or_episodes):
+        if is_log(env_or_episodes):
             return self._adapt_to_recorded(env_or_episodes, steps, off_policy)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
@@ -167,14 +168,13 @@ class Pretrained(Exports):
         metadata = {**adapted.metadata, "adapted": {**adapted.metadata["adapted"], "kept": kept}}
         return Pretrained(self.directory, metadata, self._model, (adapted if which == "after" else self).memory)
 
-    def _adapt_to_recorded(self, episodes: Episodes, steps: int | None, off_policy: bool) -> "Pretrained":
+    def _adapt_to_recorded(self, episodes: Any, steps: int | None, off_policy: bool) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
-        recorded = fields_of(episodes)
         supervised = self.metadata.get("supervised", False)
         steps = (max(1, self.metadata["adapt"]["steps"]) if supervised else 1) if steps is None else steps
         if steps < 1 or (steps > 1 and not supervised):
             raise ValueError(f"steps is {steps}; recorded episodes allow one, the next needs fresh ones.")
-        fields = collecting.validate_episodes(recorded, self.metadata)
+        fields = collecting.load_episodes(episodes, self.metadata)
         said, adapted = self._on_policy(fields, off_policy), self
         rewards.warn(fields.rewards, fields.mask, self.metadata)
         for _ in range(steps):
@@ -316,11 +316,6 @@ def _network(directory: Path) -> str:
             f"{directory} is missing or incomplete, and a policy is pickled as its directory and its memory: put it "
             "there, or send the policy's name and load it in the other process."
         ) from error
-
-
-def _is_recorded(given: Any) -> bool:
-    """Whether these are recorded episodes, or meant to be."""
-    return isinstance(given, Episodes | Mapping | Path) or (isinstance(given, str) and given.endswith(".npz"))
 
 
 def family_of(metadata: Mapping[str, Any], **changes: Any) -> "AnyFamily":

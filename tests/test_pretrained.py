@@ -403,13 +403,13 @@ def test_what_is_no_observation_is_one_sentence(policy, observation):
 
 def test_recorded_episodes_are_episodes_or_one_sentence_that_says_how_to_get_them(policy, tmp_path):
     wrong = {
-        "episodes.npz": "a str is no recorded episodes.*load_episodes",
-        tmp_path / "episodes.npz": "Path is no recorded episodes.*load_episodes",
+        "episodes.npz": "there is no episodes file episodes.npz",
+        tmp_path / "episodes.npz": "there is no episodes file .*episodes.npz",
         "CartPole-v1": r"'CartPole-v1' is not an environment.*gymnasium.make",
         (1, 2): "a tuple is not an environment",
         None: "None is not an environment",
     }
-    for given, why in (*wrong.items(), ({"rewards": [[1.0]]}, "a dict is no recorded episodes.*validate_episodes")):
+    for given, why in (*wrong.items(), ({"rewards": [[1.0]]}, "the episodes lack 'observations'")):
         with pytest.raises(CollectionError, match=why):
             policy.adapt(given)
     with pytest.raises(CollectionError, match="'CartPole-v1' is not an environment"):

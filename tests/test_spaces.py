@@ -1,6 +1,8 @@
 """Every space that a policy may have, all the way: an update, an export, acting on one row and on more, adapting,
 being served. Spaces that it may not have are refused at once, in a sentence."""
 
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import metazoo
 from metazoo import random
 from metazoo.algorithms.common.learner import updates
 from metazoo.artefact import signatures
-from metazoo.artefact.spaces import CollectionError, space_from_metadata
+from metazoo.artefact.spaces import CollectionError, check_spaces, space_from_metadata, space_to_metadata
 from metazoo.evaluation import play_split
 from metazoo.policies.distributions import Categorical, Gaussian, MultiCategorical
 from metazoo.policies.networks import cnn, mlp, network_for
@@ -269,6 +271,19 @@ BAD_OBSERVATIONS = {
     "Sequence": spaces.Sequence(spaces.Discrete(2)),
     "empty Dict": spaces.Dict({}),
 }
+
+
+def test_a_dict_that_is_not_in_alphabetical_order_keeps_it_in_the_metadata():
+    class Ordered(gym.Env):
+        observation_space = spaces.Dict(wheel=spaces.Box(-1.0, 1.0, (2,)), arm=spaces.Discrete(3))
+        action_space = spaces.Discrete(2)
+
+    written = {
+        f"{role}_space": space_to_metadata(getattr(Ordered, f"{role}_space")) for role in ("observation", "action")
+    }
+    again = space_from_metadata(json.loads(json.dumps(written["observation_space"])))
+    assert list(again.spaces) == ["wheel", "arm"]
+    check_spaces(Ordered(), written)  # it refused its own environment
 
 
 class Bad(gym.Env):

@@ -1,4 +1,4 @@
-"""Recorded episodes: checked against a policy's metadata, saved to and loaded from ``.npz`` files.
+"""Recorded episodes: checked against a policy's metadata, saved to ``.npz`` files. Other kinds: ``artefact.logs``.
 
 Everything that comes from outside (files, HTTP bodies, the user's code) passes ``validate_episodes`` once, so that the
 ``adapt`` signature only ever sees arrays of the right shape and dtype, without NaN.
@@ -24,36 +24,21 @@ def save_episodes(path: str | Path, episodes: Episodes) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def load_episodes(path: str | Path, metadata: Mapping[str, Any]) -> Episodes:
-    """Read episodes written by ``save_episodes`` (or by hand, same field names) and check them.
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name.
 
     Raises:
-        CollectionError: not a readable ``.npz``, pickled contents, or whatever ``validate_episodes`` refuses.
+        CollectionError: not a readable ``.npz``, or pickled contents.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise CollectionError(f"there is no episodes file {path}") from error
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise CollectionError(f"{path} is not an .npz file of plain arrays: {error}") from error
-    return validate_episodes(arrays, metadata)
-
-
-def fields_of(episodes: Any) -> dict[str, Any]:
-    """The arrays of ``Episodes`` by name.
-
-    Raises:
-        CollectionError: it is something else; says how to make ``Episodes`` of a file's name, or of a mapping.
-    """
-    if hasattr(episodes, "_asdict"):
-        return episodes._asdict()
-    how = "metazoo.collect.collect records them"
-    if isinstance(episodes, Mapping):
-        how = "metazoo.collect.validate_episodes(fields, policy.metadata) makes them"
-    elif isinstance(episodes, str | Path):
-        how = "metazoo.collect.load_episodes(path, policy.metadata) reads them"
-    raise CollectionError(f"a {type(episodes).__name__} is no recorded episodes: Episodes are needed, {how}")
+        raise CollectionError(
+            f"{path} is not an .npz file of plain arrays, nor .json, .jsonl or .csv: {error}"
+        ) from error
 
 
 def validate_episodes(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Episodes:

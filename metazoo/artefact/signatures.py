@@ -57,6 +57,21 @@ ADAPT_INPUTS: Final = (
 )
 INITIAL_MEMORY_INPUTS: Final = (Argument("rows", "int32", "B"),)
 INPUTS: Final = {ACT: ACT_INPUTS, INITIAL_MEMORY: INITIAL_MEMORY_INPUTS, STEP: STEP_INPUTS, ADAPT: ADAPT_INPUTS}
+OUTPUTS: Final = {
+    ACT: (Argument("actions", None, "B"),),
+    INITIAL_MEMORY: (Argument("memory", "float32", "BS"),),
+    STEP: (
+        Argument("actions", None, "B"),
+        Argument("log_probs", "float32", "B"),
+        Argument("memory", "float32", "BS"),
+    ),
+    ADAPT: (
+        Argument("memory", "float32", "BS"),
+        Argument("loss", "float32", "B"),
+        Argument("kl", "float32", "B"),
+    ),
+}
+"""``act`` and ``step`` answer the ``DISTRIBUTION_PARAMETERS`` too."""
 EPISODE_FIELDS: Final = tuple(argument.name for argument in ADAPT_INPUTS[1:])
 """The names of the recorded episodes, in order: what ``adapt`` takes besides ``memory``."""
 

@@ -69,7 +69,8 @@ def space_from_metadata(metadata: Mapping[str, Any]) -> spaces.Space:
         if kind == "MultiBinary":
             return spaces.MultiBinary(metadata["n"])
         if kind == "Dict":
-            return spaces.Dict({name: space_from_metadata(part) for name, part in metadata["spaces"].items()})
+            pairs = [(name, space_from_metadata(part)) for name, part in metadata["spaces"].items()]
+            return spaces.Dict(pairs)  # a dict would be sorted, and the order decides the flattened layout
         if kind == "Tuple":
             return spaces.Tuple([space_from_metadata(part) for part in metadata["spaces"]])
     except CollectionError:  # of a part
@@ -86,6 +87,11 @@ def observation_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:
     if isinstance(space, spaces.Box):
         return space.shape, np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
     return (spaces.flatdim(space),), np.dtype(np.float32)
+
+
+def unflatten_observation(space: spaces.Space, seen: np.ndarray) -> Any:
+    """One observation as the environment gave it, from what the policy saw."""
+    return seen if isinstance(space, spaces.Box) else spaces.unflatten(space, seen)
 
 
 def action_spec(space: spaces.Space) -> tuple[tuple[int, ...], np.dtype]:

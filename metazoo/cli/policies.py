@@ -143,7 +143,10 @@ def adapt(
     env: Annotated[str | None, typer.Option(metavar="ID", help="A Gymnasium environment.")] = None,
     env_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument or attribute.")] = None,
     task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
-    episodes_file: Annotated[Path | None, typer.Option(help="Recorded episodes, .npz; allows one step.")] = None,
+    episodes_file: Annotated[
+        str | None, typer.Option(metavar="FILE|minari:ID", help=".npz, .json, .jsonl or .csv; allows one step.")
+    ] = None,
+    topic_map: Annotated[Path | None, typer.Option(help="Where a recording's topics have the fields, .json.")] = None,
     off_policy: Annotated[bool, typer.Option("--off-policy", help="They may be another controller's.")] = False,
     episodes: Episodes = None,
     steps: Annotated[int | None, options.whole(1, 100, help="Each on fresh ones; as trained by default.")] = None,
@@ -159,6 +162,8 @@ def adapt(
     metazoo adapt maml_cartpole --env CartPole-v1 --env-arg length=0.8 --env-arg force_mag=-9 --out adapted
     metazoo adapt maml_cartpole_goal --task target=1.2 --steps 3 --json
     metazoo adapt maml_cartpole --episodes-file episodes.npz --out adapted
+    metazoo adapt maml_cartpole --episodes-file minari:robot/monday-v0 --out adapted
+    metazoo adapt maml_cartpole --episodes-file bag.json --topic-map topics.json
 
     Recorded episodes must be the policy's own, with its actions sampled; --off-policy takes others. --keep-better N
     plays N more episodes before and N after adapting, and keeps what it was before where that did better.
@@ -169,6 +174,8 @@ def adapt(
         raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
     if env_arg and env is None:
         raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
+    if topic_map is not None and episodes_file is None:
+        raise ValueError(f"--topic-map is {topic_map}; it needs --episodes-file FILE.")
     if off_policy and episodes_file is None:
         raise ValueError("--off-policy needs --episodes-file FILE.")
     env_arguments, parameters = support.pairs(env_arg, "--env-arg"), support.pairs(task, "--task")
@@ -184,7 +191,7 @@ def adapt(
         policy = metazoo.load(version)
         target: Any  # episodes or an environment
         if episodes_file is not None:
-            target, label = load_episodes(episodes_file, policy.metadata), episodes_file.stem
+            target, label = load_episodes(episodes_file, policy.metadata, topic_map), Path(episodes_file).stem
         elif env is not None:
             target, label = gym_make.make(env, env_arguments), env.rpartition(":")[2].rpartition("/")[2]
         else:

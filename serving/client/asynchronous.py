@@ -15,8 +15,7 @@ from yarl import URL
 
 from metazoo.artefact import rewards, signatures
 from metazoo.artefact.answers import read_observation
-from metazoo.artefact.episodes import fields_of
-from metazoo.collect import Collected, Env, space_from_metadata
+from metazoo.collect import Collected, Env, Episodes, load_episodes, space_from_metadata
 from serving.client import messages
 from serving.client.client import TIMEOUT_SECONDS, TRIES, Adaptation, Client
 from serving.client.messages import Request
@@ -57,7 +56,9 @@ class AsyncClient:
         self, name: str, episodes: Any, task: str | None = None, off_policy: bool = False
     ) -> dict[str, Any]:
         """See ``Client.adapt_to``."""
-        arrays, key = fields_of(episodes), uuid.uuid4().hex
+        if not isinstance(episodes, Episodes):
+            episodes = load_episodes(episodes, await self._metadata_cached(name))
+        arrays, key = episodes._asdict(), uuid.uuid4().hex
         if self._grpc is not None:
             calls = self._grpc
             answer = await self._tried(lambda: calls.adapt(name, task, arrays, key, self._timeout, off_policy))
@@ -74,15 +75,19 @@ class AsyncClient:
         """See ``Client.metadata``."""
         return await self._in_thread(lambda client: client.metadata(name))
 
+    async def _metadata_cached(self, name: str) -> dict[str, Any]:
+        """See ``Client.metadata_cached``."""
+        if name not in self._metadata:
+            self._metadata[name] = await self.metadata(name)
+        return self._metadata[name]
+
     async def status(self, name: str) -> list[dict[str, Any]]:
         """See ``Client.status``."""
         return await self._in_thread(lambda client: client.status(name))
 
     async def act(self, name: str, observation: Any) -> Any:
         """See ``Client.act``."""
-        if name not in self._metadata:
-            self._metadata[name] = await self.metadata(name)
-        metadata = self._metadata[name]
+        metadata = await self._metadata_cached(name)
         observations = read_observation(space_from_metadata(metadata["observation_space"]), observation)[None]
         actions = (await self.predict(name, {"observations": observations}, signatures.ACT))["actions"]
         return actions[0] if metadata["action_space"]["type"] == "Box" else actions[0].astype(np.int64)

@@ -13,8 +13,7 @@ import numpy as np
 
 from metazoo.artefact import rewards, signatures
 from metazoo.artefact.answers import read_observation
-from metazoo.artefact.episodes import fields_of
-from metazoo.collect import Collected, Env, check_spaces, collect, space_from_metadata
+from metazoo.collect import Collected, Env, Episodes, check_spaces, collect, load_episodes, space_from_metadata
 from serving.client.player import Player, step_by_act, step_remote
 from serving.client.rest import RestTransport
 
@@ -183,17 +182,20 @@ class Client:
         return Adaptation(playing, rounds[-1].version, rounds)
 
     def adapt_to(self, name: str, episodes: Any, task: str | None = None, off_policy: bool = False) -> dict[str, Any]:
-        """One inner step on recorded ``Episodes``, published; what the service answers. A retry does no harm.
+        """One inner step on recorded episodes, published; what the service answers. A retry does no harm.
 
-        They must be the policy's own, sampled (``diagnostics`` has their ``log_prob`` and the ``expected_log_prob`` of
-        its own); ``off_policy`` insists on others.
+        ``Episodes``, or logs of any kind that ``metazoo.collect.load_episodes`` reads. They must be the policy's own,
+        sampled (``diagnostics`` has their ``log_prob`` and the ``expected_log_prob`` of its own); ``off_policy``
+        insists on others.
         """
         answer = self._adapt_to(name, episodes, task, off_policy)
         rewards.say_all(answer)
         return answer
 
     def _adapt_to(self, name: str, episodes: Any, task: str | None, off_policy: bool = False) -> dict[str, Any]:
-        return self._zoo.adapt(name, task, fields_of(episodes), uuid.uuid4().hex, off_policy)
+        if not isinstance(episodes, Episodes):
+            episodes = load_episodes(episodes, self.metadata_cached(name))
+        return self._zoo.adapt(name, task, episodes._asdict(), uuid.uuid4().hex, off_policy)
 
     def delete(self, name: str) -> None:
         """Delete an adapted policy."""

@@ -418,8 +418,13 @@ def test_what_is_no_environment_and_no_episodes_is_refused_in_one_sentence(clien
     for act in (lambda: client.play("toy", "CartPole-v1", 1, 0), lambda: client.adapt("toy", "CartPole-v1")):
         with pytest.raises(CollectionError, match="'CartPole-v1' is not an environment: a gymnasium.Env is needed"):
             act()
-    for episodes in ({"rewards": [[1.0]]}, "e.npz", None):
-        with pytest.raises(CollectionError, match="no recorded episodes: Episodes are needed"):
+    wrong = [
+        ({"rewards": [[1.0]]}, "the episodes lack 'observations'"),
+        ("e.npz", "there is no episodes file e.npz"),
+        (None, "a NoneType is no recorded episodes: need Episodes"),
+    ]
+    for episodes, why in wrong:
+        with pytest.raises(CollectionError, match=why):
             client.adapt_to("toy", episodes)
 
 
