@@ -281,12 +281,12 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 | seed | {provenance["seed"]} |
 | updates | {provenance["updates"]:,} |
 | {"points seen" if metadata.get("supervised") else "environment steps"} | {_steps(metadata)} |
-| wall-clock | {provenance["seconds"] / 60:.1f} minutes |{_teacher_row(metadata)}
+| wall-clock | {provenance["seconds"] / 60:.1f} minutes |{_teacher_row(metadata)}{_federated_row(metadata)}
 | hardware | {provenance["hardware"]} |
 | versions | {versions} |
 | date | {provenance["date"]} |
 
-The exported weights are those with the best {best} on *validation* tasks, not on test tasks{_best_update(provenance)}.
+{_chosen(metadata, best)}
 All of this for programs: `metazoo card {metadata["name"]} --json`."""
 
 
@@ -302,6 +302,29 @@ def _teacher_row(metadata: Mapping[str, Any]) -> str:
     took = [f"{teacher['env_steps']:,} environment steps (nominal)"] if "env_steps" in teacher else []
     took += [f"{teacher['seconds'] / 60:.1f} minutes"] if "seconds" in teacher else []
     return f"\n| on top: its teacher, {teacher['name']} | {', '.join(took) or 'not known'} |" if teacher else ""
+
+
+def _federated_row(metadata: Mapping[str, Any]) -> str:
+    """Among whom it was trained, and what was sent for it."""
+    among = metadata.get("federated")
+    if not among:
+        return ""
+    sent = (among["bytes_down"] + among["bytes_up"]) / among["clients"]
+    turns = f"{count(among['rounds'], 'round')} of {among['sampled']:,} of them"
+    row = f"\n| federated | {count(among['clients'], 'client')}, {turns}, {sent / 1e3:,.0f} kB sent per client |"
+    promised = among.get("privacy")
+    if not promised:
+        return row
+    noise = f"noise multiplier {promised['noise']:.3g}, updates clipped to {promised['clip']:g}"
+    return f"{row}\n| privacy of clients | ε = {promised['epsilon']:g} at δ = {promised['delta']:g}: {noise} |"
+
+
+def _chosen(metadata: Mapping[str, Any], best: str) -> str:
+    """Which of a training's weights these are."""
+    if (metadata.get("federated") or {}).get("privacy"):
+        return "The exported weights are the last ones: nothing was chosen by what clients would have had to tell."
+    when = _best_update(metadata["provenance"])
+    return f"The exported weights are those with the best {best} on *validation* tasks, not on test tasks{when}."
 
 
 def _best_update(provenance: Mapping[str, Any]) -> str:

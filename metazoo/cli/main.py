@@ -20,6 +20,7 @@ from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support
 from metazoo.cli import zoo as cli_zoo
 from metazoo.cli.export import export as export_command
+from metazoo.cli.federate import federate
 from metazoo.cli.find import find
 from metazoo.cli.new import new
 from metazoo.cli.serve import serve
@@ -141,6 +142,7 @@ app.command()(cli_zoo.push)
 
 app.command()(train)
 app.command()(tune)
+app.command()(federate)
 app.command("new")(new)
 app.command()(policies.evaluate)
 app.command()(policies.adapt)

@@ -1,0 +1,1 @@
+"""Meta-learning among clients whose episodes stay with them, on Flower: ``metazoo federate``."""

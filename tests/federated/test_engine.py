@@ -1,0 +1,94 @@
+"""Federations in Flower's own engines, as a user starts them. Each takes a minute or more."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metazoo.artefact import store
+from tests.command import environment
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["maml_navigation", "--clients", "4", "--sampled", "3", "--tasks", "1", "--no-card"]
+SMALL += ["--set", "episodes=2", "--set", "inner_steps=1"]
+NAME = "federated_maml_navigation"
+
+
+def command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "metazoo.cli", "federate", *SMALL, "--out", str(out), *more]
+
+
+def start(out: Path, *more: str) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command(out, *more), env=environment(), cwd=ROOT, start_new_session=True, **pipes)
+
+
+def finish(out: Path, *more: str) -> Path:
+    done = subprocess.run(command(out, *more), env=environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def rounds(out: Path) -> int:
+    log = out / NAME / "rounds.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def wait_for_rounds(process: subprocess.Popen, out: Path, count: int) -> None:
+    end = time.monotonic() + 400
+    while rounds(out) < count:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def weights(version: Path) -> bytes:
+    return (version / "variables" / "variables.data-00000-of-00001").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Twenty rounds that nobody disturbed."""
+    return finish(tmp_path_factory.mktemp("whole"), "--rounds", "20", "--workers", "1")
+
+
+def test_two_workers_and_one_end_with_the_same_weights(whole, tmp_path):
+    assert weights(finish(tmp_path, "--rounds", "20", "--workers", "2")) == weights(whole)
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_weights(whole, tmp_path):
+    process = start(tmp_path, "--rounds", "20")
+    wait_for_rounds(process, tmp_path, 5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert rounds(tmp_path) < 20
+    assert weights(finish(tmp_path, "--rounds", "20", "--resume")) == weights(whole)
+
+
+def test_ctrl_c_ends_it_after_the_round_with_a_checkpoint(tmp_path):
+    process = start(tmp_path, "--rounds", "2000")
+    wait_for_rounds(process, tmp_path, 5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    made = rounds(tmp_path)
+    assert f"Interrupted after {made} of 2,000 rounds; --resume goes on from there." in said
+
+
+def test_a_deployment_over_tls_exports_a_policy(tmp_path):
+    """SuperLink and SuperNodes as processes; afterwards none of them is left."""
+    words = [sys.executable, "examples/federated/deploy.py", "--clients", "2", "--rounds", "2", "--tasks", "1"]
+    done = subprocess.run(
+        [*words, "--out", str(tmp_path)], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    metadata = store.read_metadata(tmp_path / NAME / "savedmodels" / NAME / "1")
+    assert metadata["federated"]["clients"] == 2
+    assert json.loads((tmp_path / NAME / "run.json").read_text())["federation"]["rounds"] == 2
+    assert not subprocess.run(["pgrep", "-f", f"flower-super.*{tmp_path}"], capture_output=True, check=False).stdout
