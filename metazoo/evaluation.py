@@ -34,11 +34,22 @@ FEW = 4
 def player(
     agent: Agent, family: AnyFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
 ) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A compiled function ``(tasks [M], key) → (returns [points, M, episodes], long returns [M, episodes])``.
+    """``judging_player``'s without what it says of success."""
+    play = judging_player(agent, family, episodes, steps, deterministic, long)
+    return lambda tasks, key: play(tasks, key)[:2]
+
+
+def judging_player(
+    agent: Agent, family: AnyFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
+) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """A compiled function ``(tasks [M], key) → (returns, long returns [M, episodes], successes)``.
+
+    Returns and successes are ``[points, M, episodes]``.
 
     The points of the curve are rounds ``0 … steps``; for online memories they are the episodes of one trial, as many
     as all rounds have, one each (``[points, M, 1]``). Of a supervised family, minus the mean squared error stands for
-    the return. ``key`` is one key, or one ``[M]`` for each task (see ``rollout``). ``long`` is the same family with a
+    the return. Successes are like returns: 1 where an episode reached its goal, 0 where not, NaN where the family does
+    not say. ``key`` is one key, or one ``[M]`` for each task (see ``rollout``). ``long`` is the same family with a
     longer horizon, for one more round with the final memory; without it the second result is empty, as it is for
     online memories.
     """
@@ -48,24 +59,27 @@ def player(
         initial, count = agent.initial_memory(), tf.nest.flatten(tasks)[0].shape[0]
         return tf.broadcast_to(initial, [count, 1, initial.shape[0]]), tf.zeros([count, 0])
 
-    def play_rounds(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        (memory, none), rounds = start(tasks), []
+    def play_rounds(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        (memory, none), rounds, reached, told = start(tasks), [], [], []
         for made in range(steps + 1):
-            played = rollout(family, tasks, agent.step, memory, random.fold(key, made), episodes, deterministic)
+            played = rollout(family, tasks, agent.step, memory, random.fold(key, made), episodes, deterministic, told)
             rounds.append(returns.episode_returns(played))
+            reached.append(_successes(family, tasks, played, told))
             if made < steps:
                 memory = agent.adapt(memory, played)
         if long is None:
-            return tf.stack(rounds), none
+            return tf.stack(rounds), none, tf.stack(reached)
         last = rollout(long, tasks, agent.step, memory, random.fold(key, steps + 1), episodes, deterministic)
-        return tf.stack(rounds), returns.episode_returns(last)
+        return tf.stack(rounds), returns.episode_returns(last), tf.stack(reached)
 
-    def play_trial(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        memory, none = start(tasks)
-        played, _ = trial(family, tasks, agent.step, memory, key, episodes * (steps + 1), deterministic)
-        return tf.transpose(returns.episode_returns(played))[..., None], none
+    def play_trial(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        (memory, none), told = start(tasks), []
+        played, _ = trial(family, tasks, agent.step, memory, key, episodes * (steps + 1), deterministic, told)
+        ends = returns.episode_returns(played), _successes(family, tasks, played, told)
+        curve, reached = (tf.transpose(end)[..., None] for end in ends)
+        return curve, none, reached
 
-    def play_supervised(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def play_supervised(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         (memory, none), errors = start(tasks), []
         support = rollout(family, tasks, agent.step, memory, random.fold(key, 0), 1, True)
         for made in range(steps + 1):
@@ -73,10 +87,18 @@ def player(
             errors.append(returns.episode_returns(query) / family.horizon)
             if made < steps:
                 memory = agent.adapt(memory, support)
-        return tf.stack(errors), none
+        return tf.stack(errors), none, tf.fill([steps + 1, *none.shape[:1], episodes], np.nan)
 
     play = play_trial if agent.online else play_supervised if family.supervised else play_rounds
     return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
+
+
+def _successes(family: AnyFamily, tasks: Any, played: Episodes, told: list[Any]) -> tf.Tensor:
+    """What the family says of success ``[M, E]``: at its steps (the last of ``told``), or of whole episodes."""
+    if told and not np.isnan(told[-1]).all():
+        return tf.constant(told[-1])
+    judged = family.successes(tasks, played)
+    return tf.fill(tf.shape(played.rewards)[1:], np.float32(np.nan)) if judged is None else judged
 
 
 def play_split(
@@ -106,20 +128,35 @@ def play_tasks(
     long: AnyFamily | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``play_split`` on tasks that were sampled already."""
+    return _play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)[:2]
+
+
+def _play_tasks(
+    agent: Agent,
+    family: AnyFamily,
+    sampled: Any,
+    episodes: int,
+    steps: int,
+    seed: int,
+    deterministic: bool,
+    long: AnyFamily | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same, and successes ``[points, tasks, episodes]``."""
     tasks = len(tf.nest.flatten(sampled)[0])
     chunk = min(CHUNK_ONLINE if agent.online else CHUNK, _tasks_held(agent, long or family, episodes, steps))
-    play = player(agent, family, episodes, steps, deterministic, long)
+    play = judging_player(agent, family, episodes, steps, deterministic, long)
     keys = random.fold(random.fold(random.key(seed), 1), tf.range(tasks))
-    curves, ends = [], []
+    curves, ends, successes = [], [], []
     with progress.stage("tasks", tasks) as advance:
         for start in range(0, tasks, chunk):
             first = max(0, min(start, tasks - chunk))  # the last part overlaps: one of another size would compile again
             part = tf.nest.map_structure(lambda field, i=first: field[i : i + chunk], (sampled, keys))
-            curve, end = play(*part)
+            curve, end, reached = play(*part)
             curves.append(curve.numpy()[:, start - first :])
+            successes.append(reached.numpy()[:, start - first :])
             ends.append(end.numpy()[start - first :])
             advance(min(chunk, tasks - start))
-    return np.concatenate(curves, 1), np.concatenate(ends, 0)
+    return np.concatenate(curves, 1), np.concatenate(ends, 0), np.concatenate(successes, 1)
 
 
 def _tasks_held(agent: Agent, family: AnyFamily, episodes: int, steps: int) -> int:
@@ -151,7 +188,8 @@ def evaluate(
 
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
     tasks, not how much training runs differ. Where there are few distinct tasks, each has its own figures under
-    ``by_task`` of a point, and the intervals are stratified by them. ``long`` (the family at a longer horizon) adds
+    ``by_task`` of a point, and the intervals are stratified by them. Where the family says which episodes reached their
+    goal, every point has their rate under ``success``, from 0 to 1. ``long`` (the family at a longer horizon) adds
     ``at_horizon``. Points after the first say what adapting brought to single tasks (``gain``), and the report says
     first and last point by each task parameter (``by_parameter``; ``metazoo.summaries`` has both).
 
@@ -163,10 +201,14 @@ def evaluate(
             raise ValueError(f"{what} is {value}; it must be at least {least}.")
     sampled = family.sample(tasks, split, seed)
     with progress.stage(f"{name}, {split} tasks"):
-        played, end = play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
+        played, end, reached = _play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
     kinds = strata(sampled)
     if family.supervised:
         played = -played
+    curve = _curve(played, kinds, episodes, agent.online, family.supervised)
+    if not np.isnan(reached).any():
+        for point, rates in zip(curve, reached.mean(2), strict=True):
+            point["success"] = {**_stratified(rates, kinds), "per_task": rates.round(3).tolist()}
     report = {
         "name": name,
         "split": split,
@@ -177,7 +219,7 @@ def evaluate(
         "higher_is_better": not family.supervised,
         "horizon": family.horizon,
         "online": agent.online,
-        "curve": _curve(played, kinds, episodes, agent.online, family.supervised),
+        "curve": curve,
         "total": _stratified(played.sum((0, 2)), kinds),
         "baselines": {},
     }

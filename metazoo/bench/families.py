@@ -18,6 +18,7 @@ from metazoo.bench.timing import take_turns
 from metazoo.tasks import own
 from metazoo.tasks.family import TaskFamily, per_episode, random_actions
 from metazoo.tasks.host_family import HostFamily
+from metazoo.tasks.metaworld.families import MetaWorldFamily
 from metazoo.tasks.mujoco.families import MujocoFamily
 from metazoo.tasks.registry import FAMILIES
 
@@ -31,7 +32,8 @@ STEPS: Final = 1000
 
 def names() -> Iterable[str]:
     """Every registered family that can be made here."""
-    without = () if find_spec("mujoco") else (MujocoFamily,)
+    needs = {"mujoco": MujocoFamily, "metaworld": MetaWorldFamily}
+    without = tuple(family for package, family in needs.items() if not find_spec(package))
     return [name for name, family in FAMILIES.items() if not issubclass(family, without)]
 
 

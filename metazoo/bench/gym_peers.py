@@ -37,7 +37,7 @@ def make(family: AnyFamily, copies: int) -> Peer | None:
     None if it has none, its package is not installed, or it is measured beside an earlier family.
     """
     first = next((one.name for one in FAMILIES.values() if one.original == family.original), family.name)
-    if not family.original or first != family.name:
+    if family.original not in gym.registry or first != family.name:
         return None
     spec = gym.spec(family.original)
     kind = "mujoco" if ".mujoco." in str(spec.entry_point) else "classic_control"

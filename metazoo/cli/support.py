@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from metazoo.cli import options as cli_options
+from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS, Preset
 from metazoo.words import count, meant
@@ -38,10 +39,13 @@ def presets(names: list[str], every: bool) -> list[Preset]:
 
 
 def _trainable() -> list[Preset]:
-    """Every preset; without MuJoCo all but its own, which stderr says."""
-    left_out = [] if importlib.util.find_spec("mujoco") else [one.name for one in MUJOCO_PRESETS if one.name in PRESETS]
-    if left_out:
-        print(f"Left out, as they need pip install 'metazoo[mujoco]': {', '.join(left_out)}.", file=sys.stderr)
+    """Every preset; without MuJoCo or Meta-World all but theirs, which stderr says."""
+    left_out: list[str] = []
+    for extra, presets in (("mujoco", MUJOCO_PRESETS), ("metaworld", METAWORLD_PRESETS)):
+        theirs = [] if importlib.util.find_spec(extra) else [one.name for one in presets if one.name in PRESETS]
+        if theirs:
+            print(f"Left out, as they need pip install 'metazoo[{extra}]': {', '.join(theirs)}.", file=sys.stderr)
+        left_out += theirs
     return [preset for name, preset in PRESETS.items() if name not in left_out]
 
 

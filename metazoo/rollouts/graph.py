@@ -23,17 +23,19 @@ def rollout(
     key: tf.Tensor,
     episodes: int,
     deterministic: bool = False,
+    told: list[Any] | None = None,
 ) -> Episodes:
     """Plays ``episodes`` parallel episodes of each task ``[M, ...]`` from one memory, which they do not change.
 
     ``memory [M, 1, S]`` is what each task's episodes share (fast weights or nothing). Every episode ``(m, e)`` has its
     own stream of keys, derived from ``key``: one key, or one ``[M]`` for each task, so that a task's episodes do not
-    depend on its place among the others. Returns time-major ``Episodes`` ``[T, M, E, ...]``; of a supervised family,
+    depend on its place among the others. ``told`` is given what a family on the host tells of success, ``[M, E]``, NaN
+    where it does not. Returns time-major ``Episodes`` ``[T, M, E, ...]``; of a supervised family,
     their ``actions`` are the targets.
     """
     rows = _row_keys(tasks, key, episodes)
     if isinstance(family, HostFamily):
-        return host_rollouts.rollout(family, tasks, step, memory, rows, deterministic)
+        return host_rollouts.rollout(family, tasks, step, memory, rows, deterministic, told)
     return _play(family, tasks, step, memory, rows, deterministic, online=False)[0]
 
 
@@ -45,19 +47,21 @@ def trial(
     key: tf.Tensor,
     episodes: int,
     deterministic: bool = False,
+    told: list[Any] | None = None,
 ) -> tuple[Episodes, tf.Tensor]:
     """Plays ``episodes`` episodes of each task ``[M, ...]`` one after another, carrying the memory ``[M, 1, S]``.
 
     At the first step of an episode ``previous_*`` are zeros. After its last one a closing ``step`` shows the policy
     the final observation and reward with ``previous_done``, and its action is discarded. Steps after an episode's end
     leave the memory alone. Keys are ``rollout``'s: a policy that does not change its memory plays the same episodes.
+    ``told`` as in ``rollout``.
 
     Returns:
         Time-major ``Episodes`` ``[T, M, K, ...]`` in the order played, and the memory after the last closing step.
     """
     rows = _row_keys(tasks, key, episodes)
     if isinstance(family, HostFamily):
-        return host_rollouts.trial(family, tasks, step, memory, rows, deterministic)
+        return host_rollouts.trial(family, tasks, step, memory, rows, deterministic, told)
     arrays = {}
     for name, (shape, dtype) in _elements(family)._asdict().items():
         time = [] if name == "final_observations" else [family.horizon]

@@ -5,7 +5,7 @@ same boundaries, so that a policy meets no difference. Runs eagerly; ``step`` sh
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,37 +16,68 @@ from metazoo.types import Box, Episodes, StepInputs, StepOutputs
 
 
 def rollout(
-    family: HostFamily, tasks: Any, step: Callable[..., Any], memory: tf.Tensor, rows: tf.Tensor, deterministic: bool
+    family: HostFamily,
+    tasks: Any,
+    step: Callable[..., Any],
+    memory: tf.Tensor,
+    rows: tf.Tensor,
+    deterministic: bool,
+    told: list[np.ndarray] | None = None,
 ) -> Episodes:
     """An episode for each key ``rows [M, E]``, of tasks ``[M, ...]``, from the memory ``[M, 1, S]``.
 
     No more than ``family.rows`` are played side by side, the same number of a task's episodes at every turn: the
-    policy's step is compiled for each shape it meets.
+    policy's step is compiled for each shape it meets. ``told`` is given what the family tells of success, ``[M, E]``.
     """
     count, episodes = rows.shape
     most = min(episodes, max(1, family.rows // count))
     beside = next(size for size in range(most, 0, -1) if episodes % size == 0)
 
-    def play(tasks: Any, memory: tf.Tensor, rows: tf.Tensor) -> Episodes:
-        turns = range(0, episodes, beside)
-        return _join([_play(family, tasks, step, memory, rows[:, i : i + beside], deterministic)[0] for i in turns], 1)
+    def play(tasks: Any, memory: tf.Tensor, rows: tf.Tensor) -> tuple[Episodes, np.ndarray]:
+        turns = [rows[:, i : i + beside] for i in range(0, episodes, beside)]
+        played = [_play(family, tasks, step, memory, turn, deterministic) for turn in turns]
+        return _join([one.episodes for one in played], 1), np.concatenate([one.successes for one in played], 1)
 
-    return _tensors(_join([play(*part) for part in _parts(family, tasks, memory, rows)], 0))
+    parts = [play(*part) for part in _parts(family, tasks, memory, rows)]
+    if told is not None:
+        told.append(np.concatenate([successes for _, successes in parts], 0))
+    return _tensors(_join([one for one, _ in parts], 0))
 
 
 def trial(
-    family: HostFamily, tasks: Any, step: Callable[..., Any], memory: tf.Tensor, rows: tf.Tensor, deterministic: bool
+    family: HostFamily,
+    tasks: Any,
+    step: Callable[..., Any],
+    memory: tf.Tensor,
+    rows: tf.Tensor,
+    deterministic: bool,
+    told: list[np.ndarray] | None = None,
 ) -> tuple[Episodes, tf.Tensor]:
-    """The episodes with keys ``rows [M, K]`` one after another, the memory ``[M, 1, S]`` carried through them."""
-    played, memories = [], []
+    """The episodes with keys ``rows [M, K]`` one after another, the memory ``[M, 1, S]`` carried through them.
+
+    ``told`` is given what the family tells of success, ``[M, K]``.
+    """
+    played, memories, successes = [], [], []
     for some_tasks, carried, some_rows in _parts(family, tasks, memory, rows):
         ones = []
         for i in range(rows.shape[1]):
-            one, carried = _play(family, some_tasks, step, carried, some_rows[:, i : i + 1], deterministic, online=True)
+            one = _play(family, some_tasks, step, carried, some_rows[:, i : i + 1], deterministic, online=True)
             ones.append(one)
-        played.append(_join(ones, 1))
+            carried = one.memory
+        played.append(_join([one.episodes for one in ones], 1))
+        successes.append(np.concatenate([one.successes for one in ones], 1))
         memories.append(carried)
+    if told is not None:
+        told.append(np.concatenate(successes, 0))
     return _tensors(_join(played, 0)), tf.concat(memories, 0)
+
+
+class Played(NamedTuple):
+    """Episodes side by side, the memory after them, and which reached their goal, ``[m, e]``: NaN if nobody said."""
+
+    episodes: Episodes
+    memory: tf.Tensor
+    successes: np.ndarray
 
 
 def _play(
@@ -57,13 +88,13 @@ def _play(
     rows: tf.Tensor,
     deterministic: bool,
     online: bool = False,
-) -> tuple[Episodes, tf.Tensor]:
-    """One episode for each key ``rows [m, e]``, side by side: numpy ``[T, m, e, ...]``, and the memory."""
+) -> Played:
+    """One episode for each key ``rows [m, e]``, side by side: numpy ``[T, m, e, ...]``."""
     lead, horizon = tuple(rows.shape), family.horizon
     seeds, keys = _keys(rows, horizon)
     seeds, keys = seeds.numpy().reshape(-1), tf.unstack(keys)
     playing = np.ones(lead[0] * lead[1], bool)
-    record = _empty(family, len(playing))
+    record, successes = _empty(family, len(playing)), np.full(len(playing), np.nan, np.float32)
     seen = family.reset(tf.nest.map_structure(lambda field: np.repeat(field, lead[1], 0), tasks), seeds)
     previous = [np.zeros_like(record.actions[0]), np.zeros_like(record.rewards[0])]
     shapes = [(*lead, *field.shape[1:]) for field in (seen, *previous)]
@@ -80,6 +111,8 @@ def _play(
         after = family.step(actions.copy(), playing.copy())  # whatever the family does to them
         seen, ended = after.observations, after.terminated | after.truncated
         record.rewards[t], record.mask[t] = after.rewards, playing
+        if after.successes is not None:
+            np.fmax(successes, after.successes, out=successes, where=playing)
         record.terminated[t], record.truncated[t] = after.terminated, after.truncated
         where = playing.reshape(-1, *[1] * (actions.ndim - 1))
         for kept, new in ((record.actions[t], actions), (previous[0], actions)):
@@ -97,7 +130,7 @@ def _play(
     if online:
         memory = act(horizon, ~never).memory
     fields = {name: _shaped(field, int(name != "final_observations"), lead) for name, field in record._asdict().items()}
-    return Episodes(**fields), memory
+    return Played(Episodes(**fields), memory, successes.reshape(lead))
 
 
 @tf.function(jit_compile=True, autograph=False)

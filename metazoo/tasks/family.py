@@ -121,6 +121,13 @@ class Family(ABC):
         """
         return None
 
+    def successes(self, tasks: Any, episodes: Any) -> tf.Tensor | None:
+        """Whether time-major episodes ``[T, M, E, ...]`` of tasks ``[M, ...]`` reached their goal: float ``[M, E]``.
+
+        None where success means nothing. Families on the host need not say it: they tell it at every step.
+        """
+        return None
+
     def references(self, tasks: Any) -> dict[str, Reference]:
         """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
         return {}

@@ -21,6 +21,8 @@ class HostTransition(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     """Ended by the environment's own time limit; the family's horizon is the rollout's business."""
+    successes: np.ndarray | None = None
+    """Float: 1 where the goal is reached now, 0 where not, NaN where nobody says; None where nobody ever does."""
 
 
 class HostFamily(Family):

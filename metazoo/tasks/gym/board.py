@@ -37,6 +37,7 @@ class Layout(NamedTuple):
             "rewards": number,
             "terminated": flag,
             "truncated": flag,
+            "successes": number,
             "playing": flag,
             "current": ((), np.dtype(np.int32)),  # [0] of a worker's slice: the row it is stepping
         }
@@ -56,6 +57,8 @@ class Board(NamedTuple):
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
+    successes: np.ndarray
+    """1 where the goal is reached, 0 where not, NaN where the environment does not say."""
     playing: np.ndarray
     current: np.ndarray
 

@@ -133,7 +133,7 @@ class GymFamily(HostFamily):
         board = players.board
         board.actions[:count], board.playing[:count] = actions, playing
         players.step()
-        return HostTransition(*(field[:count] for field in (board.observations, *board[2:5])))
+        return HostTransition(*(field[:count] for field in (board.observations, *board[2:6])))
 
     def environment(
         self, task: Mapping[str, Any], horizon: int | None = None, render_mode: str | None = None

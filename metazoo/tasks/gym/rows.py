@@ -143,6 +143,7 @@ class Rows:
         """
         self._steps = 0
         board.rewards.fill(0.0)
+        board.successes.fill(np.nan)
         for row, (task, seed) in enumerate(zip(tasks, seeds, strict=True)):
             board.current[0] = row
             env = self._env_for(row, task)
@@ -181,6 +182,7 @@ class Rows:
             except AnswerError as error:
                 raise error.by(self._who(row), where) from error
             observation, board.rewards[row], board.terminated[row], board.truncated[row] = outcome
+            board.successes[row] = told_success(answer[4])
             self._write(board, row, observation, where)
         require_finite(board, self._who, where)
         self._steps += 1
@@ -250,6 +252,14 @@ def rows_for(recipe: Recipe) -> SteppedRows:
     if isinstance(recipe.make, Imported) and recipe.make.rows:
         return recipe.make.find(recipe.make.rows)(recipe)
     return Rows(recipe)
+
+
+def told_success(info: Any) -> float:
+    """What an environment's ``info`` says of success (``success`` or ``is_success``); NaN if nothing."""
+    try:
+        return float(info.get("success", info.get("is_success", np.nan)))
+    except (AttributeError, TypeError, ValueError):
+        return np.nan
 
 
 def require_finite(board: Board, who: Callable[[int], str], where: str) -> None:

@@ -31,6 +31,15 @@ def kept() -> int:
     return int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
+def place_of(model: Any, part: str) -> slice:
+    """Where a part of MuJoCo's state stands: parts are in the order of their bits."""
+    import mujoco
+
+    bit = int(getattr(mujoco.mjtState, f"mjSTATE_{part}"))
+    first = mujoco.mj_stateSize(model, kept() & (bit - 1))
+    return slice(first, first + mujoco.mj_stateSize(model, bit))
+
+
 @final
 class BodyRows:
     """Rows of an environment with ``seen_more``, ``observed`` and ``outcomes``: see ``envs.SharedModel``."""
@@ -54,6 +63,7 @@ class BodyRows:
         self._states = np.empty((len(tasks), mujoco.mj_stateSize(env.model, kept())))
         self._more = np.empty((len(tasks), env.more))
         board.rewards.fill(0.0)
+        board.successes.fill(np.nan)
         self._make_models(len(tasks))
         for row, (task, seed) in enumerate(zip(tasks, seeds, strict=True)):
             board.current[0], env.model = row, self._models[row]
@@ -70,9 +80,8 @@ class BodyRows:
                 and the step.
         """
         env, states, playing = self._env, self._states, board.playing
-        control = self._place("CTRL")
         actions = np.clip(board.actions, env.action_space.low, env.action_space.high)
-        states[:, control : control + env.model.nu] = actions
+        states[:, place_of(env.model, "CTRL")] = actions
         before = Seen(*(field.copy() for field in self._seen()))
         try:
             self._advance(board)
@@ -105,21 +114,13 @@ class BodyRows:
 
     def _seen(self) -> Seen:
         model, states = self._env.model, self._states
-        position, velocity = self._place("QPOS"), self._place("QVEL")
-        return Seen(states[:, position : position + model.nq], states[:, velocity : velocity + model.nv], self._more)
+        return Seen(states[:, place_of(model, "QPOS")], states[:, place_of(model, "QVEL")], self._more)
 
     def _make_models(self, count: int) -> None:
         """A model for each row, or the same for all where tasks do not change it."""
         env = self._env
         while len(self._models) < count:
             self._models.append(copy.copy(env.model) if env.own_model else env.model)
-
-    def _place(self, part: str) -> int:
-        """Where a part of MuJoCo's state begins: parts stand in the order of their bits."""
-        import mujoco
-
-        before = int(getattr(mujoco.mjtState, f"mjSTATE_{part}")) - 1
-        return mujoco.mj_stateSize(self._env.model, kept() & before)
 
     def _who(self, row: int) -> str:
         return f"{env_name(self._env)} with {describe_task(self._tasks[row])}"
