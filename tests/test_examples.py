@@ -14,6 +14,7 @@ import metazoo
 from metazoo.artefact import store
 from serving.server import Server
 from tests.command import environment
+from tests.served import pretrained
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = metazoo.savedmodels_directory()
@@ -31,7 +32,9 @@ def python_blocks(document: str) -> str:
 @needs("maml_cartpole_goal")
 def test_the_quickstart_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile(python_blocks("docs/quickstart.md"), "quickstart.md", "exec"), {"__name__": "quickstart"})
+    served = pretrained(tmp_path / "served", "maml_cartpole_goal")
+    source = python_blocks("docs/quickstart.md").replace("metazoo.savedmodels_directory()", repr(str(served)))
+    exec(compile(source, "quickstart.md", "exec"), {"__name__": "quickstart"})
     printed = capsys.readouterr().out
     before, after = map(float, re.search(r"return (\S+) before, (\S+) after", printed).groups())
     assert after > before
@@ -44,7 +47,7 @@ def test_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "readme"}
     source = python_blocks("README.md")
-    with Server(MODELS, tmp_path / "served") as server:
+    with Server(pretrained(tmp_path / "models", "maml_cartpole"), tmp_path / "served") as server:
         exec(compile(source.replace("http://127.0.0.1:8501", server.url), "README.md", "exec"), names)
     assert store.verify(tmp_path / "adapted" / "maml_cartpole-reversed" / "1")
     assert names["result"].model == "maml_cartpole-my-robot"
@@ -55,8 +58,7 @@ def test_the_first_block_of_the_serving_page_can_be_pasted(tmp_path):
     """Into a shell, with what it answers; of the pretrained policies one is served, on a free port."""
     page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     block, answer = re.search(r"```bash\n(.*?)```\s*```json\n(.*?)```", page, re.DOTALL).groups()
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "maml_cartpole").symlink_to(MODELS / "maml_cartpole")
+    pretrained(tmp_path / "models", "maml_cartpole")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -86,7 +88,7 @@ def test_the_example_in_process(tmp_path, monkeypatch, capsys):
 
 @needs("maml_cartpole")
 def test_the_example_through_a_server(tmp_path, monkeypatch, capsys):
-    with Server(MODELS, tmp_path) as server:
+    with Server(pretrained(tmp_path / "models", "maml_cartpole"), tmp_path / "adapted") as server:
         monkeypatch.setattr(sys, "argv", ["example", "--url", server.url, "--steps", "1"])
         runpy.run_path(str(ROOT / "examples" / "adapt_through_a_server.py"), run_name="__main__")
     assert "maml_cartpole-reversed, version 1: return" in capsys.readouterr().out

@@ -97,6 +97,7 @@ def test_the_pages_cartpole_command(tmp_path, monkeypatch):
     assert policy.adapt(env, episodes=5, steps=2).evaluate(env, 10).mean() > policy.evaluate(env, 10).mean() + 20
 
 
+@pytest.mark.slow  # the page above is the same road
 def test_pendulum_with_another_gravity_on_a_policy_trained_briefly(tmp_path):
     family = GymFamily("Pendulum-v1", {"g": (6.0, 14.0)}, horizon=30)
     network = network_for(family.observation_space, family.action_space, hidden=(16,))

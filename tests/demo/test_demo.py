@@ -18,6 +18,7 @@ from metazoo.tasks.views.gym_view import FamilyEnv
 from serving.client import Client
 from serving.server import Server
 from tests import toy_policy
+from tests.served import pretrained
 
 PRETRAINED = metazoo.savedmodels_directory() / demo.POLICY
 
@@ -164,9 +165,8 @@ def test_a_missing_policy_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not PRETRAINED.is_dir(), reason="the pretrained policy is not there yet")
-def test_the_pretrained_policy_adapts_to_the_demos_tasks(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "TEST_EPISODES", 6)
-    report = demo.run(metazoo.savedmodels_directory(), tmp_path)
+def test_the_pretrained_policy_adapts_to_the_demos_tasks(few, tmp_path):
+    report = demo.run(pretrained(tmp_path / "models", demo.POLICY), tmp_path)
     assert report.improved
     assert report.over_rest.mean > report.best_fixed
     lineage = json.loads(

@@ -208,10 +208,11 @@ def test_another_file_than_the_index_names(hugging_face, toy, tmp_path):
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-def test_without_a_network_the_cache_is_used(hugging_face, toy, tmp_path):
+def test_without_a_network_the_cache_is_used(hugging_face, toy, tmp_path, monkeypatch):
     push(toy, tmp_path)
     version = hub.find("hf://us/zoo/toy")
     hugging_face.stop()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
     assert hub.find("hf://us/zoo/toy") == version
     with pytest.raises(HubError, match="the Hub does not answer"):
         hub.find("hf://us/another/toy")

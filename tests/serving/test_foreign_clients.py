@@ -41,7 +41,8 @@ OBSERVATIONS = np.linspace(-0.1, 0.1, 8, dtype=np.float32).reshape(2, 4)
 @pytest.fixture(scope="module")
 def served(request, tmp_path_factory):
     """A server of the shipped policies: of all of them only if the slow tests run."""
-    wanted = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    ours = (item for item in request.session.items if item.path == request.path and hasattr(item, "callspec"))
+    wanted = {item.callspec.params.get("name") for item in ours}
     root = tmp_path_factory.mktemp("shipped")
     (root / "models").mkdir()
     for name in {*QUICK, *wanted.intersection(SHIPPED)}:
