@@ -17,7 +17,7 @@ def environment(**changes: Any) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in changes.items()}}
 
 
-def metazoo(*words: Any, text: bool = True, timeout: float = 200, **variables: Any) -> subprocess.CompletedProcess:
+def metazoo(*words: Any, text: bool = True, timeout: float = 800, **variables: Any) -> subprocess.CompletedProcess:
     """The finished call, with what it printed; ``variables`` are set in its environment."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],

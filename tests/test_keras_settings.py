@@ -139,6 +139,7 @@ def test_another_backend_is_refused_after_keras_was_imported(monkeypatch):
         keras_settings.require_tensorflow()
 
 
+@pytest.mark.slow  # that importing refuses is tested below
 @pytest.mark.parametrize("backend", ["torch", "nonsense"])
 def test_the_command_names_the_variable(backend, tmp_path):
     run = command("train", "maml_sinusoid", "--updates", "1", "--no-card", "--out", tmp_path, KERAS_BACKEND=backend)

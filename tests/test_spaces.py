@@ -32,6 +32,7 @@ from metazoo.types import Box, Discrete, MultiDiscrete, require_usable
 from serving.client import Client
 from serving.server import Server
 from tests.spaces import ACTIONS, HORIZON, IN_GRAPH, NETWORKS, OBSERVATIONS, Any2, InGraph, host_family, tiny_learner
+from tests.without_xla import without_xla
 
 COVER = [
     ("number", "Discrete", "mlp"),
@@ -39,9 +40,9 @@ COVER = [
     ("float image", "half bounded", "cnn"),
     ("image", "Discrete", "cnn"),
     ("grey image", "MultiDiscrete", "cnn"),
-    ("bytes", "MultiDiscrete", "recurrent"),
+    ("bytes", "MultiDiscrete", "mlp"),
     ("integers", "unbounded", "mlp"),
-    ("Discrete", "integers", "recurrent"),
+    ("Discrete", "integers", "mlp"),
     ("Dict", "Discrete", "recurrent"),
     ("Tuple", "MultiDiscrete", "mlp"),
 ]
@@ -76,11 +77,6 @@ def exported(request, tmp_path_factory):
         directory = tmp_path_factory.mktemp("models") / "any" / "1"
         export(learner, directory, {"name": "any", **METADATA})
     return Any2(1.0, seen, done), metazoo.load(directory)
-
-
-def without_xla(patch):
-    compiled = tf.function
-    patch.setattr(tf, "function", lambda *args, jit_compile=None, **settings: compiled(*args, **settings))
 
 
 def stepped(policy, env, rows):

@@ -12,7 +12,8 @@ from metazoo.demo.main import POLICY
 from tests import toy_policy
 from tests.command import COMMAND, environment, metazoo
 
-ENCODINGS = ("ascii", "cp1252", "latin-1", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16")
+QUICK = ("ascii", "shift_jis", "utf-16")
+ENCODINGS = [*QUICK, *(pytest.param(one, marks=pytest.mark.slow) for one in ("cp1252", "latin-1", "cp437", "koi8-r"))]
 TEXTS = (["list"], ["card", "rl2_navigation"], ["card", "maml_sinusoid"], ["train", "--help"], ["--help"])
 
 
@@ -22,16 +23,21 @@ def redirected(redirection: str, *words) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment(), check=False)
 
 
+@pytest.fixture(scope="module")
+def whole():
+    """What the calls print where every character can be shown."""
+    return [metazoo(*words, text=False, PYTHONIOENCODING="utf-8").stdout.decode() for words in TEXTS]
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_an_encoding_that_lacks_characters_shows_others_for_them(encoding):
-    for words in TEXTS:
-        whole = metazoo(*words, text=False, PYTHONIOENCODING="utf-8").stdout.decode()
+def test_an_encoding_that_lacks_characters_shows_others_for_them(encoding, whole):
+    for words, expected in zip(TEXTS, whole, strict=True):
         done = metazoo(*words, text=False, PYTHONIOENCODING=encoding)
         shown = done.stdout.decode(encoding)
         assert (done.returncode, done.stderr) == (0, b""), done.stderr
-        assert len(shown.splitlines()) == len(whole.splitlines())
+        assert expected and len(shown.splitlines()) == len(expected.splitlines())
         if encoding.startswith("utf"):
-            assert shown == whole
+            assert shown == expected
 
 
 def test_what_stands_for_a_character_can_be_read():
@@ -83,6 +89,7 @@ def test_the_first_line_is_all_that_head_wants():
     assert done.returncode in (0, 141)  # 0 where everything was written before ``head`` ended
 
 
+@pytest.mark.slow  # the next test is the quick one
 def test_the_work_itself_needs_no_standard_error(tmp_path):
     """TensorFlow's start moves it about."""
     toy_policy.export_toy(tmp_path / "toy" / "1")
@@ -131,9 +138,11 @@ OURS = re.compile(r"\d+:\d\d  \w|update \d+/\d+: |REST |gRPC ")
 
 
 @pytest.mark.parametrize(
-    ("words", "codes"),
+    ("words", "codes"),  # ``adapt`` above is the quick one
     [
-        (["demo", "--models", "MODELS", "--out", "OUT"], (0, 1)),  # a toy need not get better
+        pytest.param(
+            ["demo", "--models", "MODELS", "--out", "OUT"], (0, 1), marks=pytest.mark.slow
+        ),  # a toy need not get better
         pytest.param(["bench", "families"], (0,), marks=pytest.mark.slow),  # TensorFlow starts twice, and compiles
         pytest.param(
             ["train", "maml_sinusoid", "--updates", "1", "--set", "tasks=2", "--no-card", "--out", "OUT"],

@@ -27,7 +27,7 @@ def played(name: str, tasks: int, python: str) -> edge_tasks.Earned:
     return edge_tasks.earned(metazoo.load(name), device_file.beside(SHIPPED[name]), tasks, python)
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", [FEW[0], pytest.param(FEW[1], marks=pytest.mark.slow)])
 def test_it_earns_the_same_on_the_same_tasks(name, python):
     earned = played(name, 10, python)
     np.testing.assert_allclose(earned.device, earned.saved_model, rtol=1e-3, atol=1e-3)

@@ -15,7 +15,7 @@ from metazoo.hub import listing
 pytest.importorskip("ai_edge_litert")
 
 SHIPPED = listing.policies(savedmodels_directory())
-FEW = ("distilled_cartpole_tiny", "maml_cartpole", "rl2_bandit_k5_n10")
+FEW = ("maml_cartpole", "rl2_bandit_k5_n10")
 """One of every kind of memory."""
 SMALL, MOST_BYTES = 5_000, 150_000
 """Weights of a policy, and bytes of its file."""
@@ -81,7 +81,7 @@ def test_the_command(tmp_path, run):
     assert json.loads(printed)["files"] == [{"file": str(path), "bytes": path.stat().st_size}]
 
 
-@pytest.mark.parametrize("weights", ["float16", "int8"])
+@pytest.mark.parametrize("weights", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_smaller_weights_say_what_they_cost(tmp_path, run, weights):
     path = tmp_path / "small.tflite"
     code, printed, error = run("export", "dr_cartpole", f"--{weights}", "--out", path, "--json")

@@ -124,7 +124,10 @@ SERVE = (
 )
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["terminal", "nohup"])
+@pytest.mark.parametrize(
+    "ignored",
+    [pytest.param(False, id="terminal"), pytest.param(True, id="nohup", marks=pytest.mark.slow)],
+)
 def test_a_lost_terminal_drains_unless_nohup_says_otherwise(models, ignored):
     def ignore():
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)

@@ -20,7 +20,7 @@ from tests.serving.adapting.test_adapter import POLICIES, as_npz, recorded
 from tests.serving.test_server import BODY
 
 FUZZ = settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 leaves = st.one_of(
@@ -131,7 +131,7 @@ def test_names_cannot_leave_the_store(server, http_of, name):
     assert server.manager.names() == ["toy"]
 
 
-@pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [700, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_malformed_bodies_are_refused_and_nothing_else(server, http_of, count):
     """Good requests with random damage, one after the other on one connection."""
     rest, rng = http_of(server), random.Random(0)

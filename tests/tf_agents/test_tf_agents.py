@@ -268,7 +268,9 @@ def theirs():
 
 
 @pytest.mark.tf_agents
-@pytest.mark.parametrize("name", ["evaluate_with_tf_agents", "train_with_tf_agents"])
+@pytest.mark.parametrize(
+    "name", ["evaluate_with_tf_agents", pytest.param("train_with_tf_agents", marks=pytest.mark.slow)]
+)
 def test_the_examples_start_in_a_fresh_process(name):
     """TF-Agents finds no Keras 2 unless metazoo was imported before it."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
@@ -290,7 +292,7 @@ def ours(name, tasks, episodes, steps, seed, deterministic):
 @pytest.mark.parametrize(
     ("name", "protocol"),
     [
-        pytest.param("dr_cartpole", (10, 3, 0, 0, True), marks=needs("dr_cartpole")),
+        pytest.param("dr_cartpole", (10, 3, 0, 0, True), marks=[needs("dr_cartpole"), pytest.mark.slow]),
         pytest.param("maml_cartpole", (10, 3, 1, 1, True), marks=needs("maml_cartpole")),
         pytest.param("rl2_navigation", (10, 3, 0, 2, False), marks=needs("rl2_navigation")),
     ],

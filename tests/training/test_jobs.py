@@ -260,6 +260,7 @@ def test_the_same_run_twice_is_refused(tmp_path):
         train_all([run, run], tmp_path, Options(jobs=2))
 
 
+@pytest.mark.slow  # three processes of TensorFlow's: the tests above say how jobs are called, run and heard
 def test_two_presets_are_trained_at_once(tmp_path):
     names = ["maml_navigation", "dr_navigation"]
     small = ["--set", "tasks=2", "--updates", "1", "--no-card", "--jobs", "2", "--out", str(tmp_path)]

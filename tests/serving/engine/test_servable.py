@@ -237,10 +237,9 @@ UNSAFE = [norm, deep, step_with_secrets, counts, forgets, another_default, anoth
 def test_every_signature_answers_with_the_policys_own_memory(more, tmp_path):
     """As a program of its own does, whatever the signatures are; only those share for whom it makes no difference."""
     parent = toy_policy.export_toy(tmp_path / "toy" / "1", more=more)
-    memories = [np.full(toy_policy.SIZE, value, np.float32) for value in (0.25, -0.5)]
-    children = [store.publish(parent, tmp_path / f"toy-{i}", one, {}) for i, one in enumerate(memories)]
+    child = store.publish(parent, tmp_path / "toy-0", np.full(toy_policy.SIZE, 0.25, np.float32), {})
     load = Loader()
-    servables = [load("toy", 1, parent), *(load(path.parent.name, 1, path) for path in children)]
+    servables = [load("toy", 1, parent), load("toy-0", 1, child)]
     again = load("twin", 1, store.publish(parent, tmp_path / "twin", store.read_memory(parent), {}))
     for servable in [*servables, again]:
         alone = Program(servable.path, Limits())
@@ -252,7 +251,7 @@ def test_every_signature_answers_with_the_policys_own_memory(more, tmp_path):
                 for key, value in servable.signatures[name].run(inputs).items():
                     np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-6, err_msg=f"{name}: {key}")
     programs = {id(servable.program) for servable in servables}
-    assert len(programs) == (1 if more is harmless else 3)
+    assert len(programs) == (1 if more is harmless else 2)
 
 
 def test_only_signatures_of_the_contract_share_batches(tmp_path):

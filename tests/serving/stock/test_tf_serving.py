@@ -236,11 +236,13 @@ def test_the_engine_serves_restarts_and_learns_of_new_policies(models, tmp_path,
     assert not directory.exists()
 
 
+@pytest.mark.slow  # with a server of the test's, below, it is quick
 def test_a_policy_goes_off_the_list_before_its_files_and_a_deaf_server_is_replaced(
     models, tmp_path, stand_in, env, monkeypatch
 ):
     monkeypatch.setattr("serving.stock.tf_serving.RELOAD_TIMEOUT_SECONDS", 2.0)
     monkeypatch.setattr("serving.stock.tf_serving.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("serving.stock.supervisor.GRACE_SECONDS", 1.0)
     adapted = tmp_path / "adapted"
     Path(f"{stand_in}.deaf").touch()
     with TfServing(models, adapted, 0, 0) as engine:
