@@ -292,7 +292,8 @@ class Pretrained(Exports):
         )
         shaped = {name: tf.reshape(value, [*lead, *value.shape[1:]]) for name, value in answer.items()}
         after = shaped.pop("memory") if self.metadata["memory"]["online"] else memory
-        return StepOutputs(shaped["actions"], {}, shaped["log_probs"], after)
+        parameters = {name: value for name, value in shaped.items() if name in ("logits", "loc", "scale")}
+        return StepOutputs(shaped["actions"], parameters, shaped["log_probs"], after)
 
     def _graph_adapt(self, memory: tf.Tensor, episodes: Episodes) -> tf.Tensor:
         fields = axes.batch_major(episodes)._asdict()

@@ -3,13 +3,23 @@
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 from serving import ports
 from serving.engine.batch_parameters import Limits
 
 GIGABYTE: Final = 2**30
 DAY_SECONDS: Final = 86_400.0
+
+
+class Site(Protocol):
+    """An ASGI application that answers some paths of the REST port, none of them under ``/v1/`` or ``/zoo/``."""
+
+    def handles(self, path: bytes) -> bool:
+        """Whether it answers this path, as it stands in the request, without its query."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request, as ASGI has it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Options:
         retention: what is kept of adapted policies.
         models_config: a file that is kept as TF Serving's list of what is served here, for one that polls it.
         model_config_poll_seconds: how often a ``model_config_file`` is read again; 0: never, as TF Serving.
+        site: pages beside the API; None: there are none, as with TF Serving.
     """
 
     metrics_path: str | None = None
@@ -86,6 +97,7 @@ class Options:
     retention: Retention = field(default_factory=Retention)
     models_config: str | os.PathLike[str] | None = None
     model_config_poll_seconds: float = 0.0
+    site: Site | None = None
 
     def __post_init__(self) -> None:
         ports.check_metrics_path(self.metrics_path)

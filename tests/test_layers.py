@@ -52,6 +52,8 @@ SERVING_MAY_IMPORT = ("metazoo.artefact", "metazoo.collect")
 KNOW_SERVING = {
     "metazoo.cli.main",
     "metazoo.cli.serve",
+    "metazoo.cli.gallery",
+    "metazoo.gallery.site",
     "metazoo.demo.main",
     "metazoo.bench.serving",
     "metazoo.bench.serving_load",

@@ -22,6 +22,7 @@ from metazoo.cli import zoo as cli_zoo
 from metazoo.cli.export import export as export_command
 from metazoo.cli.federate import federate
 from metazoo.cli.find import find
+from metazoo.cli.gallery import gallery
 from metazoo.cli.new import new
 from metazoo.cli.serve import serve
 from metazoo.cli.train import train
@@ -149,6 +150,7 @@ app.command()(policies.adapt)
 app.command()(find)
 app.command()(export_command)
 app.command()(serve)
+app.command()(gallery)
 
 
 @app.command()

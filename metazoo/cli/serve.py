@@ -1,7 +1,8 @@
 """The command ``metazoo serve``."""
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,8 +41,11 @@ def serve(
     engine: Annotated[str, cli_options.choice(("embedded", "tensorflow_model_server"))] = "embedded",
     log_format: Annotated[str, cli_options.choice(("text", "json"), help="Of lines on standard error:")] = "text",
     log_level: Annotated[str, cli_options.choice(("debug", "info", "warning", "error"))] = "warning",
+    gallery: Annotated[bool, typer.Option("--gallery/--no-gallery", help="A page to look at, at /.")] = True,
 ) -> None:
     """Serve models over TF Serving's REST and gRPC APIs, and adapt them. Ctrl-C ends it.
+
+    Its address, opened in a browser, is the gallery: every policy, and a stage to watch one adapt.
 
     \b
     metazoo serve
@@ -49,6 +53,7 @@ def serve(
     metazoo serve --host 0.0.0.0 --token-file token.txt --tls-cert server.crt --tls-key server.key
     metazoo serve --enable-batching --batching-parameters-file batching.config --log-format json --log-level info
     metazoo serve --engine tensorflow_model_server
+    metazoo serve --no-gallery
     """
     directory = models or savedmodels_directory()
     cli_places.directory(adapted, "--adapted")
@@ -65,10 +70,13 @@ def serve(
     if engine == "tensorflow_model_server":
         _refuse(engine, {"--host": host != "127.0.0.1", "--token-file": token_file, "--insecure": insecure})
         _refuse(engine, {"--models-config-out": models_config_out, "--expire-days": expire_days})
+    token = None if token_file is None else security.read_token(token_file)
+    shown = gallery and engine == "embedded"
+    site = _gallery([directory, adapted], token) if shown else None
     options = Options(
         metrics_path=metrics_path,
         batching=batch_parameters.read_file(batching_parameters_file) if enable_batching else batch_parameters.Limits(),
-        token=None if token_file is None else security.read_token(token_file),
+        token=token,
         insecure=insecure,
         tls_cert=tls_cert,
         tls_key=tls_key,
@@ -78,6 +86,7 @@ def serve(
         ),
         models_config=models_config_out,
         model_config_poll_seconds=model_config_file_poll_wait_seconds,
+        site=site,
     )
     security.check_binding(host, options)
     security.check_tls(options)
@@ -99,7 +108,14 @@ def serve(
             print(f"REST  {stock.url}\ngRPC  {stock.grpc_target}\nCtrl-C ends it.", flush=True)
             stock.wait()
         return
-    with Server(directory, adapted, host, rest_port, grpc_port, 1.0, model_config_file, options) as server:
+    with contextlib.ExitStack() as ending:
+        if site is not None:
+            ending.callback(site.close)
+        server = ending.enter_context(
+            Server(directory, adapted, host, rest_port, grpc_port, 1.0, model_config_file, options)
+        )
+        if site is not None:
+            print(f"Look  {server.url}/")
         print(f"REST  {server.url}\ngRPC  {server.grpc_target}", flush=True)
         for served in server.adapter.list()["policies"]:
             print(f"      {served['name']}, version {served['version']}")
@@ -107,6 +123,13 @@ def serve(
             f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True
         )
         server.wait()
+
+
+def _gallery(directories: list[Path], token: str | None) -> Any:
+    """The page, mounted by ``Options.site``."""
+    from metazoo.gallery.site import Site
+
+    return Site(directories, token)
 
 
 def _what_is_in(directory: Path) -> str:

@@ -56,6 +56,10 @@ class RestApp:
         self._bodies, self._under_way = Bodies(options.quota), 0
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        site = self._options.site
+        if site is not None and not _is_api(scope["raw_path"]) and site.handles(scope["raw_path"].partition(b"?")[0]):
+            await site(scope, receive, send)
+            return
         self._under_way += 1
         held = 0
         try:
@@ -182,6 +186,10 @@ class RestApp:
             else:
                 raise invalid(f"Malformed request: {method} {path}")
         return msgspec.json.encode(answer)
+
+
+def _is_api(path: bytes) -> bool:
+    return path[:4].lower() == b"/v1/" or path.startswith(b"/zoo/")
 
 
 def _decoded(part: str) -> str:

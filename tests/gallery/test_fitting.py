@@ -1,0 +1,53 @@
+"""A file of episodes against policies."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import metazoo
+from metazoo.artefact.episodes import save_episodes
+from metazoo.artefact.places import savedmodels_directory
+from metazoo.artefact.store import latest
+from metazoo.collect import collect
+from metazoo.gallery.fitting import fits
+
+NAMES = "maml_navigation", "maml_cartpole", "dr_cartpole"
+
+
+@pytest.fixture(scope="module")
+def versions():
+    return [latest(savedmodels_directory() / name) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def played():
+    policy = metazoo.load("maml_cartpole")
+    return collect(gym.make("CartPole-v1"), policy.step, episodes=15, seed=0, memory=policy.memory, horizon=200)
+
+
+def test_policies_that_take_the_file_stand_first_with_what_a_step_says(versions, played, tmp_path):
+    save_episodes(tmp_path / "own.npz", played.episodes)
+    rows = fits(tmp_path / "own.npz", versions)
+    assert [row["name"] for row in rows] == ["maml_cartpole", "dr_cartpole", "maml_navigation"]
+    own, plain, other = rows
+    assert own["refused"] is None
+    np.testing.assert_allclose(own["returns"], played.returns)
+    assert abs(own["diagnostics"]["log_prob"] - own["diagnostics"]["expected_log_prob"]) < 0.2
+    assert "does not adapt" in plain["refused"]
+    assert not other["fits"] and "observations has shape" in other["reason"]
+
+
+def test_episodes_of_another_controller_are_told_from_its_own(versions, played, tmp_path):
+    always = played.episodes._replace(actions=np.ones_like(played.episodes.actions))
+    save_episodes(tmp_path / "other.npz", always)
+    (row,) = fits(tmp_path / "other.npz", [versions[1]])
+    assert row["fits"] and "off_policy" in row["refused"]
+    assert row["diagnostics"]["log_prob"] != row["diagnostics"]["expected_log_prob"]
+
+
+def test_what_is_no_file_of_episodes_is_said_without_its_path(versions, tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK nothing")
+    (row, *_) = fits(tmp_path / "bad.npz", versions)
+    assert not row["fits"]
+    assert row["reason"].startswith("the file is not an .npz file")
+    assert str(tmp_path) not in row["reason"]
