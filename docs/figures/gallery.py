@@ -29,6 +29,7 @@ def take(address: str, file: Path) -> None:
         page.goto(f"{address}/#/policy/{POLICY}?surprise&seed={SEED}")
         page.wait_for_selector(".said .gain")
         page.get_by_role("slider", name="Time").fill("620")
+        page.evaluate("document.activeElement.blur()")
         page.locator(".live").screenshot(path=file)
         browser.close()
 

@@ -14,6 +14,8 @@ SHOWN: Final = 3
 DIGITS: Final = 4
 GRID: Final = 101
 """Points of a regression's curve."""
+ACROSS: Final = np.linspace(-0.6, 0.6, 9)
+PLANES: Final = ("navigation", "navigation_sparse")
 
 Picture = Callable[[np.ndarray], list[Any]]
 """Observations ``[T + 1, ...]`` of one episode → what is drawn at each step."""
@@ -97,19 +99,34 @@ def curves(policy: Pretrained, family: AnyFamily, memories: list[Any]) -> dict[s
     space = family.observation_space
     assert isinstance(space, Box)
     inputs = np.linspace(np.min(space.low), np.max(space.high), GRID, dtype=np.float32)[:, None]
-    outputs = [rounded(_predicted(policy, inputs, np.asarray(memory).ravel())) for memory in memories]
+    outputs = [rounded(_mode(policy, inputs, memory)[:, 0]) for memory in memories]
     return {"inputs": rounded(inputs[:, 0]), "outputs": outputs}
 
 
-def _predicted(policy: Pretrained, inputs: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    count = len(inputs)
-    answer = policy.step(
-        observations=inputs,
-        previous_actions=np.zeros((count, 1), np.float32),
+def field(policy: Pretrained, memories: list[Any]) -> dict[str, Any]:
+    """Where a policy of the plane would go from each of 81 places, with the first memory and with the last: ``places
+    [81, 2]``, ``before`` and ``after [81, 2]``."""
+    places = np.stack(np.meshgrid(ACROSS, ACROSS), -1).reshape(-1, 2).astype(np.float32)
+    before, after = (rounded(_mode(policy, places, memory)) for memory in (memories[0], memories[-1]))
+    return {"places": rounded(places), "before": before, "after": after}
+
+
+def is_of_the_plane(family: AnyFamily) -> bool:
+    """Whether a place is all that a policy of the family sees, and a way what it answers."""
+    seen, done = family.observation_space, family.action_space
+    return family.name in PLANES and isinstance(done, Box) and seen.shape == done.shape == (2,)
+
+
+def _mode(policy: Pretrained, observations: np.ndarray, memory: Any) -> np.ndarray:
+    """The likeliest actions of one memory for many observations; no policy that remembers."""
+    count, one = len(observations), np.asarray(memory).ravel()
+    width = policy.metadata["action_space"]["shape"][0]
+    return policy.step(
+        observations=observations,
+        previous_actions=np.zeros((count, width), np.float32),
         previous_rewards=np.zeros(count, np.float32),
         previous_done=np.zeros(count, bool),
-        memory=np.broadcast_to(memory, (count, memory.size)),
+        memory=np.broadcast_to(one, (count, one.size)),
         seed=np.zeros(count, np.int32),
         deterministic=np.ones(count, bool),
-    )
-    return answer["actions"][:, 0]
+    )["actions"]

@@ -147,4 +147,6 @@ class Stage:
         }
         if self.family.supervised:
             answer["curves"] = pictures.curves(self.policy, self.family, played.memories)
+        if pictures.is_of_the_plane(self.family) and not self.policy.metadata["memory"]["online"]:
+            answer["field"] = pictures.field(self.policy, played.memories)
         return answer | {"milliseconds": round(1e3 * (time.perf_counter() - started), 1)}

@@ -278,7 +278,7 @@ export class Live {
   }
 
   drawPlay(share) {
-    const { before, after, task, curves, explored, adapts } = this.result;
+    const { before, after, task, curves, explored, adapts, field } = this.result;
     const plays = adapts ? [before, after] : [after];
     const long = Math.max(...plays.map((play) => this.steps_(play.episode)));
     const step = share * long;
@@ -288,7 +288,7 @@ export class Live {
       const { episode } = play;
       const colour = adapts && i === 0 ? this.c.before : this.c.after;
       const t = Math.min(step, this.steps_(episode));
-      this.paint(this.panes[i], { episode, t: this.drawn(episode, t), task, colour, curve: i ? outputs.at(-1) : outputs[0], inputs: curves?.inputs, support });
+      this.paint(this.panes[i], { episode, t: this.drawn(episode, t), task, colour, curve: i ? outputs.at(-1) : outputs[0], inputs: curves?.inputs, support, places: field?.places, ways: i ? field?.after : field?.before });
       this.panes[i].title.textContent = adapts ? (i ? "After" : "Before") : "As it is";
       const sofar = episode.rewards.slice(0, Math.floor(t + 1e-6)).reduce((sum, reward) => sum + reward, 0);
       this.panes[i].value.textContent = curves ? `error ${number(play.mean, 2)}` : `return ${number(sofar)}`;
@@ -337,7 +337,7 @@ export class Live {
   }
 
   drawMind(trialStep) {
-    const { belief, probabilities, task } = this.result;
+    const { belief, probabilities, task, field } = this.result;
     const rows = probabilities;
     const armed = rows && task.means;
     this.mindPart.hidden = false;
@@ -361,7 +361,7 @@ export class Live {
       const steps = this.one.steps;
       this.mindText.textContent = !size ? "Nothing: this policy carries nothing from one step to the next."
         : this.trial ? `${plural(size, "number")}, changed at every step.`
-          : `All its weights: ${grouped(size)} numbers, moved by ${plural(steps ?? 1, "gradient step")} made from the episodes on the left.`;
+          : `All its weights: ${grouped(size)} numbers, moved by ${plural(steps ?? 1, "gradient step")} made from the episodes on the left.${field ? " The violet arrows in the pictures say where it would go from each place." : ""}`;
     }
   }
 

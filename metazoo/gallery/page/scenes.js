@@ -90,12 +90,24 @@ const cart = {
 
 // --- the plane ----------------------------------------------------------------------------------------------------
 
+// A way of at most 0.1 along each axis, drawn shorter where it is.
+function arrow(ctx, x, y, [dx, dy], unit, colour) {
+  const length = Math.min(1, Math.hypot(dx, dy) / 0.1);
+  const reach = unit * 0.085 * length;
+  const angle = Math.atan2(-dy, dx);
+  const [ex, ey] = [x + reach * Math.cos(angle), y + reach * Math.sin(angle)];
+  line(ctx, [[x, y], [ex, ey]], colour, 1.5);
+  const head = Math.min(6, unit * 0.025) * (0.4 + 0.6 * length);
+  const side = (turn) => [ex - head * Math.cos(angle + turn), ey - head * Math.sin(angle + turn)];
+  line(ctx, [side(0.5), [ex, ey], side(-0.5)], colour, 1.5);
+}
+
 const plane = {
   geometry: (w, h) => {
     const unit = Math.min(w, h) / 1.5;
     return { unit, x: (v) => w / 2 + v * unit, y: (v) => h / 2 - v * unit };
   },
-  draw(ctx, w, h, c, { episode, t = 0, task, colour, ghosts = [], belief }) {
+  draw(ctx, w, h, c, { episode, t = 0, task, colour, ghosts = [], belief, places = [], ways = [] }) {
     sky(ctx, w, h, c);
     const { unit, x, y } = plane.geometry(w, h);
     for (let i = -5; i <= 5; i++) {
@@ -110,6 +122,7 @@ const plane = {
     for (const [r, alpha] of [[22, 0.12], [14, 0.2]]) withAlpha(ctx, alpha, () => dot(ctx, x(goal[0]), y(goal[1]), r, c.goal));
     ring(ctx, x(goal[0]), y(goal[1]), 8, c.goal, 2.5);
     dot(ctx, x(goal[0]), y(goal[1]), 3.5, c.goal);
+    withAlpha(ctx, 0.55, () => places.forEach(([a, b], i) => arrow(ctx, x(a), y(b), ways[i], unit, c.belief)));
     ghosts.forEach((ghost) => withAlpha(ctx, 0.4, () => line(ctx, ghost.states.slice(0, Math.floor(t) + 1).map(([a, b]) => [x(a), y(b)]), colour, 1.5)));
     if (episode) {
       const way = episode.states.slice(0, Math.floor(t) + 1);
