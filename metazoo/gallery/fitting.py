@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from metazoo.artefact import rewards, store
-from metazoo.artefact.episodes import load_episodes
+from metazoo.artefact.logs import load_episodes
 from metazoo.artefact.spaces import CollectionError
 from metazoo.pretrained import load
 from metazoo.types import Episodes
