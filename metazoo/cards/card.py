@@ -16,7 +16,7 @@ from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import device_file, store
 from metazoo.artefact.whole import write_whole
 from metazoo.cards.card_tables import curves, results, seeds
-from metazoo.cards.tail_tables import parameters, served, tail
+from metazoo.cards.tail_tables import explained, parameters, served, tail
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
@@ -50,6 +50,7 @@ def card_of(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, A
         *tail(metadata, report),
         *parameters(report),
         *served(metadata.get("evaluation") or {}),
+        *explained(Path(base_path), metadata),
         *seeds(metadata),
         _limits(metadata, report, family),
         _use(metadata),

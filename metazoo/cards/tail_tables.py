@@ -1,9 +1,11 @@
 """The tables of a model card for what a mean hides: who lost by adapting, the worst tenth, parameters, disturbances."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from metazoo.cards.card_tables import axes_of, interval, number, place
+from metazoo.words import count
 
 CASES: Final = {
     "sampled": "actions sampled from it, as in the table above",
@@ -11,6 +13,9 @@ CASES: Final = {
     "noise": "noise on every observation, of {noise:.0%} of how much each entry varies while it plays",
     "late": "actions that act one step late",
 }
+
+EXPLAINED: Final = "explain.png"
+"""The sheet of ``metazoo explain --record``, beside the card."""
 
 
 def tail(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
@@ -80,6 +85,17 @@ def served(report: Mapping[str, Any]) -> list[str]:
         if name in measured
     ]
     return ["## As it is served", text, "\n".join([*_header(["with", "first", "last"]), *rows])]
+
+
+def explained(base_path: Path, metadata: Mapping[str, Any]) -> list[str]:
+    """What ``metazoo explain --record`` found; nothing where it was not run."""
+    found = metadata.get("explained")
+    if not found:
+        return []
+    said = "\n".join(f"- {sentence}" for sentence in found["sentences"].values())
+    picture = [f"![What adapting changed]({EXPLAINED})"] if (base_path / EXPLAINED).is_file() else []
+    command = f"By `metazoo explain {metadata['name']}`, on {count(found['tasks'], 'test task')}."
+    return ["## What adapting changed", said, *picture, command]
 
 
 def _value(value: float) -> str:

@@ -19,6 +19,7 @@ from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import places, policies, streams
 from metazoo.cli import support as cli_support
 from metazoo.cli import zoo as cli_zoo
+from metazoo.cli.explain import explain
 from metazoo.cli.export import export as export_command
 from metazoo.cli.federate import federate
 from metazoo.cli.find import find
@@ -148,6 +149,7 @@ app.command("new")(new)
 app.command()(policies.evaluate)
 app.command()(policies.adapt)
 app.command()(find)
+app.command()(explain)
 app.command()(export_command)
 app.command()(serve)
 app.command()(gallery)
