@@ -75,8 +75,8 @@ class Student(Learner, ABC):
     """Set before training; a student that only acts needs none."""
 
     @abstractmethod
-    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor) -> Episodes:
-        """Time-major episodes of an update, with whatever ``step`` plays them."""
+    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor, first: Any) -> Episodes:
+        """Time-major episodes of an update, with whatever ``step`` plays them; ``first`` as ``collect`` takes it."""
 
     @abstractmethod
     def asked(self, episodes: Episodes) -> tuple[tf.Tensor, tf.Tensor]:
@@ -95,11 +95,11 @@ class Student(Learner, ABC):
         chosen = random.integers(random.spread(key, self.config.tasks), count)
         return tf.nest.map_structure(lambda field: tf.gather(field, chosen), known)
 
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Any]:
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Any]:
         """The episodes, and the teacher's answers on them."""
         student = self.config.collection == "student"
         step = partial(self.step, weights) if student else partial(self._teachers_step, tasks)
-        episodes = self.play(tasks, step, weights, key)
+        episodes = self.play(tasks, step, weights, key, first)
         answers = self._teacher().parameters(tasks, self.asked(episodes)[0])
         answers = sharpened(answers, self.config.temperature, weights[0].dtype)
         return tf.nest.map_structure(tf.stop_gradient, [episodes, answers])
@@ -150,9 +150,9 @@ class Distillation(PlainLearner, Student):
         super().__init__(policy, family, config, seed)
         self.built = True
 
-    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor) -> Episodes:
+    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor, first: Any) -> Episodes:
         memory = tf.zeros([self.config.tasks, 1, 0], weights[0].dtype)
-        return rollout(self.family, tasks, step, memory, key, self.config.episodes)
+        return rollout(self.family, tasks, step, memory, key, self.config.episodes, first=first)
 
     def asked(self, episodes: Episodes) -> tuple[tf.Tensor, tf.Tensor]:
         steps = inner_loop.shots(episodes)
@@ -187,9 +187,13 @@ class RecurrentDistillation(RecurrentLearner, Student):
         super().__init__(policy, family, config, seed)
         self.built = True
 
-    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor) -> Episodes:
+    def play(self, tasks: Any, step: Step, weights: Tensors, key: tf.Tensor, first: Any) -> Episodes:
         memory = tf.zeros([self.config.tasks, 1, self.memory_size], weights[0].dtype)
-        return trial(self.family, tasks, step, memory, key, self.config.episodes)[0]
+        return trial(self.family, tasks, step, memory, key, self.config.episodes, first=first)[0]
+
+    def weight_of(self, batch: Lesson) -> tf.Tensor:
+        """The steps played, over which the loss is a mean."""
+        return tf.reduce_sum(batch.episodes.mask)
 
     def asked(self, episodes: Episodes) -> tuple[tf.Tensor, tf.Tensor]:
         sequence = as_sequence(episodes)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, final
 import tensorflow as tf
 
 from metazoo import losses
-from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common import inner_loop, side_by_side
 from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
 from metazoo.algorithms.common.outer_step import clip
@@ -67,9 +67,10 @@ class DomainRandomised(PlainLearner):
     def env_steps_per_update(self) -> int:
         return self.config.tasks * self.config.episodes * self.family.horizon
 
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
         memory = tf.zeros([self.config.tasks, 1, 0], weights[0].dtype)
-        episodes = rollout(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
+        step = partial(self.step, weights)
+        episodes = rollout(self.family, tasks, step, memory, key, self.config.episodes, first=first)
         return [tf.nest.map_structure(tf.stop_gradient, episodes)]
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> tuple[Samples, tf.Tensor, tf.Tensor]:
@@ -80,6 +81,13 @@ class DomainRandomised(PlainLearner):
         (batch,) = [batch] if by_task else inner_loop.rescale([batch])
         old = tf.map_fn(lambda one: self._log_probs(weights, one)[0], batch, fn_output_signature=weights[0].dtype)
         return batch, old, tf.reduce_mean(returns.episode_returns(rounds[0]))
+
+    @property
+    def whole_batch(self) -> bool:
+        return self.config.advantages == "update"
+
+    def cut(self, batch: tuple[Samples, tf.Tensor, tf.Tensor], parts: int) -> list[Any]:
+        return [(*part, batch[2]) for part in side_by_side.split(batch[:2], parts, axis=0)]
 
     def meta_gradient(
         self, weights: Tensors, batch: tuple[Samples, tf.Tensor, tf.Tensor]

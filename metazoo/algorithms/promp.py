@@ -47,6 +47,7 @@ class ProMP(BilevelLearner):
         "outer steps on the same episodes."
     )
     config_class: ClassVar[type[Config]] = ProMPConfig
+    measured = ("inner_kl",)
     config: ProMPConfig
 
     def __init__(self, policy, family, config: ProMPConfig | None = None, seed: int = 0):
@@ -60,14 +61,17 @@ class ProMP(BilevelLearner):
         """η KL(π_θₒ ‖ π_θ) on the samples of an inner step, averaged over the inner steps."""
         return self.kl_weight.value * self._divergence(played) / max(1, self.config.inner_steps)
 
-    def _outer_steps(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Also measures how far the update went, and where ``kl_target`` is set doubles or halves η accordingly."""
-        metrics = super()._outer_steps(batch)
-        kl, target = self.inner_kl(self.current_weights(), batch), self.config.kl_target
+    def measure(self, weights: Tensors, batch: Batch) -> dict[str, tf.Tensor]:
+        """How far the update went."""
+        return {"inner_kl": self.inner_kl(weights, batch)}
+
+    def settle(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Where ``kl_target`` is set, doubles or halves η."""
+        kl, target = found["inner_kl"], self.config.kl_target
         if target:
             factor = tf.where(kl > 1.5 * target, 2.0, tf.where(kl < target / 1.5, 0.5, 1.0))
             self.kl_weight.assign(self.kl_weight.value * tf.cast(factor, kl.dtype))
-        return {**metrics, "inner_kl": kl, "kl_weight": tf.identity(self.kl_weight.value)}
+        return {"kl_weight": tf.identity(self.kl_weight.value)}
 
     def inner_kl(self, weights: Tensors, batch: Batch) -> tf.Tensor:
         """KL(π_θₒ ‖ π_θ) on the samples of the inner steps, mean over steps and tasks."""

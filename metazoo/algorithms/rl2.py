@@ -97,10 +97,11 @@ class RL2(RecurrentLearner):
     def env_steps_per_update(self) -> int:
         return self.config.tasks * self.config.episodes * self.family.horizon
 
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
         """The trials as played, and as they are learnt from: with the rewards' means, where the family knows them."""
         memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
-        played, _ = trial(self.family, tasks, partial(self.step, weights), memory, key, self.config.episodes)
+        step = partial(self.step, weights)
+        played, _ = trial(self.family, tasks, step, memory, key, self.config.episodes, first=first)
         means = self.family.mean_rewards(tasks, played.observations, played.actions)
         learnt = played if means is None else played._replace(rewards=means * played.mask)
         return tf.nest.map_structure(tf.stop_gradient, [played, learnt])
@@ -172,6 +173,18 @@ class RL2(RecurrentLearner):
         metrics["return_total"] = tf.reduce_sum(by_episode)
         return gradients, metrics
 
+    @property
+    def whole_batch(self) -> bool:
+        return True
+
+    def cut(self, batch: Batch, parts: int) -> list[Batch]:
+        by_trial = side_by_side.split((batch.sequence, batch.log_probs, batch.advantages), parts, axis=1)
+        return [batch._replace(sequence=one, log_probs=two, advantages=three) for one, two, three in by_trial]
+
+    def weight_of(self, batch: Batch) -> tf.Tensor:
+        """The steps played, over which all losses are means."""
+        return tf.reduce_sum(batch.sequence.played)
+
     def parts_for(self, threads: int) -> int:
         return side_by_side.divisor(self.config.tasks // self.config.minibatches, threads)
 
@@ -214,9 +227,8 @@ class RL2(RecurrentLearner):
 
         if self.parts == 1:
             return gradient(batch)
-        by_trial = side_by_side.split((batch.sequence, batch.log_probs, batch.advantages), self.parts, axis=1)
-        parts = [batch._replace(sequence=one, log_probs=two, advantages=three) for one, two, three in by_trial]
-        steps = [tf.cast(tf.reduce_sum(part.sequence.played), weights[0].dtype) for part in parts]
+        parts = self.cut(batch, self.parts)
+        steps = [tf.cast(self.weight_of(part), weights[0].dtype) for part in parts]
         return side_by_side.mean_of_parts(gradient, parts, [one / tf.add_n(steps) for one in steps])
 
     def trial_loss(self, weights: list[tf.Tensor], batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

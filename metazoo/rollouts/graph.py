@@ -24,16 +24,17 @@ def rollout(
     episodes: int,
     deterministic: bool = False,
     told: list[Any] | None = None,
+    first: Any = 0,
 ) -> Episodes:
     """Plays ``episodes`` parallel episodes of each task ``[M, ...]`` from one memory, which they do not change.
 
     ``memory [M, 1, S]`` is what each task's episodes share (fast weights or nothing). Every episode ``(m, e)`` has its
     own stream of keys, derived from ``key``: one key, or one ``[M]`` for each task, so that a task's episodes do not
-    depend on its place among the others. ``told`` is given what a family on the host tells of success, ``[M, E]``, NaN
-    where it does not. Returns time-major ``Episodes`` ``[T, M, E, ...]``; of a supervised family,
-    their ``actions`` are the targets.
+    depend on its place among the others. With one key, ``first`` is the place of the first of these tasks. ``told`` is
+    given what a family on the host tells of success, ``[M, E]``, NaN where it does not. Returns time-major ``Episodes``
+    ``[T, M, E, ...]``; of a supervised family, their ``actions`` are the targets.
     """
-    rows = _row_keys(tasks, key, episodes)
+    rows = _row_keys(tasks, key, episodes, first)
     if isinstance(family, HostFamily):
         return host_rollouts.rollout(family, tasks, step, memory, rows, deterministic, told)
     return _play(family, tasks, step, memory, rows, deterministic, online=False)[0]
@@ -48,6 +49,7 @@ def trial(
     episodes: int,
     deterministic: bool = False,
     told: list[Any] | None = None,
+    first: Any = 0,
 ) -> tuple[Episodes, tf.Tensor]:
     """Plays ``episodes`` episodes of each task ``[M, ...]`` one after another, carrying the memory ``[M, 1, S]``.
 
@@ -59,7 +61,7 @@ def trial(
     Returns:
         Time-major ``Episodes`` ``[T, M, K, ...]`` in the order played, and the memory after the last closing step.
     """
-    rows = _row_keys(tasks, key, episodes)
+    rows = _row_keys(tasks, key, episodes, first)
     if isinstance(family, HostFamily):
         return host_rollouts.trial(family, tasks, step, memory, rows, deterministic, told)
     arrays = {}
@@ -78,10 +80,10 @@ def trial(
     return Episodes(**{name: _episodes_last(name, array.stack()) for name, array in arrays.items()}), memory
 
 
-def _row_keys(tasks: Any, key: tf.Tensor, episodes: int) -> tf.Tensor:
+def _row_keys(tasks: Any, key: tf.Tensor, episodes: int, first: Any) -> tf.Tensor:
     """A key for each episode, ``[M, E]``."""
     field = tf.nest.flatten(tasks)[0]
-    keys = key if key.shape.rank == 1 else random.fold(key, tf.range(field.shape[0] or tf.shape(field)[0]))
+    keys = key if key.shape.rank == 1 else random.fold(key, first + tf.range(field.shape[0] or tf.shape(field)[0]))
     return random.fold(keys[:, None], tf.range(episodes)[None])
 
 

@@ -36,12 +36,12 @@ def rollout(
     def play(tasks: Any, memory: tf.Tensor, rows: tf.Tensor) -> tuple[Episodes, np.ndarray]:
         turns = [rows[:, i : i + beside] for i in range(0, episodes, beside)]
         played = [_play(family, tasks, step, memory, turn, deterministic) for turn in turns]
-        return _join([one.episodes for one in played], 1), np.concatenate([one.successes for one in played], 1)
+        return joined([one.episodes for one in played], 1), np.concatenate([one.successes for one in played], 1)
 
     parts = [play(*part) for part in _parts(family, tasks, memory, rows)]
     if told is not None:
         told.append(np.concatenate([successes for _, successes in parts], 0))
-    return _tensors(_join([one for one, _ in parts], 0))
+    return _tensors(joined([one for one, _ in parts], 0))
 
 
 def trial(
@@ -64,12 +64,12 @@ def trial(
             one = _play(family, some_tasks, step, carried, some_rows[:, i : i + 1], deterministic, online=True)
             ones.append(one)
             carried = one.memory
-        played.append(_join([one.episodes for one in ones], 1))
+        played.append(joined([one.episodes for one in ones], 1))
         successes.append(np.concatenate([one.successes for one in ones], 1))
         memories.append(carried)
     if told is not None:
         told.append(np.concatenate(successes, 0))
-    return _tensors(_join(played, 0)), tf.concat(memories, 0)
+    return _tensors(joined(played, 0)), tf.concat(memories, 0)
 
 
 class Played(NamedTuple):
@@ -163,7 +163,7 @@ def _parts(family: HostFamily, tasks: Any, memory: tf.Tensor, rows: tf.Tensor) -
     return [tf.nest.map_structure(lambda field, i=i: field[i : i + family.rows], whole) for i in starts]
 
 
-def _join(parts: list[Episodes], axis: int) -> Episodes:
+def joined(parts: list[Episodes], axis: int) -> Episodes:
     """Episodes side by side along the task axis (0) or the episode axis (1)."""
     if len(parts) == 1:
         return parts[0]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from metazoo.algorithms.common import inner_loop
+from metazoo.algorithms.common import inner_loop, side_by_side
 from metazoo.algorithms.common.config import setting
 from metazoo.algorithms.common.credit import Credit, credited
 from metazoo.algorithms.common.fast_weights import FastWeightsConfig, FastWeightsLearner
@@ -166,6 +166,13 @@ class BilevelLearner(FastWeightsLearner, ABC):
         if self.config.outer != "policy_gradient":
             pairs = self._with_old(list(weights), pairs)
         return Batch(pairs, self.returns_of(rounds))
+
+    @property
+    def whole_batch(self) -> bool:
+        return self.config.advantages == "update" or self.credit is not None
+
+    def cut(self, batch: Batch, parts: int) -> list[Batch]:
+        return [batch._replace(pairs=pairs) for pairs in side_by_side.split(batch.pairs, parts, axis=0)]
 
     def meta_gradient(self, weights: Tensors, batch: Batch) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """Of an outer step that is not a gradient's, the finished step, to be subtracted as it is."""

@@ -128,9 +128,9 @@ class FastWeightsLearner(Learner, ABC):
             return inner_loop.shots(episodes)
         return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda, self.family.horizon)
 
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
         memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
-        play = partial(rollout, self.family, tasks, partial(self.step, weights))
+        play = partial(rollout, self.family, tasks, partial(self.step, weights), first=first)
         rounds: list[Episodes] = []
         for number, steps in enumerate([0, *self.steps_between_rounds]):
             for _ in range(steps):

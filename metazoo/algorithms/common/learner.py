@@ -1,6 +1,7 @@
 """What every learner is: a Keras model whose ``train_step`` collects episodes and applies a meta-gradient."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -46,6 +47,10 @@ class Learner(keras.Model, ABC):
     """How what ``meta_gradient`` answers changes ``meta_variables``: an ``OuterStep``'s ``apply``."""
     parts = 1
     """Into how many an update's batch is cut for outer steps, each with a thread of its own; ``compile`` decides."""
+    elsewhere: "MakeUpdate | None" = None
+    """What makes the updates where this process does not make them alone; ``compile`` is told."""
+    measured: ClassVar[tuple[str, ...]] = ()
+    """What ``measure`` finds after an update's outer steps."""
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry, dtype="float32")  # not what Keras is set to
@@ -98,8 +103,12 @@ class Learner(keras.Model, ABC):
         """One inner step on time-major episodes ``[T, M, E]``: the new memory; ``loss`` and ``kl``, each ``[M]``."""
 
     @abstractmethod
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
-        """The episodes of all rounds of one update, on ``tasks [M, ...]``."""
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
+        """The episodes of all rounds of one update, on ``tasks [M, ...]``.
+
+        Where others play the rest of the update's tasks, ``first`` is the number of the first of these: every task's
+        episodes are those that it has when all are played together.
+        """
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> Any:
         """What ``meta_gradient`` takes of the episodes and of the ``weights`` that played them, once an update.
@@ -107,6 +116,19 @@ class Learner(keras.Model, ABC):
         The episodes themselves, where a learner does not say otherwise.
         """
         return rounds
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether ``prepare`` needs the episodes of all tasks at once, because it compares tasks with one another."""
+        return False
+
+    def cut(self, batch: Any, parts: int) -> list[Any]:
+        """``prepare``'s batch in so many equal parts, by tasks; where ``whole_batch``."""
+        raise NotImplementedError(f"{self.name_in_registry} prepares the tasks of an update each by itself.")
+
+    def weight_of(self, batch: Any) -> tf.Tensor:
+        """How much a part of an update's tasks counts in the mean over all, to which gradients and metrics belong."""
+        return tf.constant(1.0)
 
     @abstractmethod
     def meta_gradient(self, weights: Tensors, batch: Any) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -123,6 +145,14 @@ class Learner(keras.Model, ABC):
 
     def learn_statistics(self, batch: Any) -> None:
         """Weights that no gradient moves, brought up to date after the outer steps; none by default."""
+
+    def measure(self, weights: Tensors, batch: Any) -> dict[str, tf.Tensor]:
+        """The scalars that ``measured`` names, means over the tasks, of the weights after the outer steps."""
+        return {}
+
+    def settle(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Takes in what ``measure`` found over all tasks; further metrics."""
+        return {}
 
     @property
     @abstractmethod
@@ -148,6 +178,8 @@ class Learner(keras.Model, ABC):
 
     def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
         """One meta-update; everything random in it derives from (seed, ``update``), so that resume is exact."""
+        if self.elsewhere:
+            return self.elsewhere(update)
         weights = self.current_weights()
         if self.parts > 1:
 
@@ -157,24 +189,31 @@ class Learner(keras.Model, ABC):
             return self._outer_steps(side_by_side.compiled(batch)(weights, update))
         return self._update(weights, self._rounds(weights, update))
 
-    def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
+    def drawn(self, update: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        """The tasks ``[M, ...]`` of an update and the key of its episodes, from (seed, ``update``)."""
         key = random.fold(random.key(self.seed), tf.cast(update, tf.int32))
-        tasks = self.sample_tasks(random.fold(key, 0))
-        return self.collect(weights, tasks, random.fold(key, 1))
+        return self.sample_tasks(random.fold(key, 0)), random.fold(key, 1)
+
+    def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
+        return self.collect(weights, *self.drawn(update))
 
     def fit(self, *args: Any, **settings: Any) -> Any:
         """As Keras' ``fit``. Raises KerasSettingsError under settings that would train other weights."""
         require_for_training(self.optimizer)
         return super().fit(*args, **settings)
 
-    def compile(self, *args: Any, threads: int | None = None, **settings: Any) -> None:
+    def compile(
+        self, *args: Any, threads: int | None = None, elsewhere: "MakeUpdate | None" = None, **settings: Any
+    ) -> None:
         """As Keras' ``compile``; where ``train_step`` cannot be one program of XLA's, only its pieces are compiled.
 
         That is so over a family on the host, and with ``jit_compile=True`` where several ``threads`` (by default
-        TensorFlow's) share the outer steps.
+        TensorFlow's) share the outer steps. ``elsewhere`` makes the updates in place of this learner.
         """
-        changed: dict[str, Any] = {"jit_compile": False, "run_eagerly": True} if self.on_host else {}
-        cut = settings.get("jit_compile") is True and not settings.get("run_eagerly") and not self.on_host
+        self.elsewhere = elsewhere
+        eager = self.on_host or elsewhere is not None
+        changed: dict[str, Any] = {"jit_compile": False, "run_eagerly": True} if eager else {}
+        cut = settings.get("jit_compile") is True and not settings.get("run_eagerly") and not eager
         self.parts = self.parts_for(threads or side_by_side.threads()) if cut else 1
         if self.parts > 1:
             changed = {"jit_compile": False}
@@ -207,7 +246,12 @@ class Learner(keras.Model, ABC):
             start = (tf.constant(1), metrics)
             _, metrics = tf.while_loop(lambda index, _: index < self.epochs, body, start, parallel_iterations=1)
         self.learn_statistics(batch)
-        return metrics
+        found = self.measure(self.current_weights(), batch) if self.measured else {}
+        return {**metrics, **found, **self.settle(found)}
+
+
+MakeUpdate = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+"""The update of this number, made: its metrics. It changes the learner's weights and its optimizer."""
 
 
 def _require_fit(policy: Any, family: AnyFamily) -> None:
