@@ -61,7 +61,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     streams.prepare()
     debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    sys.argv = cli_support.with_addresses([argument for argument in sys.argv if argument != "--debug"])
     code = _run(debug)
     try:
         streams.finish()

@@ -1,6 +1,7 @@
 """The commands that put a policy to use: ``metazoo evaluate`` and ``metazoo adapt``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -34,6 +35,7 @@ def evaluate(
     runs: Annotated[Path | None, typer.Option(help="With --record: trained there with --seeds; on the card.")] = None,
     family: support.Family = None,
     family_arg: support.FamilyArg = None,
+    ray: support.Ray = None,
     as_json: Json = False,
 ) -> None:
     """Return before and after adapting, on tasks of the policy's family that it was not trained on.
@@ -45,6 +47,7 @@ def evaluate(
     metazoo evaluate maml_navigation --record --runs runs
     metazoo evaluate runs/maml_navigation/savedmodels/maml_navigation --split ood --json
     metazoo evaluate runs/rl2_altitude/savedmodels/rl2_altitude --family robots/my_robot.py:Altitude
+    metazoo evaluate maml_navigation fomaml_navigation promp_navigation --ray
 
     A policy finds its own family again; --family is for one that was moved, or for another one with the same spaces.
     """
@@ -57,6 +60,10 @@ def evaluate(
         _only_defaults(**protocol)
     if video is not None and len(names) > 1:
         raise ValueError(f"--video is {video}; it films one policy, and {len(names)} are given.")
+    if family is not None and ray is not None:
+        raise ValueError(f"--family is {family}; only this process is told of it, so leave --ray out.")
+    if ray is not None:
+        support.require_cluster(ray)
     places.file(plot, "--plot", PICTURES)
     places.file(video, "--video", FILMS)
     versions = _versions(names, record)
@@ -71,9 +78,10 @@ def evaluate(
                 _require_families(versions)
                 film = None if video is None else _film(versions[0], video, protocol)
                 measure = _recorder(versions, runs) if record else _evaluator(protocol)
-            for version in versions:
+                measured = map(measure, versions) if ray is None else _on_ray(ray, measure, versions)
+            for _ in versions:
                 with progress.shown():
-                    reports.append(measure(version))
+                    reports.append(next(measured))
                 if not as_json:
                     support.print_report(reports[-1])
             if plot is not None:
@@ -111,6 +119,12 @@ def _evaluator(protocol: Mapping[str, Any]) -> Callable[[Path], dict[str, Any]]:
     from metazoo.cards.report import evaluate_preset
 
     return lambda version: evaluate_preset(version, **protocol)
+
+
+def _on_ray(address: str, measure: Callable[[Path], Any], versions: list[Path]) -> Iterator[dict[str, Any]]:
+    from metazoo.distributed.tasks import RayTasks
+
+    return RayTasks(address).in_order([partial(measure, version) for version in versions], "policies")
 
 
 def _recorder(versions: list[Path], runs: Path | None) -> Callable[[Path], dict[str, Any]]:

@@ -18,9 +18,14 @@ from metazoo.presets.registry import PRESETS, Preset
 from metazoo.words import count, meant
 
 INTERRUPTED: Final = 130
+LOCAL: Final = "local"
+"""What ``--ray`` stands for without an address."""
 
 Family = Annotated[
     str | None, typer.Option(metavar="MODULE:OBJECT|FILE.py:OBJECT", help="A family of your own: see docs.")
+]
+Ray = Annotated[
+    str | None, typer.Option(metavar="[ADDRESS]", help="On a Ray cluster: HOST:PORT, auto, or one on this machine.")
 ]
 FamilyArg = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of that family.")]
 
@@ -88,6 +93,26 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def require_cluster(address: str) -> None:
+    """Raises ValueError where Ray is not installed, or nobody answers at the address."""
+    from metazoo.distributed import connect
+
+    connect.check(address)
+
+
+def with_addresses(words: list[str]) -> list[str]:
+    """A command line whose ``--ray`` has an address: that of a cluster on this machine, where none was given."""
+    return [
+        f"{word}={LOCAL}" if word == "--ray" and not _is_address(following) else word
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+    ]
+
+
+def _is_address(word: str) -> bool:
+    """Whether it can be nothing else: a preset or a file may follow ``--ray`` as well."""
+    return word in (LOCAL, "auto") or ":" in word and not word.startswith("-")
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, str]:

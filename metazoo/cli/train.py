@@ -38,6 +38,16 @@ def train(
         list[str] | None, typer.Option(metavar="MODULE:OBJECT", help="A callback of Keras, or what makes one.")
     ] = None,
     jobs: Annotated[int, cli_options.whole(1, 1000, help="Trainings at once; the cores are shared out.")] = 1,
+    ray: cli_support.Ray = None,
+    workers: Annotated[
+        int | None, cli_options.whole(1, 10_000, help="With --ray: who share the work of one training.")
+    ] = None,
+    shares: Annotated[
+        int | None, cli_options.whole(1, 10_000, help="With --ray: of an update; no fewer than workers.")
+    ] = None,
+    time_limit: Annotated[
+        float, cli_options.real(1, 10**6, help="With --ray: seconds until a worker that hangs is replaced.")
+    ] = 1800.0,
 ) -> None:
     """Meta-train presets, or an algorithm on a family of your own; export them, and write their model cards.
 
@@ -53,6 +63,8 @@ def train(
     metazoo train --family my_robot:Altitude --algorithm rl2 --algorithm maml
     metazoo train --family robots/my_robot.py:Altitude --family-arg horizon=50 --algorithm rl2 --set tasks=40
     metazoo train maml_navigation --callback my_logging:Logger
+    metazoo train promp_half_cheetah_vel --ray --workers 2
+    metazoo train promp_half_cheetah_vel --ray 10.0.0.7:6379 --workers 16 --shares 20
     """
     overrides = cli_support.pairs(settings, "--set")
     arguments = cli_support.family_arguments(family, family_arg)
@@ -65,6 +77,7 @@ def train(
     directories = [(out, seed)] if numbers is None else [(out / f"seed-{number}", number) for number in numbers]
     places.directory(out, "--out")
     places.directory(export, "--export")
+    _require_ray({"--workers": workers, "--shares": shares}, ray, jobs)
     with progress.shown():
         cli_support.load_tensorflow()
         from metazoo.training import own
@@ -82,9 +95,28 @@ def train(
         callbacks = tuple(callback or ())
         callbacks_at(callbacks)  # what cannot be made is said before hours of work
         options = Options(updates, overrides, export, going_on, not no_card, all_presets, callbacks, jobs)
+        if ray is not None and (len(runs) == 1 or workers or shares):
+            from metazoo.distributed.training import OnRay
+
+            options = options._replace(elsewhere=OnRay(ray, workers, shares, time_limit=time_limit))
+        elif ray is not None:
+            from metazoo.distributed.tasks import RayTasks
+
+            options = options._replace(spread=RayTasks(ray).trained)
         finished = train_all(runs, out, options)
     if not finished:
         raise typer.Exit(cli_support.INTERRUPTED)
+
+
+def _require_ray(given: Mapping[str, Any], ray: str | None, jobs: int) -> None:
+    """Raises ValueError for what goes with ``--ray`` alone, and where there is no cluster."""
+    if ray is None:
+        if alone := next((f"{option} is {value}" for option, value in given.items() if value is not None), None):
+            raise ValueError(f"{alone}; it needs --ray.")
+        return
+    if jobs > 1:
+        raise ValueError(f"--jobs is {jobs}; it is for one machine, so leave it out with --ray.")
+    cli_support.require_cluster(ray)
 
 
 def _require_one_kind(names: list[str], every: bool, family: str | None, given: Mapping[str, Any]) -> None:

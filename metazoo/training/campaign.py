@@ -19,7 +19,7 @@ from metazoo.hub.listing import summary
 from metazoo.presets.preset import train_arguments
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs
-from metazoo.training.train import train, version_of
+from metazoo.training.train import Elsewhere, train, version_of
 from metazoo.training.user_callbacks import callbacks_at
 from metazoo.words import count
 
@@ -63,6 +63,10 @@ class Options(NamedTuple):
     jobs: int = 1
     """How many trainings at once, in processes of their own if more than one; these know the zoo's presets, and
     families that can be found again (``Preset.family_from``)."""
+    elsewhere: Elsewhere | None = None
+    """Who computes the updates of each training, if not one process alone."""
+    spread: "Callable[[list[Run], Options], Trained] | None" = None
+    """What runs whole trainings elsewhere, several at once."""
 
 
 Trained = Generator[tuple[Run, Path | None | Exception], None, None]
@@ -90,9 +94,11 @@ def train_all(runs: list[Run], out: Path, options: Options, show: Callable[[str]
 
     def note() -> str:
         taken = (time.monotonic() - began) / 60
-        return f"This call took {taken:.1f} min with its evaluations, {at_once} at once."
+        beside = "on a Ray cluster" if options.spread else f"{at_once} at once"
+        return f"This call took {taken:.1f} min with its evaluations, {beside}."
 
-    with closing(_side_by_side(runs, options) if at_once > 1 else _in_turn(runs, options)) as trained:
+    how = options.spread or (_side_by_side if at_once > 1 else _in_turn)
+    with closing(how(runs, options)) as trained:
         for run, version in trained:
             if version is None:
                 interrupted = True
@@ -124,7 +130,7 @@ def _in_turn(runs: list[Run], options: Options) -> Trained:
     """One after another, until one is interrupted."""
     for run in runs:
         try:
-            version = _train(run, options)
+            version = train_one(run, options)
         except Exception as error:  # noqa: BLE001
             yield run, error
             continue
@@ -166,7 +172,7 @@ def _job(run: Run, options: Options) -> Job:
     return Job(run.name, arguments)
 
 
-def _train(run: Run, options: Options) -> Path | None:
+def train_one(run: Run, options: Options) -> Path | None:
     """The exported version with its figures, or None if it was interrupted."""
     version = train(
         run.preset,
@@ -177,6 +183,7 @@ def _train(run: Run, options: Options) -> Path | None:
         resume=run.begun and options.resume,
         export_to=options.export_to,
         callbacks=callbacks_at(options.callbacks),
+        elsewhere=options.elsewhere,
     )
     if not (version / "saved_model.pb").exists():
         return None

@@ -1,5 +1,6 @@
 """``metazoo train``: a preset → a run directory → an exported policy, with Keras' ``fit`` and callbacks."""
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
@@ -35,6 +36,22 @@ from metazoo.words import count, meant
 EPOCH = 50
 """Updates between two checkpoints and validations; what Keras calls an epoch."""
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+class Elsewhere(Protocol):
+    """Where updates are computed, if not in this process alone: ``metazoo.distributed``."""
+
+    def shares(self, preset: Preset) -> int:
+        """Into how many an update's tasks are cut: weights depend on it, by rounding, and on nothing else of it.
+
+        Raises ValueError where the preset's tasks cannot be cut so.
+        """
+
+    def updates(self, learner: Learner, preset: Preset, seed: int, run: Path) -> Any:
+        """A context in which there is a ``MakeUpdate`` for the learner, which has no optimizer yet."""
+
+    def arguments(self, preset: Preset) -> list[str]:
+        """What ``metazoo train`` is told to train so."""
 
 
 def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Learner:
@@ -104,13 +121,15 @@ def train(
     resume: bool = False,
     export_to: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> Path:
     """Trains a preset in ``out/<name>`` and exports it to ``<export_to or run directory/savedmodels>/<name>/1``.
 
     The run directory holds ``run.json`` (settings, seed, versions), ``metrics.csv``, TensorBoard logs and checkpoints.
     The exported weights are those with the best return after adaptation on *validation* tasks. Killed at any moment,
     it goes on with ``resume=True`` and ends with the same weights, bit by bit: its work is cut for as many threads as
-    it began with, however many there are now. ``callbacks`` come after those of the training.
+    it began with, however many there are now. ``callbacks`` come after those of the training. ``elsewhere`` computes
+    the updates, where that is not this process alone.
 
     Returns:
         The exported version directory, or the run directory when it was interrupted.
@@ -130,15 +149,18 @@ def train(
     target = version_of(run, preset.name, export_to)
     if target.exists() and not resume:
         raise FileExistsError(f"{target} exists already; move it away or choose another --export directory.")
-    threads = begin(run, {"preset": settings_of(preset), "seed": seed, "updates": total}, resume)
+    shares = elsewhere.shares(preset) if elsewhere else None
+    threads = begin(run, {"preset": settings_of(preset), "seed": seed, "updates": total, "shares": shares}, resume)
     if target.exists():
         return target  # it was finished before
-    learner, checkpoints, finished = fitted(preset, run, seed, total, threads, resume, callbacks=callbacks)
+    learner, checkpoints, finished = fitted(
+        preset, run, seed, total, threads, resume, callbacks=callbacks, elsewhere=elsewhere
+    )
     if not finished:
         made = f"{checkpoints.update} of {count(total, 'update')}"
         progress.say(f"Interrupted after {made}; --resume goes on from there.")
         return run
-    provenance = _provenance(preset, seed, total, learner, checkpoints)
+    provenance = _provenance(preset, seed, total, learner, checkpoints, elsewhere)
     metadata = {
         "name": preset.name,
         "family_args": preset.family_args,
@@ -170,6 +192,7 @@ def fitted(
     resume: bool,
     watch: Watch | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> Fitted:
     """Makes a run's ``total`` updates, or those that its checkpoints lack; ``begin`` came before and said ``threads``.
 
@@ -179,12 +202,14 @@ def fitted(
     if isinstance(learner, Student):
         learner.teacher = teacher_for(preset.teacher, learner.family, preset.family_args, run / "teachers", seed)
     schedule = keras.optimizers.schedules.CosineDecay(preset.learning_rate, total * learner.epochs, alpha=0.05)
-    learner.compile(keras.optimizers.Adam(schedule), jit_compile=True, threads=threads)
-    learner.optimizer.build(learner.trainable_variables)
-    checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
-    start = checkpoints.restore() if resume else 0
-    if start < total and not _fit(learner, preset, run, checkpoints, start, total, watch, callbacks):
-        return Fitted(learner, checkpoints, False)
+    with elsewhere.updates(learner, preset, seed, run) if elsewhere else contextlib.nullcontext() as make_update:
+        optimizer = keras.optimizers.Adam(schedule)
+        learner.compile(optimizer, jit_compile=True, threads=threads, elsewhere=make_update)
+        learner.optimizer.build(learner.trainable_variables)
+        checkpoints = Checkpoints(learner, run / "checkpoints", EPOCH)
+        start = checkpoints.restore() if resume else 0
+        if start < total and not _fit(learner, preset, run, checkpoints, start, total, watch, callbacks):
+            return Fitted(learner, checkpoints, False)
     checkpoints.load_best()
     return Fitted(learner, checkpoints, True)
 
@@ -280,10 +305,13 @@ def begin(run: Path, settings: dict[str, Any], resume: bool) -> int:
     return threads
 
 
-def _provenance(preset: Preset, seed: int, total: int, learner: Learner, done: Checkpoints) -> dict[str, Any]:
+def _provenance(
+    preset: Preset, seed: int, total: int, learner: Learner, done: Checkpoints, elsewhere: Elsewhere | None
+) -> dict[str, Any]:
     settings = {**preset.config, "learning_rate": preset.learning_rate}
     settings |= {"teacher": preset.teacher} if preset.teacher else {}
-    command = shlex.join(["metazoo", "train", *train_arguments(preset, seed, total, settings)])
+    how = elsewhere.arguments(preset) if elsewhere else []
+    command = shlex.join(["metazoo", "train", *train_arguments(preset, seed, total, settings), *how])
     if own.was_given(preset.family) and not preset.family_from:  # an object, which only its owner's program has
         command = f"metazoo.train({preset.family}, {preset.algorithm!r}, {seed=}, updates={total}, {settings=})"
     return {

@@ -1,0 +1,53 @@
+"""A worker's process. Importing this imports no TensorFlow: how many threads it has is decided before that."""
+
+import contextlib
+import os
+from typing import Any, final
+
+import cloudpickle
+import ray
+
+from metazoo import progress
+
+THREADS = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
+
+
+def enter(threads: int, directory: str) -> None:
+    """In a process of Ray's, before TensorFlow is loaded: how many threads it has, and where it works."""
+    for name in THREADS:
+        os.environ[name] = str(threads)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with contextlib.suppress(OSError):  # where nodes share it, a family's file is found as the driver finds it
+        os.chdir(directory)
+
+
+def do(threads: int, directory: str, work: bytes) -> Any:
+    """A task: what the pickled function gives. Its progress goes to standard error, which the driver shows."""
+    enter(threads, directory)
+    function = cloudpickle.loads(work)
+    with progress.shown():
+        return function()
+
+
+@final
+class _Worker:
+    """A ``metazoo.distributed.replica.Replica`` in a process of its own."""
+
+    def begin(self, recipe: bytes, threads: int, directory: str) -> str:
+        """Loads TensorFlow and builds the learner; the node it is on.
+
+        Not in the constructor: what fails there would count as a death, and the worker would be begun again.
+        """
+        enter(threads, directory)
+        from metazoo.distributed.replica import Replica
+
+        self._replica = Replica(cloudpickle.loads(recipe))
+        return ray.get_runtime_context().get_node_id()
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """What the replica answers."""
+        return getattr(self._replica, method)(*arguments)
+
+
+Worker: Any = ray.remote(_Worker)

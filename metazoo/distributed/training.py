@@ -1,0 +1,50 @@
+"""``metazoo train --ray``: the one training loop, its updates computed by Ray workers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from metazoo.algorithms.common.learner import Learner, MakeUpdate
+from metazoo.distributed import connect
+from metazoo.distributed.shares import shares_for
+from metazoo.presets.preset import Preset
+
+TIME_LIMIT = 1800.0
+"""Seconds: programs are compiled within them, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Updates computed by ``workers`` of the cluster at ``address``; see ``metazoo.training.train.Elsewhere``.
+
+    ``workers``: by default as many as there are shares, or cores in the cluster. ``asked``: how many shares, or as many
+    as are usual. ``threads``: cores of a worker. ``time_limit``: seconds after
+    which a worker that does not answer is replaced.
+    """
+
+    address: str = connect.LOCAL
+    workers: int | None = None
+    asked: int | None = None
+    threads: int = 1
+    time_limit: float = TIME_LIMIT
+
+    def shares(self, preset: Preset) -> int:
+        return shares_for(preset, self.asked, self.workers or 1)
+
+    def arguments(self, preset: Preset) -> list[str]:
+        return ["--ray", "--shares", str(self.shares(preset))]
+
+    @contextmanager
+    def updates(self, learner: Learner, preset: Preset, seed: int, run: Path) -> Iterator[MakeUpdate]:
+        from metazoo.distributed.replica import Recipe
+        from metazoo.distributed.update import SharedUpdate
+
+        shares = self.shares(preset)
+        recipe = Recipe(preset, seed, shares, self.threads, str(run.resolve()))
+        with connect.connected(self.address, self.workers or 1, self.threads):
+            from metazoo.distributed.workers import RayWorkers
+
+            most = self.workers or max(1, min(shares, connect.cluster_cores() // self.threads))
+            with RayWorkers(recipe, most, self.threads, self.time_limit) as workers:
+                yield SharedUpdate(learner, workers, shares)
