@@ -13,6 +13,7 @@ import datetime
 import ipaddress
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -85,9 +86,9 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 def _stop(process: subprocess.Popen) -> None:
-    for signal in (15, 9):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal)
+            os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
 
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2, help="of a client in a round")
     parser.add_argument("--out", type=Path, default=Path("runs"))
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as processes:
         place, port = Path(made), free_port()
         files = certificates(place)
@@ -130,6 +132,7 @@ def main() -> None:
         )
         # Flower starts a process for each message: what one of them compiles, the next finds in this cache
         kept = {"TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={place / 'xla'}", "FLWR_HOME": str(place)}
+        kept["PATH"] = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}"  # a SuperLink starts others by their names
         environment = {**os.environ, **QUIET, **ONE_THREAD, **kept}
         log = place / "superlink.log"
         server = processes.enter_context(running(superlink(files, port), environment, log))

@@ -1,55 +1,82 @@
-"""The price of privacy in one picture: return after adaptation against ε, of federated policies with cards.
+"""The price of privacy in one picture: return after adaptation against ε, of federated policies.
 
-``python -m metazoo.federated.privacy_curve runs/*/savedmodels/*/1 --out privacy.png``. Policies without privacy are a
-line each; among those with privacy a curve joins the same number of clients.
+``python -m metazoo.federated.privacy_curve runs/private_*/savedmodels/*/1 --out privacy.png`` evaluates them on the
+same test tasks, prints a table, and draws it. A policy without privacy is a dotted line.
 """
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from metazoo import progress
 from metazoo.artefact import store
 from metazoo.artefact.whole import aside
 from metazoo.cards.plots import COLORS
+from metazoo.cards.report import evaluate_preset
 from metazoo.words import count
 
+TASKS = 500
+"""Test tasks: intervals are then a twentieth of what adaptation brings."""
 
-def points_of(versions: Sequence[Path]) -> dict[int, list[tuple[float, Mapping[str, Any]]]]:
-    """By number of clients: ε, infinite without privacy, and the point of the evaluation after all inner steps.
+
+class Priced(NamedTuple):
+    """A policy's ε, infinite without privacy, its number of clients, and its return before and after adaptation."""
+
+    epsilon: float
+    clients: int
+    noise: float
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+def priced(version: Path, tasks: int) -> Priced:
+    """What a federated policy cost and earns, on ``tasks`` test tasks.
 
     Raises:
-        ValueError: a version was not federated, or has no card.
+        ValueError: it was not trained by ``metazoo federate``.
     """
-    points: dict[int, list[tuple[float, Mapping[str, Any]]]] = {}
-    for version in versions:
-        metadata = store.read_metadata(version) or {}
-        among, curve = metadata.get("federated"), (metadata.get("evaluation") or {}).get("curve")
-        if not among or not curve:
-            raise ValueError(f"{version} is no federated policy with a card; metazoo federate makes one.")
-        epsilon = among["privacy"]["epsilon"] if among["privacy"] else float("inf")
-        points.setdefault(among["clients"], []).append((epsilon, curve[-1]))
-    return {clients: sorted(found, key=lambda one: one[0]) for clients, found in sorted(points.items())}
+    among = (store.read_metadata(version) or {}).get("federated")
+    if not among:
+        raise ValueError(f"{version} is no federated policy; metazoo federate makes one.")
+    curve = evaluate_preset(version, tasks=tasks, baselines=False)["curve"]
+    promised = among["privacy"] or {"epsilon": math.inf, "noise": 0.0}
+    return Priced(promised["epsilon"], among["clients"], promised["noise"], curve[0], curve[-1])
 
 
-def draw(versions: Sequence[Path], file: Path, before: float | None = None) -> Path:
-    """The picture; ``before`` is the return without adaptation, as a dashed line."""
+def table(found: Sequence[Priced]) -> str:
+    """The policies in Markdown, from the least private to the most."""
+    lines = ["| ε | noise z | before adaptation | after | 95 % interval |", "|---|---|---|---|---|"]
+    for one in sorted(found, key=lambda one: -one.epsilon):
+        epsilon = "none promised" if math.isinf(one.epsilon) else f"{one.epsilon:,g}"
+        low, high = one.after["ci95"]
+        means = f"{one.before['mean']:.2f} | {one.after['mean']:.2f}"
+        lines.append(f"| {epsilon} | {one.noise:.3g} | {means} | {low:.2f} to {high:.2f} |")
+    return "\n".join(lines)
+
+
+def draw(found: Sequence[Priced], file: Path) -> Path:
+    """The picture: a curve for each number of clients, and what a policy earns that does not adapt."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    for colour, (clients, found) in zip(COLORS, points_of(versions).items(), strict=False):
-        private = [(epsilon, point) for epsilon, point in found if epsilon < float("inf")]
+    for color, clients in zip(COLORS, sorted({one.clients for one in found}), strict=False):
+        mine = sorted(one for one in found if one.clients == clients)
+        private = [one for one in mine if math.isfinite(one.epsilon)]
         if private:
-            means = [point["mean"] for _, point in private]
-            ends = [[abs(point["ci95"][i] - point["mean"]) for _, point in private] for i in (0, 1)]
-            epsilons = [epsilon for epsilon, _ in private]
+            means = [one.after["mean"] for one in private]
+            ends = [[abs(one.after["ci95"][i] - one.after["mean"]) for one in private] for i in (0, 1)]
             label = count(clients, "client")
-            axes.errorbar(epsilons, means, ends, marker="o", capsize=3, color=colour, label=label)
-        for _, point in found[len(private) :]:
-            axes.axhline(point["mean"], color=colour, linestyle=":", label=f"{count(clients, 'client')}, no privacy")
-    if before is not None:
-        axes.axhline(before, color="#555555", linestyle="--", label="before adaptation")
+            axes.errorbar(
+                [one.epsilon for one in private], means, ends, marker="o", capsize=3, color=color, label=label
+            )
+        for one in mine[len(private) :]:
+            label = f"{count(clients, 'client')}, nothing promised"
+            axes.axhline(one.after["mean"], color=color, linestyle=":", label=label)
+    before = max(one.before["mean"] for one in found)
+    axes.axhline(before, color="#555555", linestyle="--", label="before adaptation")
     axes.set_xscale("log")
     axes.set_xlabel("ε of a client (smaller is more private)")
     axes.set_ylabel("return after adaptation")
@@ -61,12 +88,14 @@ def draw(versions: Sequence[Path], file: Path, before: float | None = None) -> P
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description="Return against ε of federated policies.")
     parser.add_argument("versions", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("privacy.png"))
-    parser.add_argument("--before", type=float, help="the return without adaptation")
+    parser.add_argument("--tasks", type=int, default=TASKS)
     asked = parser.parse_args()
-    print(draw(asked.versions, asked.out, asked.before))
+    with progress.shown():
+        found = [priced(version, asked.tasks) for version in asked.versions]
+    print(f"{table(found)}\n\n{draw(found, asked.out)}")
 
 
 if __name__ == "__main__":

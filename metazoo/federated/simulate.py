@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from metazoo import progress
+
 if TYPE_CHECKING:
     from metazoo.federated.server import Server
 
@@ -25,6 +27,8 @@ QUIET: Final = {
 }
 """Neither Flower nor Ray reports to anybody, unless the user has said that they may; nor does Ray announce how it will
 treat graphics cards one day."""
+TRIES: Final = 3
+"""Of starting Ray, which gives up after half a minute where the machine is busy."""
 
 
 def require_flower() -> None:
@@ -84,11 +88,20 @@ def _start_ray(workers: int, cache: Path) -> None:
 
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     flags = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_persistent_cache_directory={cache}".strip()
-    ray.init(
-        address="local",
-        num_cpus=workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": {**THREADS, **NO_CARDS, "TF_XLA_FLAGS": flags, "PYTHONPATH": path}},
-    )
+    settings: Any = {
+        "address": "local",
+        "num_cpus": workers,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+        "runtime_env": {"env_vars": {**THREADS, **NO_CARDS, "TF_XLA_FLAGS": flags, "PYTHONPATH": path}},
+    }
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left:
+                raise RuntimeError(f"Ray does not start here: {error}") from error
+            progress.say("Ray did not start in time; trying again.")
