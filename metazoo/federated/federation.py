@@ -19,8 +19,10 @@ ALGORITHMS: Final = ("maml", "anil", "meta_sgd", "reptile", "domain_randomised")
 FIRST_ORDER: Final = ("maml", "anil", "meta_sgd")
 """Those that have a second derivative to leave out (FedMeta's first-order variant, Chen et al. 2018)."""
 STEPS: Final = ("adam", "average")
+VALIDATORS: Final = 100
+"""The most clients that are asked for their return."""
 SAMPLED: Final = 20
-"""Clients of a round where nobody says: a round of the simulation then costs about a tenth more than its episodes."""
+"""Clients of a round where nobody says, or all if there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Federation:
         random.Random(self.seed).shuffle(order)
         first = (number - 1) * self.sampled
         return sorted(order[(first + i) % self.clients] for i in range(self.sampled))
+
+    @property
+    def validators(self) -> range:
+        """The clients that are asked for their return: all, or some spread over the slices."""
+        return range(0, self.clients, -(-self.clients // VALIDATORS))
 
     def drops(self, client: int, number: int) -> bool:
         """Whether a client drops out of a round."""

@@ -29,6 +29,8 @@ VALIDATE: Final = 25
 SAVE: Final = 5
 """Rounds between two checkpoints; a killed run makes so many again, and they come out the same."""
 COLUMNS: Final = ("round", "asked", "received", "lost", "refused", "bytes_down", "bytes_up", "seconds")
+AT_ONCE: Final = 64
+"""Introductions asked for at once: the engine looks at every pair of a message that waits and a node."""
 WAIT: Final = 600.0
 """Seconds that clients have to answer, and nodes to connect."""
 
@@ -154,9 +156,11 @@ def introductions(grid: Grid, clients: int, wait: float) -> dict[int, int]:
             if time.monotonic() > end:
                 raise FederationError(f"{len(nodes)} of {clients} clients came within {wait:.0f} seconds.")
             time.sleep(0.2)
-    content = RecordDict({records.CONFIG: ConfigRecord()})
-    replies = grid.send_and_receive([Message(content, node, MessageType.QUERY) for node in nodes], timeout=wait)
-    said = [(_number(reply), reply.metadata.src_node_id) for reply in replies if not reply.has_error()]
+    content, said = RecordDict({records.CONFIG: ConfigRecord()}), []
+    for first in range(0, len(nodes), AT_ONCE):
+        messages = [Message(content, node, MessageType.QUERY) for node in nodes[first : first + AT_ONCE]]
+        replies = grid.send_and_receive(messages, timeout=wait)
+        said += [(_number(reply), reply.metadata.src_node_id) for reply in replies if not reply.has_error()]
     found = dict(said)
     if len(found) != len(said) or sorted(found) != list(range(clients)):
         numbers = ", ".join(str(number) for number, _ in sorted(said)) or "nobody"

@@ -27,7 +27,7 @@ NUDGE = 1e-6
 
 @final
 class Rotation(FedAvg):
-    """Federated averaging among the clients whose turn it is; all of them evaluate, where ``evaluates`` says so."""
+    """Federated averaging among the clients whose turn it is; validators evaluate, where ``evaluates`` says so."""
 
     def __init__(self, federation: Federation, nodes: Mapping[int, int], evaluates: Callable[[int], bool]):
         super().__init__(weighted_by_key=records.WEIGHT, arrayrecord_key=records.ARRAYS)
@@ -43,7 +43,7 @@ class Rotation(FedAvg):
     ) -> Iterable[Message]:
         if not self._evaluates(server_round):
             return []
-        return self._messages(range(self._federation.clients), server_round, arrays, MessageType.EVALUATE)
+        return self._messages(self._federation.validators, server_round, arrays, MessageType.EVALUATE)
 
     def _messages(self, clients: Iterable[int], number: int, arrays: ArrayRecord, kind: str) -> list[Message]:
         config = ConfigRecord({records.ROUND: number, records.FEDERATION: self._federation.as_text()})

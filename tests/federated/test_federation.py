@@ -90,3 +90,10 @@ def test_outer_steps_that_are_no_mean_are_refused(config, sentence):
     preset = dataclasses.replace(MAML, config={**MAML.config, **config})
     with pytest.raises(ValueError, match=sentence):
         federation_of(preset, 8, 10)
+
+
+def test_validators_are_all_clients_or_a_hundred_spread_over_them():
+    assert list(federation_of(MAML, 32, 5).validators) == list(range(32))
+    many = federation_of(MAML, 1000, 5).validators
+    assert (len(many), many[1], many[-1]) == (100, 10, 990)
+    assert len(federation_of(MAML, 101, 5).validators) == 51
