@@ -208,7 +208,7 @@ def evaluate(
     curve = _curve(played, kinds, episodes, agent.online, family.supervised)
     if not np.isnan(reached).any():
         for point, rates in zip(curve, reached.mean(2), strict=True):
-            point["success"] = {**_stratified(rates, kinds), "per_task": rates.round(3).tolist()}
+            point["success"] = _stratified(rates, kinds)
     report = {
         "name": name,
         "split": split,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.algorithms.domain_randomised import DomainRandomised
-from metazoo.bench import gym_peers
+from metazoo.bench import gym_peers, metaworld_peers
 from metazoo.bench.timing import stay_on, take_turns
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
@@ -32,7 +32,7 @@ def measure(name: str, family: HostFamily) -> list[dict[str, Any]]:
         episodes = rollout(family, family.sample(COPIES, "train", seed), step, memory, random.key(seed), 1)
         counts.append(float(tf.reduce_sum(episodes.mask)))
 
-    peer = gym_peers.make(family, COPIES)
+    peer = gym_peers.make(family, COPIES) or metaworld_peers.make(family, step)
     try:
         play()
         times = take_turns(play, *([peer.play] if peer else []))

@@ -188,7 +188,7 @@ def _brief(report: dict[str, Any]) -> dict[str, Any]:
     """What a report's reader needs of a baseline: the figures after its last step, and its curve if it has one."""
     kept = {key: report[key] for key in ("total", "at_horizon", "step_size", "what") if key in report}
     curve = [{key: value for key, value in point.items() if key != "per_task"} for point in report["curve"]]
-    last = {key: curve[-1][key] for key in ("mean", "iqm", "ci95", "iqm_ci95")}
+    last = {key: curve[-1][key] for key in ("mean", "iqm", "ci95", "iqm_ci95", "success") if key in curve[-1]}
     return {**last, **kept, **({"curve": curve} if len(curve) > 1 else {})}
 
 

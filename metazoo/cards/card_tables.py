@@ -33,10 +33,16 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         text += " All steps adapt to the same points, and the error is that on others."
     else:
         text += " Every step adapts to episodes of its own and is tested on fresh ones."
-    head = [*axes_of(metadata, report), *(f"{split}: mean | {split}: IQM" for split in shown)]
-    table = ["| " + " | ".join(head) + " |", "|" + "---|" * (len(head) + len(shown))]
+    judged = all("success" in point for curve in shown.values() for point in curve)
+    if judged:
+        text += " Success: the share of episodes that reached the goal at any step, over tasks."
+    columns = ("mean", "IQM", *(["success"] if judged else []))
+    head = [*axes_of(metadata, report), *(f"{split}: {column}" for split in shown for column in columns)]
+    table = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for points in zip(*shown.values(), strict=True):
-        cells = [*place(points[0], metadata, report), *(f"{interval(p)} | {interval(p, 'iqm')}" for p in points)]
+        cells = list(place(points[0], metadata, report))
+        for point in points:
+            cells += [interval(point), interval(point, "iqm"), *([percent(point["success"])] if judged else [])]
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
     if kinds:
@@ -103,6 +109,12 @@ def interval(point: Mapping[str, Any], of: str = "mean") -> str:
     return number(point[of]) + (f" [{number(bounds[0])}, {number(bounds[1])}]" if bounds else "")
 
 
+def percent(rate: Mapping[str, Any]) -> str:
+    """A mean rate in percent, with its interval."""
+    low, high = (f"{100 * bound:.0f}" for bound in rate["ci95"])
+    return f"{100 * rate['mean']:.0f} % [{low}, {high}]"
+
+
 def number(value: float) -> str:
     """One decimal, two where a tenth would be coarse."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -127,12 +139,20 @@ def _baselines(report: Mapping[str, Any]) -> str:
     baselines = report["baselines"]
     lengths = list(dict.fromkeys(steps for b in baselines.values() for steps in b.get("at_horizon", {})))
     trials = report.get("online") and len(report["curve"]) > 1
-    head = ["baseline", "mean", *(["whole trial"] if trials else []), *(f"mean at {steps} steps" for steps in lengths)]
+    judged = all("success" in baseline for baseline in baselines.values())
+    head = [
+        "baseline",
+        "mean",
+        *(["success"] if judged else []),
+        *(["whole trial"] if trials else []),
+        *(f"mean at {steps} steps" for steps in lengths),
+    ]
     lines = ["| " + " | ".join([*head, "what it is"]) + " |", "|" + "---|" * (len(head) + 1)]
     for name, baseline in baselines.items():
+        success = [percent(baseline["success"])] if judged else []
         others = [baseline.get("total")] if trials else []
         others += [baseline.get("at_horizon", {}).get(steps) for steps in lengths]
         what = PRESETS[name].description if name in PRESETS else baseline.get("what") or ABOUT_BASELINES.get(name, "")
-        cells = [f"`{name}`", interval(baseline), *(interval(b) if b else "" for b in others), what]
+        cells = [f"`{name}`", interval(baseline), *success, *(interval(b) if b else "" for b in others), what]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -188,9 +188,17 @@ def print_report(report: Mapping[str, Any]) -> None:
     for label, one in [*lines, *report["baselines"].items()]:
         low, high = one.get("ci95", (None, None))
         interval = "exact" if low is None else f"[{low:.2f}, {high:.2f}]"
-        print(f"  {label:28} {one['mean']:8.2f}  {interval:20}{_iqm(one)}".rstrip())
+        print(f"  {label:28} {one['mean']:8.2f}  {interval:20}{_iqm(one)}{_success(one)}".rstrip())
     for line in _tail(report["curve"][-1]):
         print(line)
+
+
+def _success(point: Mapping[str, Any]) -> str:
+    """The rate of episodes that reached their goal, where it is known."""
+    if "success" not in point:
+        return ""
+    low, high = (100 * end for end in point["success"]["ci95"])
+    return f"  success {100 * point['success']['mean']:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def _tail(last: Mapping[str, Any]) -> list[str]:
