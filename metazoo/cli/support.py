@@ -203,6 +203,8 @@ def _success(point: Mapping[str, Any]) -> str:
 
 def _tail(last: Mapping[str, Any]) -> list[str]:
     """How the worst tasks did at the curve's last point, and how many were worse there than at its first."""
+    if "cvar10" not in last:
+        return []
     low, high = last["cvar10_ci95"]
     lines = [f"  {'the worst tenth, at the end':28} {last['cvar10']:8.2f}  [{low:.2f}, {high:.2f}]"]
     if gain := last.get("gain"):
