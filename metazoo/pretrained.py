@@ -15,16 +15,13 @@ import tensorflow as tf
 from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, rewards, signatures, store
-from metazoo.artefact.intervals import interval
+from metazoo.artefact.intervals import HELD_OUT_SEED, better
 from metazoo.artefact.logs import is_log
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.edge.export import Source
 from metazoo.edge.exports import Exports
 from metazoo.hub.transfer import find
 from metazoo.types import Episodes, StepInputs, StepOutputs
-
-HELD_OUT_SEED = 30_000
-"""Added to the seed for episodes that decide what is kept: others than those adapted with, or reported."""
 
 if TYPE_CHECKING:  # they bring SciPy and TensorFlow Probability: two seconds that loading need not wait for
     from metazoo.rollouts.agent import Agent
@@ -163,10 +160,9 @@ class Pretrained(Exports):
     def _better(self, adapted: "Pretrained", env: Any, episodes: int, seed: int) -> "Pretrained":
         """This policy or the adapted one, whichever did better, with the evidence in its record."""
         before, after = (one.evaluate(env, episodes, HELD_OUT_SEED + seed) for one in (self, adapted))
-        which = "after" if after.mean() > before.mean() else "before"
-        kept = {"which": which, "before": interval(before), "after": interval(after), "episodes": 2 * episodes}
+        kept = better(before, after)
         metadata = {**adapted.metadata, "adapted": {**adapted.metadata["adapted"], "kept": kept}}
-        return Pretrained(self.directory, metadata, self._model, (adapted if which == "after" else self).memory)
+        return Pretrained(self.directory, metadata, self._model, (adapted if kept["which"] == "after" else self).memory)
 
     def _adapt_to_recorded(self, episodes: Any, steps: int | None, off_policy: bool) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""

@@ -7,6 +7,7 @@ and ``Pretrained.publish``. What a policy was adapted from stands in its ``metaz
 - ``task``, the name of the task it was adapted to: it is published as ``<from>-<task>``;
 - ``steps``: its inner steps in all, since ``from``; ``episodes``: those that went into them, in all;
 - ``last_episodes``: those that went into the latest step; ``diagnostics``: what that step measured (loss, kl);
+- ``kept``: whether it is what it was before or after adapting, where held-out episodes decided that, and the returns;
 - ``request``: the key and the digest of the request that made the latest step, if it had a key.
 
 A policy takes its *next step* when it is adapted under its own task (or none) and published where it stands; under
@@ -339,5 +340,6 @@ def _copy(own: Mapping[str, Any], task_name: str) -> Target:
 def _joined(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """``before``, and what was done since."""
     counts = {key: before[key] + made[key] for key in ("steps", "episodes")}
-    latest = {key: made[key] for key in ("last_episodes", "diagnostics") if key in made}
-    return {**before, **counts, **latest}
+    latest = {key: made[key] for key in ("last_episodes", "diagnostics", "kept") if key in made}
+    earlier = {key: value for key, value in before.items() if key != "kept" or not made["steps"]}
+    return {**earlier, **counts, **latest}

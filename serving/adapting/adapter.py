@@ -22,9 +22,9 @@ from serving.adapting.idempotency import Idempotency, used
 from serving.adapting.request import AdaptRequest
 from serving.adapting.retention import Keeper, size_of
 from serving.engine import inner_step
-from serving.engine.inner_step import Made, Whose, refusals
+from serving.engine.inner_step import Kept, Made, Whose, refusals
 from serving.engine.servable import Servable
-from serving.errors import Code, ServingError
+from serving.errors import Code, ServingError, invalid
 from serving.handlers import DataPlane
 from serving.logs import event
 from serving.options import Options
@@ -55,7 +55,8 @@ class Adapter:
         one after the other, whichever servers are asked.
 
         Returns:
-            ``{"model", "version", "diagnostics": {"loss", "kl"}, "episodes", "steps", "timings": {... in ms}}``, and
+            ``{"model", "version", "diagnostics": {"loss", "kl"}, "episodes", "steps", "timings": {... in ms}}``,
+            ``"kept": {"which", "before", "after", "episodes"}`` where ``keep_better`` was asked for, and
             ``"replayed": true`` where an earlier request with the same key has done it, ``"warnings": [...]`` where
             the rewards are far from those of training.
 
@@ -120,10 +121,11 @@ class Adapter:
         """Adapt, publish, load and prune, within ``lineage.step``."""
         adapt_request.check_size(request.fields, self._options.quota.transitions)
         started = time.perf_counter()
-        made = self._made(request, parent)
+        made: Made | Kept
+        made = self._made(request, parent) if request.kept is None else self._kept(request, parent, target)
         adapted = time.perf_counter()
         key = None if request.key is None else {"key": request.key, "digest": request.digest}
-        record = lineage.with_step(target.record, made.episodes, made.diagnostics, key)
+        record = made.record(target.record, key)
         version = self._publish(parent, Target(target.name, record), made.memory)
         published = time.perf_counter()
         self._manager.refresh(target.name)
@@ -152,10 +154,29 @@ class Adapter:
 
         memory, given = request.memory, request.memory is not None
         if not given:
-            rows = {"rows": np.zeros(1, np.int32)}
-            memory = self.plane.predict(servable, signatures.INITIAL_MEMORY, rows)["memory"]
+            memory = self._own_memory(servable)
         whose = Whose(request.off_policy, live=True, at_once=min(64, self._options.batching.max_rows))
         return inner_step.take(predict, parent, episodes, memory, given, whose)
+
+    def _kept(self, request: AdaptRequest, parent: Parent, target: Target) -> Kept:
+        """The better one of the policy and what it was before adapting, by the returns of the request."""
+        assert request.kept is not None
+        if parent.name != target.name:
+            raise invalid(f'"keep_better" is for a policy that was adapted, and {parent.name} was not: adapt it first')
+        before = request.memory
+        if before is None:
+            before = self._own_memory(self._manager.lookup(target.record["from"]))
+        servable = self._manager.lookup(parent.name, parent.version)
+
+        def predict(
+            inputs: Mapping[str, np.ndarray], signature: str, outputs: tuple[str, ...]
+        ) -> Mapping[str, np.ndarray]:
+            return self.plane.predict(servable, signature, dict(inputs))
+
+        return inner_step.keep_better(predict, parent, before, self._own_memory(servable), *request.kept)
+
+    def _own_memory(self, servable: Servable) -> np.ndarray:
+        return self.plane.predict(servable, signatures.INITIAL_MEMORY, {"rows": np.zeros(1, np.int32)})["memory"]
 
     def _policy(self, name: str) -> Servable:
         """The servable of a policy, also if another server on the same store has published it just now."""
@@ -216,7 +237,8 @@ class Adapter:
 
 
 def _answer(target: str, version: int, record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": target, "version": version, **{key: record[key] for key in ("diagnostics", "episodes", "steps")}}
+    keys = "diagnostics", "episodes", "steps", "kept"
+    return {"model": target, "version": version, **{key: record[key] for key in keys if key in record}}
 
 
 def _summary(servable: Servable) -> dict[str, Any]:

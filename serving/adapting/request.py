@@ -5,7 +5,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,13 +14,33 @@ from serving.errors import BodyTooLargeError, ServingError, invalid
 from serving.wire import codec
 
 KEY_LENGTH: Final = 200
+MOST_RETURNS: Final = 10**5
+
+
+class HeldOut(NamedTuple):
+    """Undiscounted returns of held-out episodes, with the policy as it was before adapting and as it is now."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+def held_out(given: Any) -> HeldOut:
+    """The field ``keep_better``. Raises ServingError for what is not two lists of finite numbers."""
+    if type(given) is not dict or set(given) != set(HeldOut._fields):
+        raise invalid('"keep_better" must be an object with "before" and "after", the returns of held-out episodes')
+    arrays = HeldOut(*(codec.dense_array(given[name], "double") for name in HeldOut._fields))
+    for name, array in arrays._asdict().items():
+        if array is None or array.ndim != 1 or not 1 <= array.size <= MOST_RETURNS or not np.all(np.isfinite(array)):
+            raise invalid(f'"{name}" of "keep_better" must be a list of 1 to {MOST_RETURNS} finite numbers')
+    return arrays
 
 
 @dataclass(frozen=True)
 class AdaptRequest:
     """``fields``: arrays or nested lists by the names ``signatures.EPISODE_FIELDS``; ``memory [S]``: where to start,
     None for the policy's own; ``key``: requests of equal keys are done once; ``digest``: of all that was sent;
-    ``off_policy``: the episodes may be another controller's."""
+    ``off_policy``: the episodes may be another controller's; ``kept``: no step is asked for, but the better of what the
+    policy is and of ``memory`` (None: of the policy it was adapted from)."""
 
     policy: str
     task_name: str | None
@@ -29,6 +49,7 @@ class AdaptRequest:
     key: str | None = None
     digest: str = field(default="")
     off_policy: bool = False
+    kept: HeldOut | None = None
 
     def __post_init__(self) -> None:
         if self.key is not None and not (0 < len(self.key) <= KEY_LENGTH and self.key.isprintable()):
@@ -43,7 +64,7 @@ def from_body(
     Args:
         policy: which to adapt.
         body: JSON ``{"task", "episodes": {...}, "memory": optional [S], "off_policy": optional}``, or an npz with the
-            episodes' fields (and ``memory``).
+            episodes' fields (and ``memory``); or JSON with ``{"keep_better": {"before", "after"}}`` for ``episodes``.
         task_name: from the query string; the body's wins.
         off_policy: from the query string too: ``true`` or ``false``.
         key: the ``Idempotency-Key``.
@@ -60,7 +81,10 @@ def from_body(
     named_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
     if named_in_body is not None and type(named_in_body) is not str:
         raise invalid(f'"task" must be a string, not {named_in_body!r:.100}')
-    if type(episodes) is not dict:
+    kept = held_out(document["keep_better"]) if "keep_better" in document else None
+    if kept is not None and episodes is not None:
+        raise invalid('Give "episodes" to adapt, or "keep_better" when that is done, not both')
+    if kept is None and type(episodes) is not dict:
         raise invalid(f'The request needs "episodes", an object with {", ".join(signatures.EPISODE_FIELDS)}')
     insisted = document.get("off_policy", insisted)
     if type(insisted) is not bool:
@@ -69,7 +93,7 @@ def from_body(
         memory = codec.dense_array(memory, "float")
         if memory is None:
             raise invalid('"memory" must be a list of numbers')
-    return AdaptRequest(policy, named_in_body or task_name, episodes, memory, key, digest, insisted)
+    return AdaptRequest(policy, named_in_body or task_name, episodes or {}, memory, key, digest, insisted, kept)
 
 
 def _flag(text: str | None) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from metazoo.artefact import rewards, signatures
 from metazoo.artefact.answers import read_observation
+from metazoo.artefact.intervals import HELD_OUT_SEED
 from metazoo.collect import Collected, Env, Episodes, check_spaces, collect, load_episodes, space_from_metadata
 from serving.client.player import Player, step_by_act, step_remote
 from serving.client.rest import RestTransport
@@ -32,11 +33,16 @@ class Round(NamedTuple):
 
 
 class Adaptation(NamedTuple):
-    """What ``Client.adapt`` returns: the published ``model`` and ``version``, and its ``rounds`` in order."""
+    """What ``Client.adapt`` returns: the published ``model`` and ``version``, and its ``rounds`` in order.
+
+    ``kept``: with ``keep_better``, which policy that is (``which``: ``before`` or ``after`` adapting), both means of
+    the held-out returns with their intervals, and how many ``episodes`` it took.
+    """
 
     model: str
     version: int
     rounds: list[Round]
+    kept: Mapping[str, Any] | None = None
 
 
 class Store(NamedTuple):
@@ -148,8 +154,9 @@ class Client:
         return Player(step, memory, metadata, seed)
 
     def adapt(
-        self, name: str, env: Env, episodes: int | None = None, steps: int = 1, task: str = "task", seed: int = 0
-    ) -> Adaptation:
+        self, name: str, env: Env, episodes: int | None = None, steps: int = 1, task: str = "task", seed: int = 0,
+        keep_better: int = 0,
+    ) -> Adaptation:  # fmt: skip
         """Adapt a served policy to ``env`` and publish the result as ``NAME-TASK``.
 
         Each of the ``steps`` rounds plays fresh episodes with the newest policy and makes one inner step.
@@ -161,12 +168,18 @@ class Client:
             steps: rounds ≥ 1.
             task: the name of what it is adapted to, and so part of the result's.
             seed: decides resets and action draws.
+            keep_better: so many held-out episodes are played with the policy as it was and as many as it is then, on
+                the same seeds, and the better one is published; it costs twice so many episodes, and few of them may
+                choose wrongly. 0: the adapted one is what is published.
 
         Raises:
             ServingError: the server refuses. CollectionError: the environment does not fit or fails.
         """
         if steps < 1:
             raise ValueError(f"steps is {steps}: at least one round of adaptation is needed")
+        if keep_better < 0:
+            raise ValueError(f"keep_better is {keep_better}: it must be a number of episodes")
+        before = self._before(name, env, keep_better, seed) if keep_better else None
         if episodes is None:
             episodes = self.metadata(name)["adapt"]["episodes"]
         playing, rounds = name, []
@@ -179,7 +192,23 @@ class Client:
             keys = ("model", "version", "diagnostics", "timings")
             rounds.append(Round(collected.returns, *(answer[key] for key in keys)))
             playing = answer["model"]
-        return Adaptation(playing, rounds[-1].version, rounds)
+        if before is None:
+            return Adaptation(playing, rounds[-1].version, rounds)
+        after = self._held_out(playing, env, keep_better, seed)
+        answer = self._zoo.keep(playing, *before, after, uuid.uuid4().hex)
+        return Adaptation(playing, answer["version"], rounds, answer["kept"])
+
+    def _before(self, name: str, env: Env, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The policy's memory as it is, which may be replaced, and its held-out returns."""
+        memory = self.initial_memory(name)
+        return memory, self._held_out(name, env, episodes, seed)
+
+    def _held_out(self, name: str, env: Env, episodes: int, seed: int) -> np.ndarray:
+        """Returns ``[episodes]``, each from the policy's memory as it is published."""
+        metadata, first = self.metadata(name), HELD_OUT_SEED + seed
+        online = metadata["memory"]["online"]
+        parts = [(1, first + i) for i in range(episodes)] if online else [(episodes, first)]
+        return np.concatenate([self._play(name, metadata, env, *part).returns for part in parts])
 
     def adapt_to(self, name: str, episodes: Any, task: str | None = None, off_policy: bool = False) -> dict[str, Any]:
         """One inner step on recorded episodes, published; what the service answers. A retry does no harm.

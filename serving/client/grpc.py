@@ -56,6 +56,13 @@ class GrpcTransport:
         request = adapt_request(name, task_name, arrays, off_policy)
         return adapt_answer(self._call(self._zoo.Adapt, request, ("idempotency-key", key)))
 
+    def keep(
+        self, name: str, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray, key: str
+    ) -> dict[str, Any]:
+        request = adapt_request(name, None, {} if memory is None else {"memory": memory})
+        request.keep_better.before[:], request.keep_better.after[:] = before.tolist(), after.tolist()
+        return adapt_answer(self._call(self._zoo.Adapt, request, ("idempotency-key", key)))
+
     def delete(self, name: str) -> None:
         self._call(self._zoo.DeletePolicy, MESSAGES["DeletePolicyRequest"](policy=name))
 
@@ -119,8 +126,15 @@ def adapt_request(name: str, task_name: str | None, arrays: Mapping[str, np.ndar
 def adapt_answer(answer: Any) -> dict[str, Any]:
     keys = "model", "version", "episodes", "steps"
     maps = {"diagnostics": dict(answer.diagnostics), "timings": dict(answer.timings)}
-    said = {"warnings": list(answer.warnings)} if answer.warnings else {}
+    said: dict[str, Any] = {"warnings": list(answer.warnings)} if answer.warnings else {}
+    if answer.HasField("kept"):
+        means = {name: _mean(getattr(answer.kept, name)) for name in ("before", "after")}
+        said["kept"] = {"which": answer.kept.which, **means, "episodes": answer.kept.episodes}
     return {**{key: getattr(answer, key) for key in keys}, **maps, **said}
+
+
+def _mean(found: Any) -> dict[str, Any]:
+    return {"mean": found.mean, "ci95": list(found.ci95), "episodes": found.episodes}
 
 
 def refusal(error: Any) -> ServingError:

@@ -69,6 +69,14 @@ def adapt(
     return Request("POST", path, file.getvalue(), {"Idempotency-Key": key})
 
 
+def keep(name: str, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray, key: str) -> Request:
+    document: dict[str, Any] = {"keep_better": {"before": before.tolist(), "after": after.tolist()}}
+    if memory is not None:
+        document["memory"] = memory.tolist()
+    path = f"{POLICIES}/{quote(name, safe='')}:adapt"
+    return Request("POST", path, msgspec.json.encode(document), {"Idempotency-Key": key})
+
+
 def delete(name: str) -> Request:
     return Request("DELETE", f"{POLICIES}/{quote(name, safe='')}")
 

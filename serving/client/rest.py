@@ -50,6 +50,11 @@ class RestTransport:
     ) -> dict[str, Any]:
         return self._ask(messages.adapt(name, task_name, arrays, key, off_policy))
 
+    def keep(
+        self, name: str, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray, key: str
+    ) -> dict[str, Any]:
+        return self._ask(messages.keep(name, memory, before, after, key))
+
     def delete(self, name: str) -> None:
         self._ask(messages.delete(name))
 

@@ -6,7 +6,7 @@ which the client must be able to read, and to write where adapted policies are p
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from metazoo.artefact import lineage, locks, signatures, store
 from metazoo.artefact.lineage import Parent, Target
 from metazoo.collect import pad_episodes
 from serving.engine import inner_step
-from serving.engine.inner_step import Made, Whose, refusals
+from serving.engine.inner_step import Kept, Made, Whose, refusals
 from serving.errors import Code, ServingError
 from serving.models.config_files import Loadable, models_config
 from serving.models.sources import scan
@@ -58,14 +58,25 @@ class StoreTransport:
         self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
     ) -> dict[str, Any]:
         """One inner step, published and live when this returns. ``key`` is not needed: nothing is retried here."""
+        return self._publish(name, task_name, lambda parent, _: self._made(parent, arrays, off_policy))
+
+    def keep(
+        self, name: str, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray, key: str
+    ) -> dict[str, Any]:
+        """The better of an adapted policy and of ``memory``, published as its next version."""
+        return self._publish(name, None, lambda parent, target: self._kept(parent, target, memory, before, after))
+
+    def _publish(
+        self, name: str, task_name: str | None, make: Callable[[Parent, Target], Made | Kept]
+    ) -> dict[str, Any]:
         choose = partial(lineage.target, task_name=task_name, directory=self._adapted)
         started = time.perf_counter()
         with refusals(), lineage.step(self._adapted, lambda: self._newest(name), choose) as (parent, target):
             if target.name != name and lineage.versions_in(self._models / target.name):
                 raise lineage.taken(target)
-            made = self._made(parent, arrays, off_policy)
+            made = make(parent, target)
             adapted = time.perf_counter()
-            record = lineage.with_step(target.record, made.episodes, made.diagnostics)
+            record = made.record(target.record)
             path = lineage.publish(parent, self._adapted, Target(target.name, record), made.memory)
         published = time.perf_counter()
         self._announce()
@@ -73,7 +84,7 @@ class StoreTransport:
         seconds = {"adapt": adapted - started, "publish": published - adapted, "load": time.perf_counter() - published}
         with contextlib.suppress(OSError), lineage.changing(self._adapted, target.name):  # the next one will prune too
             store.prune(self._adapted / target.name, lineage.KEPT_VERSIONS, live=live)
-        answer = {name: record[name] for name in ("diagnostics", "episodes", "steps")}
+        answer = {key: record[key] for key in ("diagnostics", "episodes", "steps", "kept") if key in record}
         timings = {f"{stage}_ms": round(value * 1e3, 3) for stage, value in seconds.items()}
         return {"model": target.name, "version": int(path.name), **answer, "timings": timings, **made.answer()}
 
@@ -111,6 +122,19 @@ class StoreTransport:
         memory = arrays["memory"] if given else store.read_memory(parent.path)
         whose = Whose(off_policy, live=_newest_available(self._status(parent.name, Code.NOT_FOUND)) == parent.version)
         return inner_step.take(predict, parent, episodes, memory, given, whose)
+
+    def _kept(
+        self, parent: Parent, target: Target, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray
+    ) -> Kept:
+        if memory is None:
+            memory = store.read_memory(self._newest(target.record["from"]).path)
+
+        def predict(
+            inputs: Mapping[str, np.ndarray], signature: str, outputs: tuple[str, ...]
+        ) -> Mapping[str, np.ndarray]:
+            return self._server.predict(parent.name, inputs, signature, outputs)
+
+        return inner_step.keep_better(predict, parent, memory, store.read_memory(parent.path), before, after)
 
     def _newest(self, name: str) -> Parent:
         while True:

@@ -8,9 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metazoo.artefact import lineage, rewards, signatures
+from metazoo.artefact.intervals import better
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.artefact.store import StoreError
-from metazoo.collect import CollectionError, Episodes, validate_episodes
+from metazoo.collect import (
+    CollectionError,
+    Episodes,
+    action_spec,
+    observation_spec,
+    space_from_metadata,
+    validate_episodes,
+)
 from serving.errors import Code, ServingError, invalid
 
 Predict = Callable[[Mapping[str, np.ndarray], str, tuple[str, ...]], Mapping[str, np.ndarray]]
@@ -28,6 +36,39 @@ class Made(NamedTuple):
     def answer(self) -> dict[str, Any]:
         """What the answer says besides the record."""
         return {"warnings": list(self.warnings)} if self.warnings else {}
+
+    def record(self, before: Mapping[str, Any], request: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The record of the policy with this step."""
+        return lineage.with_step(before, self.episodes, self.diagnostics, request)
+
+
+class Kept(NamedTuple):
+    """The better one of before and after adapting: its ``memory [S]`` and the ``evidence``."""
+
+    memory: np.ndarray
+    evidence: dict[str, Any]
+
+    def answer(self) -> dict[str, Any]:
+        return {}
+
+    def record(self, before: Mapping[str, Any], request: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The record of the policy with the evidence; its steps stay what they were."""
+        return {**before, "kept": self.evidence, **({} if request is None else {"request": dict(request)})}
+
+
+def keep_better(
+    predict: Predict, parent: lineage.Parent, before: Any, after: Any, returns_before: Any, returns_after: Any
+) -> Kept:
+    """Of two memories the one whose held-out returns have the higher mean; before adapting where they are equal.
+
+    Raises:
+        ServingError: the memory of before adapting cannot be computed with.
+    """
+    start = lineage.check_memory(before, parent.metadata["memory"]["size"])
+    text = f"The memory cannot be used: with it {parent.name}"
+    _check_answers(predict, _nothing_seen(parent.metadata, start), start, text)
+    evidence = better(returns_before, returns_after)
+    return Kept(start if evidence["which"] == "before" else np.asarray(after, np.float32).reshape(-1), evidence)
 
 
 @contextlib.contextmanager
@@ -108,9 +149,13 @@ def _check_usable(
     predict: Predict, metadata: Mapping[str, Any], episodes: Episodes, memory: np.ndarray, text: str
 ) -> None:
     """Refuse a memory with which the policy cannot act on the episodes' largest observation."""
+    _check_answers(predict, _one_row(episodes, memory), memory, text)
+
+
+def _check_answers(predict: Predict, inputs: Mapping[str, np.ndarray], memory: np.ndarray, text: str) -> None:
     if not memory.size:
         return
-    for name, value in predict(_one_row(episodes, memory), signatures.STEP, ()).items():
+    for name, value in predict(inputs, signatures.STEP, ()).items():
         wrong = np.asarray(value)
         if wrong.dtype.kind == "f" and not np.all(np.isfinite(wrong)):
             raise invalid(f"{text} answers {name} of {wrong[~np.isfinite(wrong)][0]}")
@@ -121,9 +166,20 @@ def _one_row(episodes: Episodes, memory: np.ndarray) -> dict[str, np.ndarray]:
     played = episodes.mask[0].astype(bool)
     seen = episodes.observations[0][played]
     row = int(np.argmax(np.abs(seen.reshape(len(seen), -1).astype(np.float64)).max(1)))
+    return _first_step(seen[row : row + 1], np.zeros_like(episodes.actions[0][played][row : row + 1]), memory)
+
+
+def _nothing_seen(metadata: Mapping[str, Any], memory: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs of ``step`` for an observation of zeros."""
+    seen, seen_dtype = observation_spec(space_from_metadata(metadata["observation_space"]))
+    done, done_dtype = action_spec(space_from_metadata(metadata["action_space"]))
+    return _first_step(np.zeros((1, *seen), seen_dtype), np.zeros((1, *done), done_dtype), memory)
+
+
+def _first_step(observations: np.ndarray, before: np.ndarray, memory: np.ndarray) -> dict[str, np.ndarray]:
     return {
-        "observations": seen[row : row + 1],
-        "previous_actions": np.zeros_like(episodes.actions[0][played][row : row + 1]),
+        "observations": observations,
+        "previous_actions": before,
         "previous_rewards": np.zeros(1, np.float32),
         "previous_done": np.zeros(1, bool),
         "memory": memory[None],

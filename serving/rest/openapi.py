@@ -59,6 +59,7 @@ ANY: Final[Schema] = {}
 TEXT: Final[Schema] = {"type": "string"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 NUMBER: Final[Schema] = {"type": ["number", "null"], "description": "null where it is not finite"}
+MEAN: Final = _object(("mean", "ci95", "episodes"), mean=NUMBER, ci95=_list(NUMBER), episodes=COUNT)
 NAME: Final[Schema] = {"type": "string", "pattern": "^[^/:]+$"}
 EXAMPLE: Final[Schema] = {
     "type": "object",
@@ -106,11 +107,17 @@ SCHEMAS: Final = {
     ),
     "Metadata": _object(("model_spec", "metadata"), model_spec={"type": "object"}, metadata={"type": "object"}),
     "Adapt": _object(
-        ("episodes",),
+        (),
         task={"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
         episodes=_object(signatures.EPISODE_FIELDS, **{name: _list(ANY) for name in signatures.EPISODE_FIELDS}),
         memory=_list({"type": "number"}),
         off_policy={"type": "boolean", "description": "The episodes may be another controller's"},
+        keep_better=_object(
+            ("before", "after"),
+            more=False,
+            before=_list({"type": "number"}),
+            after=_list({"type": "number"}),
+        ),
     ),
     "Adapted": _object(
         ("model", "version", "diagnostics", "episodes", "steps", "timings"),
@@ -122,6 +129,13 @@ SCHEMAS: Final = {
         timings={"type": "object", "additionalProperties": {"type": "number"}},
         replayed={"type": "boolean"},
         warnings=_list(TEXT),
+        kept=_object(
+            ("which", "before", "after", "episodes"),
+            which={"enum": ["before", "after"]},
+            before=MEAN,
+            after=MEAN,
+            episodes=COUNT,
+        ),
     ),
     "Policy": _object(("name", "version", "metadata"), **SUMMARY, metadata={"type": "object"}),
     "Policies": _object(("policies",), more=False, policies=_list(_object(("name", "version"), **SUMMARY))),

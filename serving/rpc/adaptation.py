@@ -34,6 +34,7 @@ class AdaptationService:
                         request.policy, task_name, request.SerializeToString(deterministic=True)
                     ),
                     off_policy=request.off_policy,
+                    kept=_held_out(request),
                 )
             )
             return MESSAGES["AdaptResponse"](**answer)
@@ -60,6 +61,13 @@ def add_to_server(service: AdaptationService, server: grpc.Server) -> None:
             getattr(service, method.name), given.FromString, answer.SerializeToString
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+
+def _held_out(request: Any) -> Any:
+    if not request.HasField("keep_better"):
+        return None
+    returns = request.keep_better
+    return adapt_request.held_out({"before": list(returns.before), "after": list(returns.after)})
 
 
 def _policy(document: dict[str, Any]) -> Any:
