@@ -28,11 +28,13 @@ def held_out(given: Any) -> HeldOut:
     """The field ``keep_better``. Raises ServingError for what is not two lists of finite numbers."""
     if type(given) is not dict or set(given) != set(HeldOut._fields):
         raise invalid('"keep_better" must be an object with "before" and "after", the returns of held-out episodes')
-    arrays = HeldOut(*(codec.dense_array(given[name], "double") for name in HeldOut._fields))
-    for name, array in arrays._asdict().items():
-        if array is None or array.ndim != 1 or not 1 <= array.size <= MOST_RETURNS or not np.all(np.isfinite(array)):
-            raise invalid(f'"{name}" of "keep_better" must be a list of 1 to {MOST_RETURNS} finite numbers')
-    return arrays
+    return HeldOut(*(_returns(name, codec.dense_array(given[name], "double")) for name in HeldOut._fields))
+
+
+def _returns(name: str, given: np.ndarray | None) -> np.ndarray:
+    if given is None or given.ndim != 1 or not 1 <= given.size <= MOST_RETURNS or not np.all(np.isfinite(given)):
+        raise invalid(f'"{name}" of "keep_better" must be a list of 1 to {MOST_RETURNS} finite numbers')
+    return given
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from serving.models.sources import scan
 LIVE_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
+Make = Callable[[Parent, Target], Made | Kept]
+"""What is to be published, of what is adapted and as what."""
+
 
 class StoreTransport:
     """The methods of ``RestTransport`` that need more than TF Serving: by a shared directory."""
@@ -66,9 +69,7 @@ class StoreTransport:
         """The better of an adapted policy and of ``memory``, published as its next version."""
         return self._publish(name, None, lambda parent, target: self._kept(parent, target, memory, before, after))
 
-    def _publish(
-        self, name: str, task_name: str | None, make: Callable[[Parent, Target], Made | Kept]
-    ) -> dict[str, Any]:
+    def _publish(self, name: str, task_name: str | None, make: Make) -> dict[str, Any]:
         choose = partial(lineage.target, task_name=task_name, directory=self._adapted)
         started = time.perf_counter()
         with refusals(), lineage.step(self._adapted, lambda: self._newest(name), choose) as (parent, target):
