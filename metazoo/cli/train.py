@@ -35,7 +35,8 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the preset.")] = None,
     no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
     callback: Annotated[
-        list[str] | None, typer.Option(metavar="MODULE:OBJECT", help="A callback of Keras, or what makes one.")
+        list[str] | None,
+        typer.Option(metavar="wandb|mlflow|MODULE:OBJECT", help="One of Keras, or what makes one."),
     ] = None,
     jobs: Annotated[int, cli_options.whole(1, 1000, help="Trainings at once; the cores are shared out.")] = 1,
     ray: cli_support.Ray = None,
@@ -62,7 +63,7 @@ def train(
     metazoo train --all --jobs 2 --export models
     metazoo train --family my_robot:Altitude --algorithm rl2 --algorithm maml
     metazoo train --family robots/my_robot.py:Altitude --family-arg horizon=50 --algorithm rl2 --set tasks=40
-    metazoo train maml_navigation --callback my_logging:Logger
+    metazoo train maml_navigation --callback wandb --callback my_logging:Logger
     metazoo train promp_half_cheetah_vel --ray --workers 2
     metazoo train promp_half_cheetah_vel --ray 10.0.0.7:6379 --workers 16 --shares 20
     """
@@ -82,7 +83,7 @@ def train(
         cli_support.load_tensorflow()
         from metazoo.training import own
         from metazoo.training.campaign import Options, Run, train_all
-        from metazoo.training.user_callbacks import callbacks_at
+        from metazoo.training.user_callbacks import check
 
         if family is not None:
             of = own.introduce(family, arguments)
@@ -93,7 +94,7 @@ def train(
             runs = own.unfinished(runs, set(algorithm or []), export)
         going_on = resume or (all_presets and any(run.begun for run in runs))
         callbacks = tuple(callback or ())
-        callbacks_at(callbacks)  # what cannot be made is said before hours of work
+        check(callbacks)
         options = Options(updates, overrides, export, going_on, not no_card, all_presets, callbacks, jobs)
         if ray is not None and (len(runs) == 1 or workers or shares):
             from metazoo.distributed.training import OnRay

@@ -20,7 +20,7 @@ from metazoo.presets.preset import train_arguments
 from metazoo.presets.registry import Preset
 from metazoo.training.jobs import INTERRUPTED, Ended, Job, Jobs
 from metazoo.training.train import Elsewhere, train, version_of
-from metazoo.training.user_callbacks import callbacks_at
+from metazoo.training.user_callbacks import Told, callbacks_at
 from metazoo.words import count
 
 TABLE, ROWS = "summary.md", "summary.json"
@@ -58,8 +58,9 @@ class Options(NamedTuple):
     card: bool = True
     keep_going: bool = False
     """Whether the others are trained if one fails; its reason stands in the table."""
-    callbacks: tuple[str, ...] = ()
-    """Of users, as references (``metazoo.training.user_callbacks``); each training has its own."""
+    callbacks: tuple[Any, ...] = ()
+    """Of users, as references (``metazoo.training.user_callbacks``), of which each training has its own; or callbacks
+    of Keras, which go with ``jobs=1`` alone."""
     jobs: int = 1
     """How many trainings at once, in processes of their own if more than one; these know the zoo's presets, and
     families that can be found again (``Preset.family_from``)."""
@@ -182,7 +183,7 @@ def train_one(run: Run, options: Options) -> Path | None:
         overrides=options.overrides,
         resume=run.begun and options.resume,
         export_to=options.export_to,
-        callbacks=callbacks_at(options.callbacks),
+        callbacks=callbacks_at(options.callbacks, _told(run, options)),
         elsewhere=options.elsewhere,
     )
     if not (version / "saved_model.pb").exists():
@@ -190,6 +191,17 @@ def train_one(run: Run, options: Options) -> Path | None:
     if options.card and not (store.read_metadata(version) or {}).get("evaluation"):
         record(version)
     return version
+
+
+def _told(run: Run, options: Options) -> Told:
+    preset = run.preset
+    settings = {**preset.config, "learning_rate": preset.learning_rate, **options.overrides}
+    settings |= {
+        "algorithm": preset.algorithm,
+        "family": preset.family,
+        "seed": preset.seed if run.seed is None else run.seed,
+    }
+    return Told(run.name, run.directory, {**settings, "updates": options.updates or preset.updates})
 
 
 def _row(version: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from metazoo.tasks import own
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.training.campaign import Options, Run, train_all
 from metazoo.training.train import override, version_of
+from metazoo.training.user_callbacks import check
 from metazoo.words import meant
 
 
@@ -100,6 +101,7 @@ def train_own(
     card: bool = True,
     twin: bool = True,
     oracle: bool = False,
+    callbacks: Sequence[Any] = (),
     show: bool = True,
 ) -> Pretrained:
     """Meta-trains a policy on a family of the user's own, exports it, writes its model card, and loads it.
@@ -117,6 +119,7 @@ def train_own(
         card: evaluate it on test tasks, and write the card.
         twin: first train ``dr_<family>``, which does not adapt, if it is not there yet: cards compare with it.
         oracle: train ``oracle_<family>`` too, which is shown the task, as the family's ``reveals`` says.
+        callbacks: ``"wandb"``, ``"mlflow"``, ``"module:object"`` (each training has its own), or callbacks of Keras.
         show: write progress to standard error.
 
     Returns:
@@ -131,7 +134,8 @@ def train_own(
     made = presets(introduce(family, family_args or {}), [algorithm], texts, name=name, twin=twin, oracle=oracle)
     runs = unfinished([Run(preset, Path(out), seed) for preset in made], [algorithm], None)
     with progress.shown() if show else contextlib.nullcontext():
-        options = Options(updates=updates, resume=resume, card=card)
+        check(callbacks)
+        options = Options(updates=updates, resume=resume, card=card, callbacks=tuple(callbacks))
         finished = train_all(runs, Path(out), options, show=lambda line: None)
     if not finished:
         raise KeyboardInterrupt

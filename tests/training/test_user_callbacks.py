@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from metazoo.training import callbacks, train
-from metazoo.training.user_callbacks import callbacks_at
+from metazoo.training.user_callbacks import callbacks_at, check
 from tests.own_families import working_in
 from tests.training.tiny_training import TINY
 
@@ -38,7 +38,7 @@ def here(tmp_path):
 
 
 def test_a_class_a_function_and_a_callback_are_found(here):
-    made = callbacks_at(["my_logging:Seen", "my_logging:make", "my_logging:one", "my_logging.py:Seen"])
+    made = callbacks_at(["my_logging:Seen", "my_logging:make", "my_logging:one", "my_logging.py:Seen"], None)
     assert all(isinstance(one, keras.callbacks.Callback) for one in made) and made[0] is not made[1]
 
 
@@ -53,13 +53,13 @@ def test_a_class_a_function_and_a_callback_are_found(here):
 )
 def test_what_is_no_callback_is_refused(here, reference, said):
     with pytest.raises(ValueError, match=said):
-        callbacks_at([reference])
+        check([reference])
 
 
 def test_a_training_calls_it_at_every_update_and_epoch_with_the_metrics(here, monkeypatch):
     monkeypatch.setattr(train, "EPOCH", 2)
     monkeypatch.setattr(callbacks, "VALIDATION_TASKS", 3)
-    (seen,) = callbacks_at(["my_logging:Seen"])
+    (seen,) = callbacks_at(["my_logging:Seen"], None)
     train.train(TINY, here / "runs", updates=3, callbacks=[seen])
     assert seen.batches == 3 and len(seen.epochs) == 2
     assert "loss" in seen.epochs[0] and set(seen.epochs[0]) == set(seen.epochs[1])
