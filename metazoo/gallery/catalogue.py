@@ -1,8 +1,8 @@
 """What the gallery tells of the policies in some directories: read from metadata and cards, without TensorFlow."""
 
+import os
 import re
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
@@ -11,8 +11,6 @@ from metazoo.artefact import device_file, lineage, store
 from metazoo.gallery import markdown
 from metazoo.hub import listing
 
-FRESH_SECONDS: Final = 2.0
-"""So long what was read is not read again."""
 KINDS: Final = {".png": b"image/png", ".gif": b"image/gif", device_file.SUFFIX: b"application/octet-stream"}
 """Files beside a policy's versions that are given out."""
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -21,41 +19,40 @@ _SENTENCE: Final = re.compile(r"\A\s*# .*\n+([^\n]+)")
 
 @final
 class Catalogue:
-    """The newest version of every policy in ``directories``; of two of one name the first directory's."""
+    """The newest version of every policy in ``directories``; of two of one name the first directory's.
+
+    What was read is kept until a file says that it has changed: the server has better things to do.
+    """
 
     def __init__(self, directories: Sequence[Path]):
         self._directories = tuple(Path(one) for one in directories)
-        self._read: tuple[float, dict[str, Path]] = (-FRESH_SECONDS, {})
-        self._rows: dict[tuple[Path, int], dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self._stamp: Any = None
+        self._versions: dict[str, Path] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._cards: dict[tuple[Path, int], str] = {}
 
     def versions(self) -> dict[str, Path]:
         """The version directories by name; a directory that is not there has none."""
         with self._lock:
-            when, found = self._read
-            if time.monotonic() - when > FRESH_SECONDS:
-                found = {}
-                for directory in self._directories:
-                    if directory.is_dir():
-                        found = {**listing.policies(directory), **found}
-                self._read = time.monotonic(), found
-            return found
+            self._read()
+            return self._versions
 
     def rows(self) -> list[dict[str, Any]]:
         """A line about each policy, in order of names: ``hub.listing.summary``, what it is in a sentence, the curve of
-        its evaluation, whose it is if it was adapted here, its file for devices."""
-        return [self._row(name, version) for name, version in sorted(self.versions().items())]
+        its evaluation, whose it is if it was adapted here, its file for devices. The same list while nothing changes.
+        """
+        with self._lock:
+            self._read()
+            return self._rows
 
     def policy(self, name: str) -> dict[str, Any] | None:
         """The line, and the card as HTML; None of what is not there."""
         version = self.versions().get(name)
         if version is None:
             return None
-        try:
-            card = markdown.html_of(listing.card(version), f"gallery/files/{name}")
-        except OSError:
-            card = ""
-        return {**self._row(name, version), "card": card}
+        row = next(row for row in self.rows() if row["name"] == name)
+        return {**row, "card": self._card(name, version)}
 
     def file(self, name: str, file: str) -> tuple[bytes, Path] | None:
         """Content type and place of a picture or a file for devices beside a policy; None of everything else."""
@@ -65,14 +62,35 @@ class Catalogue:
         path = version.parent / file
         return (kind, path) if path.is_file() else None
 
-    def _row(self, name: str, version: Path) -> dict[str, Any]:
+    def _read(self) -> None:
+        stamp = [_stamp(directory) for directory in self._directories]
+        if stamp == self._stamp:
+            return
+        found: dict[str, Path] = {}
+        for directory in self._directories:
+            if directory.is_dir():
+                found = {**listing.policies(directory), **found}
+        rows = [_row(name, version, store.read_metadata(version) or {}) for name, version in sorted(found.items())]
+        self._stamp, self._versions, self._rows = stamp, found, rows
+
+    def _card(self, name: str, version: Path) -> str:
+        """Rendering takes as long as hundreds of requests for an action."""
         try:
-            changed = (version / "assets.extra" / "metazoo.json").stat().st_mtime_ns
+            key = version, (version.parent / "README.md").stat().st_mtime_ns
+            if key not in self._cards:
+                self._cards[key] = markdown.html_of(listing.card(version), f"gallery/files/{name}")
+            return self._cards[key]
         except OSError:
-            changed = 0
-        if (row := self._rows.get((version, changed))) is None:
-            row = self._rows[version, changed] = _row(name, version, store.read_metadata(version) or {})
-        return row
+            return ""
+
+
+def _stamp(directory: Path) -> list[tuple[str, int]]:
+    """Changes when a policy comes or goes, or gets a version or another card."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
+    except OSError:
+        return []
 
 
 def _row(name: str, version: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,4 +116,4 @@ def _about(version: Path) -> str:
         found = _SENTENCE.match(listing.card(version))
     except OSError:
         found = None
-    return found[1] if found else ""
+    return found[1][:1].upper() + found[1][1:] if found else ""

@@ -9,6 +9,7 @@ many as it needs. That changes none of them: an episode depends on its own key a
 """
 
 import time
+from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
@@ -16,8 +17,9 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.gallery import beliefs, bodies, pictures
-from metazoo.pretrained import Pretrained
+from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.graph import rollout, trial
+from metazoo.tasks import catalogue
 from metazoo.tasks.host_family import AnyFamily, HostFamily
 from metazoo.types import Episodes
 
@@ -150,3 +152,15 @@ class Stage:
         if pictures.is_of_the_plane(self.family) and not self.policy.metadata["memory"]["online"]:
             answer["field"] = pictures.field(self.policy, played.memories)
         return answer | {"milliseconds": round(1e3 * (time.perf_counter() - started), 1)}
+
+
+def stage_of(version: str | Path) -> Stage:
+    """The stage of a policy in a version directory; families on the host are stepped in this process.
+
+    Raises:
+        ValueError: its family is not known here.
+        store.StoreError: it is damaged.
+    """
+    policy = load(version)
+    alone = {"workers": 0} if policy.metadata["family"] in catalogue.ON_THE_HOST else {}
+    return Stage(policy, family_of(policy.metadata, **alone))

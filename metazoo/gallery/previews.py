@@ -13,9 +13,8 @@ import numpy as np
 
 from metazoo.artefact.places import savedmodels_directory
 from metazoo.artefact.whole import write_whole
-from metazoo.gallery.play import Stage
+from metazoo.gallery.play import stage_of
 from metazoo.hub import listing
-from metazoo.pretrained import family_of, load
 
 FILE: Final = Path(__file__).with_name("page") / "previews.json"
 TASKS, TASKS_ON_THE_HOST = 9, 3
@@ -25,8 +24,7 @@ FRAMES: Final = 60
 
 def preview(version: Path) -> dict[str, Any]:
     """The task, and the shown episode before and after, thinned out."""
-    policy = load(version)
-    stage = Stage(policy, family_of(policy.metadata))
+    stage = stage_of(version)
     count = TASKS_ON_THE_HOST if hasattr(stage.family, "environment") else TASKS
     plays = [stage.play(stage.family.sample(1, "test", seed), seed) for seed in range(count)]
     gains = [one["after"]["mean"] - one["before"]["mean"] for one in plays]

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, final
@@ -41,11 +40,11 @@ class BusyError(Exception):
 class Simulator:
     """Asks ``metazoo.gallery.worker``. All methods may be called from any thread; after ``close`` nothing starts."""
 
-    def __init__(self, waiting: int = WAITING, seconds: float = SECONDS):
-        self._waiting, self._seconds, self._pending = waiting, seconds, 0
+    def __init__(self, waiting: int = WAITING, seconds: float = SECONDS, idle_seconds: float = IDLE_SECONDS):
+        self._waiting, self._seconds, self._idle_seconds, self._pending = waiting, seconds, idle_seconds, 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock, self._last, self._closed = threading.Lock(), time.monotonic(), False
+        self._lock, self._closed, self._starting = threading.Lock(), False, False
 
     async def ask(self, request: Mapping[str, Any]) -> Answer:
         """What the worker answers; it is started if it does not run, and again if it was lost.
@@ -62,10 +61,11 @@ class Simulator:
             self._pending -= 1
 
     def start(self) -> None:
-        """Begin to start the worker, without waiting for it."""
-        if self._process is None and not self._closed:
+        """Begin to start the worker and what it imports, without waiting for it."""
+        if self._process is None and not self._starting:
+            self._starting = True
             with contextlib.suppress(RuntimeError):  # closed meanwhile
-                self._thread.submit(self._running)
+                self._thread.submit(self._asked, {"job": "prepare"})
 
     def close(self) -> None:
         """End the worker; whoever waits for it is told that it is gone."""
@@ -74,13 +74,7 @@ class Simulator:
         self._thread.shutdown(cancel_futures=True)
         self._stop()
 
-    def rest(self) -> None:
-        """End the worker if nobody has asked for a while."""
-        if not self._pending and time.monotonic() - self._last > IDLE_SECONDS:
-            self._stop()
-
     def _asked(self, request: dict[str, Any]) -> Answer:
-        self._last = time.monotonic()
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(self._seconds, process.kill)
@@ -101,10 +95,11 @@ class Simulator:
 
     def _running(self) -> subprocess.Popen[bytes]:
         with self._lock:
+            self._starting = False
             if self._process is None or self._process.poll() is not None:
                 if self._closed:
                     raise BusyError
-                command = [sys.executable, "-m", "metazoo.gallery.worker"]
+                command = [sys.executable, "-m", "metazoo.gallery.worker", str(self._idle_seconds)]
                 paths = os.pathsep.join([path for path in sys.path if path])
                 self._process = subprocess.Popen(
                     command,

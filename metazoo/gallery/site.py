@@ -73,6 +73,7 @@ class Site:
         self._simulator, self._allowance = simulator or Simulator(), Allowance()
         self._files = asyncio.Semaphore(FILES_AT_A_TIME)
         self._described: dict[str, bytes] = {}
+        self._list: tuple[list[dict[str, Any]], Answer] | None = None
 
     def handles(self, path: bytes) -> bool:
         """Whether a request's path is one of the gallery's; of all others the server goes on to say what it would."""
@@ -105,13 +106,14 @@ class Site:
         if method not in ("GET", "HEAD"):
             raise invalid(f"{method} {path:.100} is no request of the gallery")
         if path == "/":
-            self._simulator.rest()
             return _page("index.html")
         kind, _, rest = path.removeprefix(PREFIX).partition("/")
         if kind == "page":
             return _page(rest)
         if kind == "policies" and not rest:
-            return _json(200, {"policies": await asyncio.to_thread(self._catalogue.rows), "token": bool(self._token)})
+            if self._token is None:
+                self._simulator.start()  # somebody is about to choose
+            return self._listed(await asyncio.to_thread(self._catalogue.rows))
         if kind == "policies":
             return _found(await asyncio.to_thread(self._catalogue.policy, rest), rest)
         if kind == "files":
@@ -119,6 +121,12 @@ class Site:
         if kind == "tasks":
             return await self._tasks(rest, scope, headers)
         raise _missing(path)
+
+    def _listed(self, rows: list[dict[str, Any]]) -> Answer:
+        """The list, encoded once as long as nothing changes."""
+        if self._list is None or self._list[0] is not rows:
+            self._list = rows, _json(200, {"policies": rows, "token": bool(self._token)})
+        return self._list[1]
 
     async def _tasks(self, name: str, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Answer:
         """What a visitor may choose. Whoever asks is about to play: it is compiled meanwhile."""

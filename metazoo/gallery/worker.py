@@ -1,11 +1,14 @@
 """``python -m metazoo.gallery.worker``: plays for the gallery in a process of its own, behind everything else.
 
-One JSON document a line comes in, ``STATUS DOCUMENT`` a line goes out; it ends with its standard input. So a visitor's
-play never holds the server's interpreter, and at the lowest priority it takes what processors have left.
+One JSON document a line comes in, ``STATUS DOCUMENT`` a line goes out; it ends with its standard input, and when nobody
+has asked for as many seconds as its argument says. So a visitor's play never holds the server's interpreter, and at a
+low priority it takes what processors have left.
 """
 
+import importlib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -17,12 +20,12 @@ KEPT: Final = 16
 """Policies that stay loaded and compiled."""
 
 
-def main() -> None:
+def main(idle_seconds: float) -> None:
     """Answers until nobody asks any more."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever libraries print must not stand among the answers
     os.nice(NICENESS)
-    for line in sys.stdin.buffer:
+    while select.select([0], [], [], idle_seconds)[0] and (line := sys.stdin.buffer.readline()):
         status, document = answer(json.loads(line))
         out.write(b"%d %s\n" % (status, json.dumps(document, allow_nan=False).encode()))
         out.flush()
@@ -39,6 +42,12 @@ def answer(request: Mapping[str, Any]) -> tuple[int, Any]:
         return 400, {"error": " ".join(str(error).split())}
     except Exception as error:  # noqa: BLE001  the server goes on, and says what it was
         return 500, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Imports TensorFlow, while nobody waits for it."""
+    importlib.import_module("metazoo.gallery.play")
+    return {}
 
 
 def describe(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,6 +91,7 @@ def fit(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 JOBS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "prepare": prepare,
     "describe": describe,
     "play": play,
     "warm": warm,
@@ -91,12 +101,10 @@ JOBS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
 
 @lru_cache(maxsize=KEPT)
 def _stage(version: str) -> Any:
-    from metazoo.gallery.play import Stage
-    from metazoo.pretrained import family_of, load
+    from metazoo.gallery.play import stage_of
 
-    policy = load(version)
-    return Stage(policy, family_of(policy.metadata))
+    return stage_of(version)
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

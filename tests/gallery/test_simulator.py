@@ -71,6 +71,18 @@ def test_what_takes_too_long_is_given_up():
         made.close()
 
 
+def test_when_nobody_asks_any_more_it_ends_and_another_comes_when_somebody_does():
+    made = Simulator(idle_seconds=0.05)
+    try:
+        assert ask(made, {"job": "dance"})[0][0] == 500
+        first = made._process
+        assert first.wait(20) == 0
+        assert ask(made, {"job": "dance"})[0][0] == 500
+        assert made._process is not first
+    finally:
+        made.close()
+
+
 def test_closing_ends_it():
     made = Simulator()
     made.start()

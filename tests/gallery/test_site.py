@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ class Echo:
     """Answers at once with what it was asked."""
 
     def __init__(self):
-        self.asked, self.busy, self.closed = [], False, False
+        self.asked, self.busy, self.started = [], False, False
 
     async def ask(self, request):
         if self.busy:
@@ -28,11 +29,8 @@ class Echo:
         self.asked.append(request)
         return 200, json.dumps(request).encode()
 
-    def rest(self):
-        pass
-
-    def close(self):
-        self.closed = True
+    def start(self):
+        self.started = True
 
 
 class Visitor:
@@ -190,8 +188,9 @@ def test_pages_of_other_sites_may_not_make_it_compute(visitor):
 
 
 def test_where_there_is_a_token_looking_is_free_and_computing_is_not():
-    guarded = Visitor(token="a" * 20)
-    assert guarded("GET", "/gallery/policies")[0] == 200
+    guarded, free = Visitor(token="a" * 20), Visitor()
+    assert guarded("GET", "/gallery/policies")[0] == free("GET", "/gallery/policies")[0] == 200
+    assert free.simulator.started and not guarded.simulator.started
     assert json.loads(guarded("GET", "/gallery/policies")[1])["token"] is True
     for method, path, body in (
         ("POST", "/gallery/play", b'{"policy": "maml_navigation"}'),
@@ -241,3 +240,17 @@ def test_other_methods_are_refused(visitor):
 def test_an_empty_directory_shows_nothing(tmp_path):
     empty = Visitor(directories=[tmp_path / "none"])
     assert json.loads(empty("GET", "/gallery/policies")[1])["policies"] == []
+
+
+def test_every_policy_that_comes_along_has_a_film():
+    films = json.loads((PAGE / "previews.json").read_text(encoding="utf-8"))
+    assert set(films) == set(listing.policies(savedmodels_directory()))
+    assert all(film["before"]["states"] and film["after"]["states"] for film in films.values())
+
+
+def test_a_new_policy_is_seen_at_once(tmp_path):
+    shown = Visitor(directories=[tmp_path])
+    assert shown.error("GET", "/gallery/policies/mine")[0] == 404
+    shutil.copytree(savedmodels_directory() / "maml_cartpole", tmp_path / "mine")
+    assert [row["name"] for row in json.loads(shown("GET", "/gallery/policies")[1])["policies"]] == ["mine"]
+    assert shown("GET", "/gallery/policies/mine")[0] == 200

@@ -154,6 +154,7 @@ export class Live {
       this.steps.forEach((step) => (step.disabled = false));
       this.readings.hidden = this.transport.hidden = false;
       this.enter(this.result.explored.length && !still() ? "explore" : "play");
+      if (this.stage.getBoundingClientRect().bottom > innerHeight) this.steps[0].scrollIntoView({ behavior: still() ? "auto" : "smooth" });
     } catch (error) {
       this.say(h("p", { className: "alert" }, error.message));
     } finally {
