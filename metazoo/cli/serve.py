@@ -114,14 +114,11 @@ def serve(
         server = ending.enter_context(
             Server(directory, adapted, host, rest_port, grpc_port, 1.0, model_config_file, options)
         )
-        if site is not None:
-            print(f"Look  {server.url}/")
         print(f"REST  {server.url}\ngRPC  {server.grpc_target}", flush=True)
         for served in server.adapter.list()["policies"]:
             print(f"      {served['name']}, version {served['version']}")
-        print(
-            f"\nTry   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True
-        )
+        print("" if site is None else f"\nLook  {server.url}/ in a browser", flush=True)
+        print(f"Try   curl {server.url}/zoo/v1/policies\n{cli_support.curl_example(server)}Ctrl-C ends it.", flush=True)
         server.wait()
 
 

@@ -19,7 +19,7 @@ from serving.adapting.adapter import Adapter
 from serving.adapting.request import from_body
 from serving.errors import ServingError, invalid
 from serving.handlers import DataPlane
-from serving.options import Options
+from serving.options import Options, Site
 from serving.overload import BoundedExecutor, refusal
 from serving.rest import openapi, pages
 from serving.rest.http_body import Bodies
@@ -56,8 +56,7 @@ class RestApp:
         self._bodies, self._under_way = Bodies(options.quota), 0
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        site = self._options.site
-        if site is not None and not _is_api(scope["raw_path"]) and site.handles(scope["raw_path"].partition(b"?")[0]):
+        if (site := self._options.site) is not None and self._is_pages(site, scope["raw_path"]):
             await site(scope, receive, send)
             return
         self._under_way += 1
@@ -83,6 +82,13 @@ class RestApp:
         finally:
             self._bodies.release(held)
             self._under_way -= 1
+
+    def _is_pages(self, site: Site, path: bytes) -> bool:
+        """Whether the site answers; the API and the metrics are never its."""
+        ours = path[:4].lower() == b"/v1/" or path.startswith(b"/zoo/")
+        return (
+            not ours and path.decode("latin-1") != self._options.metrics_path and site.handles(path.partition(b"?")[0])
+        )
 
     async def _answer(self, scope: dict[str, Any], body: bytes) -> Answer:
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
@@ -186,10 +192,6 @@ class RestApp:
             else:
                 raise invalid(f"Malformed request: {method} {path}")
         return msgspec.json.encode(answer)
-
-
-def _is_api(path: bytes) -> bool:
-    return path[:4].lower() == b"/v1/" or path.startswith(b"/zoo/")
 
 
 def _decoded(part: str) -> str:

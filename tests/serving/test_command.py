@@ -67,7 +67,7 @@ def test_options_that_tf_serving_does_not_know_are_refused(refused, tmp_path):
 
 
 def test_the_options_arrive(models, tmp_path):
-    """One process with everything on: TLS, token, batching, metrics, JSON logs."""
+    """One process with everything on: TLS, token, batching, metrics, JSON logs, the gallery."""
     token, batching = tmp_path / "token", tmp_path / "batching.config"
     token.write_text(TOKEN)
     batching.write_text("max_batch_size { value: 2 }")
@@ -98,6 +98,10 @@ def test_the_options_arrive(models, tmp_path):
                 "Task size 3 is larger than maximum input batch size 2",
             )
             assert ask("DELETE", "/zoo/v1/policies/toy-a")[0] == 401
+            status, body = ask("GET", "/")
+            assert status == 200 and b"<title>metazoo gallery</title>" in body
+            assert b'"name": "toy"' in ask("GET", "/gallery/policies")[1]
+            assert ask("GET", "/gallery/tasks/toy")[0] == 401
             assert b":tensorflow:serving:request_count" in ask("GET", "/metrics")[1]
             connection.close()
             server.terminate()
