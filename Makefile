@@ -7,11 +7,13 @@ INSTALLED := .venv/.installed
 WORKERS ?= 2
 TEST_ENV := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all check format bench zoo clean
+.PHONY: help .venv docs demo test test-all check format bench zoo clean
 
 help: ## this list
 	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/^([.a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -43,11 +45,16 @@ check: $(INSTALLED) ## format, lint, types, layers, documentation
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/deptry .
+	$(BIN)/python docs/figures/readability.py
+	$(MKDOCS)
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_repository.py
 
 format: $(INSTALLED) ## rewrite the sources as `check` wants them
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site
+	$(MKDOCS)
 
 bench: $(INSTALLED) ## speed of the families, the learners and the server
 	$(BIN)/metazoo bench
