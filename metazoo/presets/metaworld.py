@@ -12,18 +12,24 @@ GOALS: Final = 50
 """Test tasks that Meta-World has of a kind."""
 _TRIAL: Final = {"tasks": 20, "episodes": 2}
 _PPO: Final = {"epochs": 6, "minibatches": 5, "gamma": 0.97, "lambda_": 0.9, "critic_degree": 2, "entropy": 0.01}
-_RECURRENT: Final = {"initial_scale": 1.0, "encoder": (64,), "head": "observation", "hidden": (64,), "normalise": True}
-_ML1: Final = {
+_RECURRENT: Final = {"initial_scale": 0.6, "encoder": (64,), "head": "observation", "hidden": (64,), "normalise": True}
+_HIDDEN: Final = {
     "reach": "Robot arm that reaches a hidden point",
     "push": "Robot arm that pushes a puck to a hidden place",
+}
+_SEEN: Final = {
     "door_open": "Robot arm that opens a door",
     "drawer_close": "Robot arm that closes a drawer",
     "button_press": "Robot arm that presses a button",
 }
+"""Where the object that is seen tells where the goal is."""
+_ML1: Final = {**_HIDDEN, **_SEEN}
 _ML10: Final = "Robot arm whose task, of ten kinds in training and five others in tests, is hidden"
 
 
-def _rl2(name: str, description: str, family: str, updates: int, tests: int, **config: Any) -> Preset:
+def _rl2(
+    name: str, description: str, family: str, updates: int, tests: int, rate: float = 5e-4, **config: Any
+) -> Preset:
     return Preset(
         name=f"rl2_{name}",
         description=description,
@@ -32,7 +38,7 @@ def _rl2(name: str, description: str, family: str, updates: int, tests: int, **c
         config={**_TRIAL, **_PPO, "entropy_updates": updates, **config},
         network=_RECURRENT,
         updates=updates,
-        learning_rate=5e-4,
+        learning_rate=rate,
         episodes=2,
         steps=0,
         evaluation_tasks=tests,
@@ -84,8 +90,12 @@ def _dr(name: str, description: str, family: str, updates: int, tests: int) -> P
 
 
 METAWORLD_PRESETS: Final = (
-    *(_rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 300, 2 * GOALS) for kind, text in _ML1.items()),
-    _maml("metaworld_reach", _ML1["reach"], "metaworld_reach", 100, 2 * GOALS),
+    *(_rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 300, 2 * GOALS) for kind, text in _HIDDEN.items()),
+    *(
+        _rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 100, 2 * GOALS, rate=1e-3, epochs=8, entropy=0.005)
+        for kind, text in _SEEN.items()
+    ),
+    _maml("metaworld_reach", _HIDDEN["reach"], "metaworld_reach", 100, 2 * GOALS),
     _rl2("ml10", _ML10, "metaworld_ml10", 1000, 5 * GOALS, tasks=40, minibatches=10),
     _maml("ml10", _ML10, "metaworld_ml10", 200, 5 * GOALS),
     *(_dr(f"metaworld_{kind}", text, f"metaworld_{kind}", 300, 2 * GOALS) for kind, text in _ML1.items()),

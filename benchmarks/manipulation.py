@@ -1,6 +1,6 @@
 """Speed of Meta-World's kinds of tasks on one core, beside Meta-World's own ``SyncVectorEnv``, as JSON.
 
-    python benchmarks/metaworld.py [FAMILY...]
+    python benchmarks/manipulation.py [FAMILY...]
 
 ``acting``: recorded episodes with a policy (MLP 64-64) acting. ``theirs``: the same policy acts in what Meta-World
 makes of the kind. Environment steps per second of processor time; medians of rounds taken in turn. Last, the
@@ -15,35 +15,36 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ROUNDS, COPIES, HORIZON = 3, 40, 200
+ROUNDS, COPIES, HORIZON = 5, 40, 100
 
 
 def main(names: list[str]) -> None:
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    from metazoo.bench.host_families import policy_step
     from metazoo.tasks.metaworld.families import ML1
     from metazoo.tasks.registry import ON_THE_HOST
 
-    ratios = []
+    ratios, step = [], None
     for cls in ON_THE_HOST:
         if issubclass(cls, ML1) and (not names or cls.name in names):
             family = cls(workers=0, rows=COPIES, horizon=HORIZON)
-            row = measure(family)
+            step = step or policy_step(family)
+            row = measure(family, step)
             ratios.append(row["acting_of_theirs"])
             print(json.dumps({"family": family.name, **row}), flush=True)
             family.close()
     print(json.dumps({"kinds": len(ratios), "median_acting_of_theirs": statistics.median(ratios)}))
 
 
-def measure(family: Any) -> dict[str, Any]:
+def measure(family: Any, step: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     from metazoo import random
     from metazoo.bench import metaworld_peers
-    from metazoo.bench.host_families import policy_step
     from metazoo.rollouts.graph import rollout
 
-    tasks, step, memory = family.sample(COPIES), policy_step(family), tf.zeros([COPIES, 1, 0])
+    tasks, memory = family.sample(COPIES), tf.zeros([COPIES, 1, 0])
     peer = metaworld_peers.make(family, step)
     assert peer is not None
 
