@@ -100,6 +100,9 @@ class Family(ABC):
     drawing: ClassVar[Draw | None] = None
     """What draws a state for films, as a static method; None where there is nothing to be seen."""
 
+    played_by: ClassVar[tuple[str, ...]] = ()
+    """Packages that its numbers depend on: cards state their versions."""
+
     discount: ClassVar[float | None] = None
     """By which later rewards are credited to an action where learners' usual one is not good: 0 where a reward says
     what that very action was worth."""

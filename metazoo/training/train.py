@@ -322,14 +322,14 @@ def _provenance(
         "env_steps": total * learner.env_steps_per_update,
         "best_update": done.best_update,
         "seconds": round(done.seconds, 1),
-        "versions": _versions(),
+        "versions": _versions(learner.family.played_by),
         "hardware": _hardware(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+def _versions(more: tuple[str, ...] = ()) -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in (*PACKAGES, *more)}}
 
 
 def _hardware() -> str:

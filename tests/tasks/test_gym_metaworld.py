@@ -1,17 +1,23 @@
 """Meta-World as families: its tasks, and rows that do to the last digits what Meta-World's own environments do."""
 
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from metazoo.algorithms.rl2 import RL2, RL2Config
 from metazoo.artefact.spaces import CollectionError
+from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.tasks.metaworld import families
-from metazoo.tasks.metaworld.families import ML10, ML45, ButtonPress, MetaWorldML1, Reach
+from metazoo.tasks.metaworld.families import ML10, ML45, ButtonPress, DrawerClose, MetaWorldML1, Reach
 from metazoo.tasks.metaworld.kinds import REWRITTEN
 from metazoo.tasks.testing.check import check_family
 from metazoo.tasks.testing.host import CHECKS
+from metazoo.training.export import export
+from serving.server import Server
 
 pytestmark = pytest.mark.metaworld
 QUICK = ("push-v3", "door-open-v3", "peg-insert-side-v3", "lever-pull-v3")
@@ -175,6 +181,24 @@ def test_an_environment_of_a_task_is_the_same_again_whatever_it_was_before():
     env.reset()
     env.set_task(one)
     np.testing.assert_array_equal(env.reset()[0], first)
+
+
+@pytest.mark.slow
+def test_a_served_policy_adapts_to_meta_worlds_own_environment_as_the_page_says(tmp_path):
+    """In the page's program stand the address of a server, and the name of a small policy that is not trained."""
+    family = DrawerClose(horizon=15, workers=0, rows=2)
+    policy = RecurrentPolicy(family.observation_space, family.action_space, units=4)
+    about = {"name": "small", "adapt": {"episodes": 1, "steps": 0}}
+    export(RL2(policy, family, RL2Config(tasks=2)), tmp_path / "models" / "small" / "1", about)
+    page = (Path(__file__).parents[2] / "docs" / "families" / "metaworld.md").read_text("utf-8")
+    program = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[-1]
+    with Server(tmp_path / "models", tmp_path / "adapted", poll_seconds=0.05) as server:
+        for written, meant in (("http://127.0.0.1:8501", server.url), ("rl2_metaworld_drawer_close", "small")):
+            assert written in program
+            program = program.replace(written, meant)
+        names: dict = {}
+        exec(compile(program, "metaworld.md", "exec"), names)
+    assert names["adapted"].model == "small-my-drawer" and len(names["adapted"].rounds[0].returns) == 1
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class MetaWorldFamily(GymFamily):
     """
 
     joins = True
+    played_by: ClassVar[tuple[str, ...]] = ("metaworld", "mujoco")
     hidden: ClassVar[str] = "place of the goal"
     page: ClassVar[str] = "metaworld"
     reward_unit: ClassVar[str] = "Meta-World's own (v2), from 0 to 10"

@@ -61,6 +61,7 @@ class MujocoFamily(GymFamily):
     """Tasks ``draw`` for an environment of ``module``; this process is one of the ``workers`` that step it."""
 
     joins = True
+    played_by: ClassVar[tuple[str, ...]] = ("gymnasium", "mujoco")
     name: str
     env: str
     draw: Any
