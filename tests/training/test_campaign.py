@@ -13,6 +13,7 @@ import pytest
 from metazoo.artefact import store
 from metazoo.cli import main as cli
 from metazoo.cli import support as cli_support
+from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS
 from metazoo.training import campaign
@@ -156,6 +157,6 @@ def test_all_leaves_out_what_needs_a_missing_extra(installed, monkeypatch, capsy
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: find("json" if installed else "no_such_module"))
     chosen = {preset.name for preset in cli_support.presets([], every=True)}
     said = capsys.readouterr().err
-    missing = set() if installed else {preset.name for preset in MUJOCO_PRESETS}
+    missing = set() if installed else {preset.name for preset in (*MUJOCO_PRESETS, *METAWORLD_PRESETS)}
     assert chosen == set(PRESETS) - missing
     assert all(name in said for name in missing) and bool(said) != installed

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from metazoo.algorithms.common import side_by_side
 from metazoo.artefact import store
+from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS
 from metazoo.training import callbacks, train
@@ -298,12 +299,13 @@ def test_the_seed_decides_the_initial_weights():
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
-NEED_MUJOCO = {preset.name for preset in MUJOCO_PRESETS}
+NEED = {preset.name: pytest.mark.mujoco for preset in MUJOCO_PRESETS}
+NEED |= {preset.name: pytest.mark.metaworld for preset in METAWORLD_PRESETS}
 
 
 @pytest.mark.parametrize(
     "preset",
-    [pytest.param(one, marks=pytest.mark.mujoco if name in NEED_MUJOCO else ()) for name, one in PRESETS.items()],
+    [pytest.param(one, marks=NEED.get(name, ())) for name, one in PRESETS.items()],
     ids=PRESETS,
 )
 def test_every_preset_builds_and_its_baselines_exist(preset):
