@@ -22,6 +22,7 @@ from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS
 from metazoo.types import StepInputs
 from tests.exports import HORIZON, export_small
+from tests.without_xla import without_xla
 
 TASKS, EPISODES, STEPS = 7, 3, 2
 PROTOCOL = {"tasks": TASKS, "episodes": EPISODES, "steps": STEPS}
@@ -53,6 +54,12 @@ def played(learner, long):
 @pytest.fixture(scope="module")
 def report(learner, long):
     return evaluate(agent_of(learner), learner.family, name="small", seed=3, long=long, **PROTOCOL)
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(monkeypatch):
+    """What the fixtures above play is compiled."""
+    without_xla(monkeypatch)
 
 
 def test_it_plays_the_rounds_that_the_protocol_says(learner, long, played):

@@ -25,7 +25,7 @@ SHIPPED = {name: path for name, path in listing.policies(SAVED).items() if (path
 MAX_BYTES, MAX_BYTES_IN_ALL = 8_000_000, 60_000_000
 LOAD_SECONDS = 1.0
 
-ENV_STEPS, HOST_ENV_STEPS = 160_000, 40_000
+ENV_STEPS, HOST_ENV_STEPS = 160_000, 20_000
 """Played to check a card; the tasks are as many as this allows, from the first of the card's own."""
 MOST_TASKS = 1000
 NOT_SHIPPED = {
@@ -174,7 +174,17 @@ def parts(point, count, tasks):
     return [part for part in found if part[2].any()]
 
 
-@shipped
+QUICK = {
+    "distilled_cartpole_tiny", "dr_cartpole", "maml_cartpole_goal", "maml_half_cheetah_dir", "maml_sinusoid",
+    "metasgd_cartpole", "oracle_cartpole_goal", "promp_navigation", "reptile_navigation", "rl2_bandit_k5_n10",
+    "rl2_mdp_n10", "rl2_pendulum",
+}  # fmt: skip
+"""Of every algorithm and family one; the others are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SHIPPED]
+)
 def test_its_figures_before_and_after_a_step_come_out_again(name):
     replay(name, every_step=False)
 
@@ -228,14 +238,33 @@ for path in sys.argv[1:]:
 """
 
 
-def test_each_loads_within_a_second_after_tensorflow_s_import():
-    """In a fresh process, through TF Serving's own road and through ``metazoo.load``; time of the processor counts."""
-    paths = [str(path.relative_to(ROOT)) for path in SHIPPED.values()]
+def loaded(paths):
+    """What loading took in a fresh process each: ``[road, policy, seconds of the processor, seconds of the clock]``."""
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LOADING, *paths]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2 * len(paths)
-    slow = [row for row in rows if row[2] > LOAD_SECONDS]
-    assert not slow, "[road, policy, seconds of the processor, seconds of the clock]"
+    return rows
+
+
+def some_of_each_kind():
+    """The largest graph of each algorithm."""
+    size = {name: (path / "saved_model.pb").stat().st_size for name, path in SHIPPED.items()}
+    by_algorithm = {PRESETS[name].algorithm: name for name in sorted(size, key=size.get)}
+    return list(by_algorithm.values())
+
+
+@pytest.mark.parametrize(
+    "names", [some_of_each_kind(), pytest.param(list(SHIPPED), marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_each_loads_within_a_second_after_tensorflow_s_import(names):
+    """Through TF Serving's own road and through ``metazoo.load``: the best of three times of the processor."""
+    slow = {str(SHIPPED[name].relative_to(ROOT)) for name in names}
+    for _ in range(3):
+        rows = loaded(sorted(slow))
+        slow = {path for _, path, cpu, _ in rows if cpu > LOAD_SECONDS}
+        if not slow:
+            return
+    raise AssertionError([row for row in rows if row[1] in slow])

@@ -125,7 +125,7 @@ def test_a_trial_s_loss_is_the_sum_over_what_the_student_answered_while_it_playe
     assert 0 < float(tf.reduce_sum(mask)) <= 3 * 2 * 9 and float(found) == pytest.approx(float(expected), rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["kl", "nll", "mse"])
+@pytest.mark.parametrize("loss", ["kl", *(pytest.param(one, marks=pytest.mark.slow) for one in ("nll", "mse"))])
 def test_a_feed_forward_student_comes_to_answer_as_its_teacher(loss):
     learner = learner_for("distillation", "categorical", horizon=10, tasks=4, episodes=5, loss=loss)
     teacher = small_policy(learner.family, dtype="float32", seed=3)

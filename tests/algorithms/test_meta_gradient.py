@@ -79,8 +79,19 @@ def flatten(tensors):
     return np.concatenate([np.ravel(tensor) for tensor in tensors])
 
 
+PAIRS = [
+    ("categorical", 1, "policy_gradient", "fixed"),
+    ("categorical", 2, "likelihood_ratio", "parameter"),
+    ("gaussian", 1, "likelihood_ratio", "parameter"),
+    ("gaussian", 2, "policy_gradient", "parameter"),
+    ("gaussian", 2, "likelihood_ratio", "fixed"),
+]
+"""Every pair of settings of two options; the other combinations of all four are slow tests."""
 CASES = [
-    dict(zip(("kind", "inner_steps", "surrogate", "step_sizes"), case, strict=True))
+    pytest.param(
+        dict(zip(("kind", "inner_steps", "surrogate", "step_sizes"), case, strict=True)),
+        marks=() if case in PAIRS else pytest.mark.slow,
+    )
     for case in itertools.product(
         ("categorical", "gaussian"), (1, 2), ("policy_gradient", "likelihood_ratio"), ("fixed", "parameter")
     )
@@ -121,14 +132,16 @@ def assert_slopes(value, point, gradient):
 
 
 PLAIN = [
-    ("maml", "gaussian", {"inner_steps": 2, "outer": "ppo"}),
+    pytest.param(("maml", "gaussian", {"inner_steps": 2, "outer": "ppo"}), marks=pytest.mark.slow),
     ("maml", "supervised", {"inner_steps": 3}),
     ("anil", "gaussian", {"inner_steps": 2, "surrogate": "policy_gradient"}),
     ("anil", "supervised", {"inner_steps": 2, "step_sizes": "parameter", "every_step": 0}),
     ("meta_sgd", "categorical", {"inner_steps": 2, "outer": "ppo"}),
     ("meta_sgd", "gaussian", {"inner_steps": 2, "surrogate": "policy_gradient", "step_sizes_per_step": 0}),
     ("promp", "categorical", {"inner_steps": 2, "kl_weight": 0.5}),
-    ("promp", "gaussian", {"kl_weight": 0.5, "entropy": 0.1, "step_sizes": "scalar"}),
+    pytest.param(
+        ("promp", "gaussian", {"kl_weight": 0.5, "entropy": 0.1, "step_sizes": "scalar"}), marks=pytest.mark.slow
+    ),
     ("promp", "supervised", {"kl_weight": 0.5}),
 ]
 """Objectives without stopped gradients: ratios are taken to policies that stay, those that played."""

@@ -48,7 +48,7 @@ def played(learner: RL2, seed=1):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_replaying_episodes_is_carrying_the_memory_through_them(kind, cell):
-    learner = small_rl2(kind, cell, horizon=40)
+    learner = small_rl2(kind, cell, horizon=40 if kind == "categorical" else 12)
     episodes, carried = played(learner)
     if kind == "categorical":
         assert len(set(episodes.mask.numpy().sum(0).ravel())) > 1, "the test needs episodes of several lengths"
@@ -164,19 +164,20 @@ def test_truncated_back_propagation_changes_the_gradient():
     assert norms[0] != pytest.approx(norms[1], rel=1e-6)
 
 
-@pytest.mark.parametrize("run", ["eager", "graph", "xla"])
-def test_an_update_is_the_same_in_every_mode(run):
-    learner = small_rl2(epochs=2)
-    learner.compile(keras.optimizers.SGD(0.1))
-    step = learner.train_step
-    if run != "eager":
-        step = tf.function(step, jit_compile=run == "xla", autograph=False)
-    step(tf.constant(0))
-    expected = small_rl2(epochs=2)
-    expected.compile(keras.optimizers.SGD(0.1))
-    expected.train_step(tf.constant(0))
-    for ours, theirs in zip(learner.current_weights(), expected.current_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+def test_an_update_is_the_same_in_every_mode():
+    def updated(of):
+        learner = small_rl2(epochs=2, horizon=6)
+        learner.compile(keras.optimizers.SGD(0.1))
+        before = learner.current_weights()
+        of(learner.train_step)(tf.constant(0))
+        assert all(np.any(one != two) for one, two in zip(before[:3], learner.current_weights(), strict=False))
+        return learner.current_weights()
+
+    expected = updated(lambda step: step)
+    for compile_it in (False, True):
+        found = updated(lambda step, how=compile_it: tf.function(step, jit_compile=how, autograph=False))
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
 def test_the_gradient_of_the_parts_is_that_of_the_whole():
@@ -192,6 +193,7 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole():
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow  # the gradient of the parts, above, and a training resumed on fewer threads are the quick ones
 def test_with_several_threads_training_ends_with_the_same_weights(monkeypatch):
     ends = []
     for threads in (1, 2):
@@ -220,26 +222,28 @@ def test_parts_are_as_many_as_threads_only_where_xla_compiles_a_family_in_the_gr
     assert (alone.parts, alone.run_eagerly) == (1, True)
 
 
-def test_it_learns_to_pull_the_better_arm():
+def test_it_learns_to_pull_the_better_arm_and_to_predict_rewards():
+    """While it also learns what an arm will pay, from the state."""
     family = Bandit(arms=2, horizon=10)
     policy = RecurrentPolicy(family.observation_space, family.action_space, units=16)
-    settings = {"tasks": 256, "gamma": 1.0, "entropy": 0.0}
+    settings = {"tasks": 256, "gamma": 1.0, "entropy": 0.0, "prediction": 1.0}
     learner = RL2(policy, family, RL2Config(**settings))
     learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
     history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
     # pulling at random gives 5.0 of 10, knowing the better arm 6.67
     assert history["return_total"][-1] > 5.7
+    assert history["surprise"][-1] < 0.8  # 1 is what the mean over all tasks leaves
 
 
 def test_the_entropy_bonus_falls_to_nothing_over_the_updates_it_is_told():
-    learner = small_rl2(epochs=2, entropy=0.5, entropy_updates=4)
+    learner = small_rl2(epochs=2, horizon=2, entropy=0.5, entropy_updates=2)
     assert learner._entropy_weight().numpy() == 0.5
     learner.compile(keras.optimizers.SGD(0.0))
     weights = []
-    for update in range(6):
+    for update in range(4):
         weights.append(float(learner._entropy_weight()))
         learner.train_step(tf.constant(update))
-    assert weights == pytest.approx([0.5, 0.375, 0.25, 0.125, 0.0, 0.0])
+    assert weights == pytest.approx([0.5, 0.25, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("family", [Bandit(arms=3, horizon=4), TabularMDP(horizon=4)])
@@ -281,15 +285,6 @@ def test_predicted_rewards_by_hand(kind):
     else:
         actions, expected = tf.constant([[0.5, -2.0]]), by_code[0] + 0.5 * by_code[1] - 2.0 * by_code[2]
     np.testing.assert_allclose(policy.predicted_rewards(weights, states, actions), [expected], rtol=1e-5)
-
-
-def test_learning_to_predict_rewards_makes_the_state_hold_them():
-    family = Bandit(arms=2, horizon=10)
-    policy = RecurrentPolicy(family.observation_space, family.action_space, units=16)
-    learner = RL2(policy, family, RL2Config(tasks=256, gamma=1.0, prediction=1.0))
-    learner.compile(keras.optimizers.Adam(0.01), jit_compile=True)
-    history = learner.fit(updates(0, 60), verbose=0, shuffle=False, epochs=2, steps_per_epoch=30).history
-    assert history["surprise"][-1] < 0.8  # 1 is what the mean over all tasks leaves
 
 
 def test_the_degree_of_the_critic_is_that_of_its_weights_in_the_time_left():

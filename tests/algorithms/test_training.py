@@ -1,8 +1,6 @@
 """MAML under ``compile`` and ``fit``: it learns, compiles once, repeats bit for bit, and leaks nothing."""
 
-import os
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +11,7 @@ from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.tasks.families.navigation import Navigation
+from tests import memory
 
 UPDATES = 90
 EARLY = 3
@@ -82,23 +81,19 @@ def test_updates_do_not_compile_again_when_weights_and_step_sizes_change(trained
     assert np.median(recorder.seconds[1:]) < 0.02 * recorder.seconds[0]
 
 
+@pytest.mark.slow  # a second compilation: tests/training/test_train.py resumes to the same bits
 def test_the_same_seed_gives_the_same_bits(trained):
     again = new_learner()
     fit(again, 0, EARLY)
     assert all(np.array_equal(one, two) for one, two in zip(trained[1].early, weights_of(again), strict=True))
 
 
+@pytest.mark.skipif(not memory.STATM.exists(), reason="this system has no /proc")
 def test_memory_does_not_grow_over_a_thousand_updates(trained):
-    def resident_bytes():
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    if not Path("/proc/self/statm").exists():
-        pytest.skip("this system has no /proc")
-    learner = trained[0]
-    fit(learner, UPDATES, UPDATES + 100)
-    before = resident_bytes()
-    fit(learner, UPDATES + 100, UPDATES + 1100)
-    assert resident_bytes() - before < 8e6
+    learner, begin, each = trained[0], UPDATES + 100, 250
+    fit(learner, UPDATES, begin)
+    parts = [lambda n=n: fit(learner, begin + n * each, begin + (n + 1) * each) for n in range(4)]
+    assert memory.least_growth(parts) < 1e6  # 4 kB an update
 
 
 def test_without_inner_steps_it_trains_one_policy_for_all_tasks():

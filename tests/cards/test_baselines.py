@@ -19,10 +19,18 @@ from metazoo.training.export import export
 from tests.algorithms.problems import made_up_episodes
 from tests.cards.reports import made_up_metadata
 from tests.exports import METADATA
+from tests.without_xla import without_xla
 
 PROTOCOL = Protocol(split="test", tasks=4, episodes=3, steps=2, seed=1, deterministic=False)
 NETWORK = {"hidden": [4], "initial_scale": 0.1}
 FAMILY = Navigation(horizon=6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def uncompiled():
+    with pytest.MonkeyPatch.context() as patch:
+        without_xla(patch)
+        yield
 
 
 def export_named(models, name, learner_class):

@@ -14,8 +14,16 @@ from metazoo.training.export import export
 from tests.algorithms.problems import small_policy
 from tests.cards.reports import made_up_metadata
 from tests.exports import METADATA
+from tests.without_xla import without_xla
 
 FAMILY = CartPoleGoal(4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def uncompiled():
+    with pytest.MonkeyPatch.context() as patch:
+        without_xla(patch)
+        yield
 
 
 def export_seed(directory, seed, **changes):

@@ -30,6 +30,7 @@ from metazoo.training.experts import Recipe, train_experts
 from metazoo.training.export import export
 from metazoo.types import Box
 from tests.cards.reports import made_up_metadata
+from tests.without_xla import without_xla
 
 
 class ThermostatTask(NamedTuple):
@@ -108,6 +109,7 @@ def recorded(tmp_path_factory):
     presets = [Preset("maml_thermostat", "Rooms", algorithm="maml", steps=1, baselines=("dr_thermostat",), **names)]
     presets += [Preset("dr_thermostat", "All rooms alike", algorithm="domain_randomised", steps=0, **names)]
     with pytest.MonkeyPatch.context() as patch:
+        without_xla(patch)
         point = EntryPoint("theirs", f"{__name__}:Thermostat", "metazoo.families")
         patch.setattr(plugins, "entry_points", lambda group: [point])
         families = registry.load_families()

@@ -1,5 +1,6 @@
 """The export contract, for every learner on discrete and continuous actions, through TF Serving's own loader."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -19,7 +20,13 @@ from metazoo.types import Discrete
 from tests.algorithms.problems import FAMILIES, made_up_episodes
 from tests.exports import METADATA, Session, batch_first, example_inputs, example_memory, export_small, small_learner
 
-CASES = [(algorithm, kind) for algorithm in LEARNERS for kind in FAMILIES]
+QUICK = [(algorithm, tuple(FAMILIES)[number % 2]) for number, algorithm in enumerate(LEARNERS)]
+CASES = [
+    pytest.param((algorithm, kind), marks=() if (algorithm, kind) in QUICK else pytest.mark.slow)
+    for algorithm in LEARNERS
+    for kind in FAMILIES
+]
+"""Every learner, in turn on discrete and continuous actions; on the others in the slow tests."""
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 MAGNIFIED = {"rtol": 1e-3, "atol": 1e-3}
 """Between other kernels (rows alone, oneDNN on or off): a critic is solved for, which magnifies the last bits."""
@@ -42,12 +49,13 @@ class Case:
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    return {case: Case(tmp_path_factory.mktemp("-".join(case)), *case) for case in CASES}
+    """Of each (learner, kind) the ``Case``, made when it is first asked for."""
+    return functools.cache(lambda *case: Case(tmp_path_factory.mktemp("-".join(case)), *case))
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def case(request, cases):
-    return cases[request.param]
+    return cases(*request.param)
 
 
 def test_signatures_are_exactly_those_of_the_contract(case):
@@ -296,15 +304,15 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("metazoo", "k
 
 
 def test_a_process_without_our_code_answers_the_same(cases):
-    directories = []
-    for case in cases.values():
+    directories, chosen = [], [cases(*one) for one in QUICK]
+    for case in chosen:
         directories.append(case.directory.parent.parent)
         flat = {
             f"{name}/{key}": value for name in case.names for key, value in example_inputs(case.learner, name).items()
         }
         np.savez(directories[-1] / "inputs.npz", **flat)
     subprocess.run([sys.executable, "-c", FRESH, *map(str, directories)], check=True, timeout=200)
-    for case, directory in zip(cases.values(), directories, strict=True):
+    for case, directory in zip(chosen, directories, strict=True):
         with np.load(directory / "outputs.npz") as outputs:
             ours = {f"{name}/{key}": value for name in case.names for key, value in case.run(name).items()}
             assert set(outputs) == set(ours)

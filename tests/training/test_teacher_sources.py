@@ -21,6 +21,7 @@ from metazoo.tasks.family import per_episode
 from metazoo.training import callbacks, train
 from metazoo.training.experts import SETTINGS_FILE, WEIGHTS_FILE, Recipe, train_experts
 from metazoo.training.teacher_sources import load_teacher, teacher_for
+from tests.without_xla import without_xla
 
 QUICK = Recipe({"episodes": 2, "epochs": 1}, {"hidden": (3,), "initial_scale": 0.1}, updates=2)
 STUDENT = Preset(
@@ -45,6 +46,7 @@ def experts(tmp_path_factory):
     directory = tmp_path_factory.mktemp("experts") / "three"
     shown = Navigation(5, reveal_goal=True)  # what the experts are not
     with pytest.MonkeyPatch.context() as patch:
+        without_xla(patch)
         patch.setattr(Navigation, "expert_recipe", QUICK._asdict())
         teacher = teacher_for("experts:3", shown, {"horizon": 5, "reveal_goal": True}, directory, 0)
     assert teacher.name == "3 experts"

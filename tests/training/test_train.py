@@ -3,11 +3,13 @@
 import csv
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,10 +37,25 @@ def small():
         yield
 
 
+class Heard(keras.callbacks.Callback):
+    """A user's callback: how many updates it heard of, and the metrics of every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.updates, self.epochs = 0, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.updates += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(dict(logs))
+
+
 class Offers:
-    """The validation scores of a training, and the weights that had them."""
+    """The validation scores of a training, and the weights that had them; what a user's callback heard."""
 
     def __init__(self, patch):
+        self.heard = Heard()
         self.scores, self.weights = [], []
         offer = callbacks.Checkpoints.offer
 
@@ -56,8 +73,12 @@ def uninterrupted(tmp_path_factory, small):
     out = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         offers = Offers(patch)
-        exported = train.train(TINY, out)
+        exported = train.train(TINY, out, callbacks=[offers.heard])
     return out / "tiny", exported, offers
+
+
+PLAIN = dataclasses.replace(TINY, algorithm="domain_randomised", config={"tasks": 2, "episodes": 2}, steps=0)
+"""What compiles in half the time, where the learner does not matter."""
 
 
 def log_rows(run):
@@ -94,6 +115,12 @@ def test_a_run_leaves_its_settings_logs_checkpoints_and_export(uninterrupted):
     assert {path.name for path in (run / "checkpoints").glob("*.index")} == {"ckpt-8.index", "ckpt-10.index"}
 
 
+def test_a_callback_of_the_user_hears_every_update_and_epoch_with_the_metrics(uninterrupted):
+    heard = uninterrupted[2].heard
+    assert heard.updates == 10 and len(heard.epochs) == 3
+    assert "loss" in heard.epochs[0] and all(set(one) == set(heard.epochs[0]) for one in heard.epochs)
+
+
 def test_the_export_says_how_it_was_made(uninterrupted):
     metadata = store.read_metadata(uninterrupted[1])
     assert (metadata["name"], metadata["family_args"]) == ("tiny", {"horizon": 5})
@@ -128,8 +155,7 @@ def test_the_weights_with_the_best_validation_return_are_exported(uninterrupted)
 
 def test_an_update_is_an_update_however_many_outer_steps_it_makes(tmp_path, capsys):
     """Validation, checkpoints and the decay of the learning rate go by updates, of three optimizer steps each."""
-    config = {"tasks": 2, "episodes": 2, "epochs": 3}
-    preset = dataclasses.replace(TINY, algorithm="domain_randomised", config=config, updates=8, steps=0)
+    preset = dataclasses.replace(PLAIN, config={**PLAIN.config, "epochs": 3}, updates=8)
     train.train(preset, tmp_path)
     assert [row["epoch"] for row in log_rows(tmp_path / "tiny")] == ["0", "1"]
     assert {path.name for path in (tmp_path / "tiny" / "checkpoints").glob("*.index")} == {
@@ -142,19 +168,45 @@ def test_an_update_is_an_update_however_many_outer_steps_it_makes(tmp_path, caps
     assert any(value.shape == () and value == 24 for value in state), "the optimizer's own count"
 
 
+def killed(out, point, saved):
+    """Trains in a process that kills itself; the newest checkpoint is then the one after so many updates."""
+    command = [sys.executable, "-m", "tests.training.tiny_training", str(out), point]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    run = out / "tiny"
+    assert tf.train.latest_checkpoint(str(run / "checkpoints")).endswith(f"ckpt-{saved}")
+    assert not (run / "savedmodels" / "tiny" / "1").exists()
+    return run
+
+
+def test_killed_and_interrupted_it_ends_with_the_same_bits(uninterrupted, tmp_path, monkeypatch, capsys):
+    """Killed by ``kill -9``, gone on with, stopped by Ctrl-C, which says how to go on, and gone on with again."""
+    run = killed(tmp_path, "after the logs, before the checkpoint", 4)
+
+    def interrupt(callback, *_):
+        if tiny_training.updates_made(callback) == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        original = callbacks.Interrupt.on_train_batch_end
+        patch.setattr(
+            callbacks.Interrupt, "on_train_batch_end", lambda me, *args, **logs: (interrupt(me), original(me, *args))[1]
+        )
+        assert train.train(TINY, tmp_path, resume=True) == run
+    assert "Interrupted after 6 of 10 updates; --resume goes on from there." in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert tf.train.latest_checkpoint(str(run / "checkpoints")).endswith("ckpt-6")
+    assert not (run / "savedmodels").exists()
+    train.train(TINY, tmp_path, resume=True)
+    assert_same_training(run, uninterrupted[0])
+
+
+@pytest.mark.slow
 def test_killed_three_times_it_ends_with_the_same_bits(uninterrupted, tmp_path):
-    points = (
-        "right after the first checkpoint",
-        "after the logs, before the checkpoint",
-        "before the export is in its place",
-    )
-    command = [sys.executable, "-m", "tests.training.tiny_training", str(tmp_path)]
-    run = tmp_path / "tiny"
-    for point, saved in zip(points, (4, 4, 10), strict=True):
-        killed = subprocess.run([*command, point], cwd=ROOT, capture_output=True, text=True, timeout=200)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert tf.train.latest_checkpoint(str(run / "checkpoints")).endswith(f"ckpt-{saved}")
-        assert not (run / "savedmodels" / "tiny" / "1").exists()
+    killed(tmp_path, "right after the first checkpoint", 4)
+    killed(tmp_path, "after the logs, before the checkpoint", 4)
+    run = killed(tmp_path, "before the export is in its place", 10)
     train.train(TINY, tmp_path, resume=True)
     assert [path.name for path in (run / "savedmodels" / "tiny").iterdir()] == ["1"]
     assert_same_training(run, uninterrupted[0])
@@ -166,41 +218,24 @@ def test_resumed_on_fewer_threads_it_ends_with_the_same_bits(tmp_path, monkeypat
     )
     monkeypatch.setattr(callbacks, "VALIDATION_TRIALS", 3)
     monkeypatch.setattr(side_by_side, "threads", lambda: 2)
-    whole = train.train(remembering, tmp_path / "whole")
-    save = callbacks.Checkpoints.on_epoch_end
-    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
-        patch.setattr(callbacks.Checkpoints, "on_epoch_end", lambda *args: (save(*args), interrupt()))
-        train.train(remembering, tmp_path / "parts")
+    save, parts = callbacks.Checkpoints.on_epoch_end, tmp_path / "parts"
+
+    def leave_a_copy(*args):
+        """After the first epoch, as a kill would leave the directory."""
+        save(*args)
+        if not parts.exists():
+            shutil.copytree(tmp_path / "whole", parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Checkpoints, "on_epoch_end", leave_a_copy)
+        whole = train.train(remembering, tmp_path / "whole")
+    assert {path.name for path in (parts / "remembering" / "checkpoints").glob("*.index")} == {"ckpt-4.index"}
     monkeypatch.setattr(side_by_side, "threads", lambda: 1)
-    resumed = train.train(remembering, tmp_path / "parts", resume=True)
+    resumed = train.train(remembering, parts, resume=True)
     one, two = store.read_checkpoint(whole), store.read_checkpoint(resumed)
     for name, value in one.items():
         np.testing.assert_array_equal(value, two[name])
-    assert json.loads((tmp_path / "parts" / "remembering" / "run.json").read_text())["threads"] == 2
-
-
-def interrupt():
-    raise KeyboardInterrupt
-
-
-def test_ctrl_c_saves_says_how_to_go_on_and_changes_nothing(uninterrupted, tmp_path, monkeypatch, capsys):
-    def interrupt(callback, *_):
-        if tiny_training.updates_made(callback) == 6:
-            signal.raise_signal(signal.SIGINT)
-
-    handler = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patch:
-        original = callbacks.Interrupt.on_train_batch_end
-        patch.setattr(
-            callbacks.Interrupt, "on_train_batch_end", lambda me, *args, **logs: (interrupt(me), original(me, *args))[1]
-        )
-        assert train.train(TINY, tmp_path) == tmp_path / "tiny"
-    assert "Interrupted after 6 of 10 updates; --resume goes on from there." in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert tf.train.latest_checkpoint(str(tmp_path / "tiny" / "checkpoints")).endswith("ckpt-6")
-    assert not (tmp_path / "tiny" / "savedmodels").exists()
-    train.train(TINY, tmp_path, resume=True)
-    assert_same_training(tmp_path / "tiny", uninterrupted[0])
+    assert json.loads((parts / "remembering" / "run.json").read_text())["threads"] == 2
 
 
 def test_a_training_that_diverges_stops_and_keeps_what_was_good(tmp_path, monkeypatch):
@@ -213,7 +248,7 @@ def test_a_training_that_diverges_stops_and_keeps_what_was_good(tmp_path, monkey
     with pytest.raises(
         RuntimeError, match="^Training diverged: between updates 4 and 8 .*learning_rate.*of update 4.$"
     ):
-        train.train(TINY, tmp_path)
+        train.train(PLAIN, tmp_path)
     run = tmp_path / "tiny"
     assert [row["epoch"] for row in log_rows(run)] == ["0"]
     assert {path.name for path in (run / "checkpoints").glob("*.index")} == {"ckpt-4.index"}

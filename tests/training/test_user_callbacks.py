@@ -1,12 +1,10 @@
-"""Callbacks of users: found, called at every update and epoch, or refused before the work."""
+"""Callbacks of users: found, or refused before the work; that a training calls them, ``test_train.py`` says."""
 
 import keras
 import pytest
 
-from metazoo.training import callbacks, train
 from metazoo.training.user_callbacks import callbacks_at, check
 from tests.own_families import working_in
-from tests.training.tiny_training import TINY
 
 MODULE = """
 import keras
@@ -54,12 +52,3 @@ def test_a_class_a_function_and_a_callback_are_found(here):
 def test_what_is_no_callback_is_refused(here, reference, said):
     with pytest.raises(ValueError, match=said):
         check([reference])
-
-
-def test_a_training_calls_it_at_every_update_and_epoch_with_the_metrics(here, monkeypatch):
-    monkeypatch.setattr(train, "EPOCH", 2)
-    monkeypatch.setattr(callbacks, "VALIDATION_TASKS", 3)
-    (seen,) = callbacks_at(["my_logging:Seen"], None)
-    train.train(TINY, here / "runs", updates=3, callbacks=[seen])
-    assert seen.batches == 3 and len(seen.epochs) == 2
-    assert "loss" in seen.epochs[0] and set(seen.epochs[0]) == set(seen.epochs[1])

@@ -22,6 +22,7 @@ from metazoo.tuning.study import STARTUP_TRIALS, Study
 from metazoo.tuning.tune import Options, tune
 from tests.training.tiny_training import TINY
 from tests.tuning.tiny_study import OPTIONS, SPACE, Trainer
+from tests.without_xla import without_xla
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +89,7 @@ def test_killed_after_a_checkpoint_the_training_itself_goes_on(tmp_path):
 
 def test_the_winner_and_the_preset_are_trained_with_fresh_seeds(tmp_path, trainer, monkeypatch):
     """Weights are those that a seed begins with: what is evaluated, and of whom, is looked at here."""
+    without_xla(monkeypatch)
     seeds = []
 
     def untrained(preset, run, seed, total, threads, resume):
