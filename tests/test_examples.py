@@ -86,6 +86,7 @@ def test_the_example_in_process(tmp_path, monkeypatch, capsys):
     assert f"published {tmp_path / 'maml_cartpole-reversed' / '1'}" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # the README does so too
 @needs("maml_cartpole")
 def test_the_example_through_a_server(tmp_path, monkeypatch, capsys):
     with Server(pretrained(tmp_path / "models", "maml_cartpole"), tmp_path / "adapted") as server:

@@ -337,6 +337,7 @@ def returns_in_a_process(policy, seed):
     return policy.evaluate(gym.make("CartPole-v1"), episodes=2, seed=seed)
 
 
+@pytest.mark.slow  # copies by pickle, in this process, are the quick ones
 def test_other_processes_evaluate_a_policy(policy, env):
     adapted = policy.adapt(env, episodes=2, steps=1)
     context = multiprocessing.get_context("spawn")

@@ -40,10 +40,10 @@ COVER = [
     ("float image", "half bounded", "cnn"),
     ("image", "Discrete", "cnn"),
     ("grey image", "MultiDiscrete", "cnn"),
-    ("bytes", "MultiDiscrete", "mlp"),
+    ("bytes", "MultiDiscrete", "recurrent"),
     ("integers", "unbounded", "mlp"),
     ("Discrete", "integers", "mlp"),
-    ("Dict", "Discrete", "recurrent"),
+    ("Dict", "Discrete", "mlp"),
     ("Tuple", "MultiDiscrete", "mlp"),
 ]
 """Every kind of observations and actions, and every network, in a few of the many combinations."""
@@ -146,7 +146,8 @@ def test_a_family_in_the_graph_is_rolled_out_and_viewed(kind, monkeypatch):
         assert env.observation_space.contains(seen)
 
 
-@pytest.mark.parametrize("kind", [FIRST, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IN_GRAPH)
 def test_a_family_in_the_graph_is_learnt_from(kind, monkeypatch):
     without_xla(monkeypatch)
     family = InGraph(*IN_GRAPH[kind])

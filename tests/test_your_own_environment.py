@@ -46,6 +46,7 @@ def command_line(directory: Path, *arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow  # it trains for half a minute
 @needs_cartpole
 def test_the_page_runs_and_so_does_the_command_on_its_environment(tmp_path, monkeypatch, capsys):
     (tmp_path / "heating.py").write_text(blocks(" file=heating.py"))
@@ -84,6 +85,7 @@ def test_the_pages_family_keeps_its_contract_and_is_short(tmp_path):
         assert env.render().shape == (200, 200, 3) and env.unwrapped.thrust == -3.0
 
 
+@pytest.mark.slow  # the README does so too
 @needs_cartpole
 def test_the_pages_cartpole_command(tmp_path, monkeypatch):
     from metazoo.tasks.views import make as gym_make

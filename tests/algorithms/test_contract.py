@@ -62,14 +62,12 @@ def tensors_alive():
     return sum(isinstance(one, tf.Tensor | tf.Variable) for one in gc.get_objects())
 
 
-QUICK = ("promp",)
-"""MAML, too, in ``test_training.py``; the others are slow tests."""
 UPDATES, PARTS, HIDDEN = 1000, 4, (40, 40)
-LONG = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LEARNERS]
 
 
 @pytest.mark.skipif(not memory.STATM.exists(), reason="this system has no /proc")
-@pytest.mark.parametrize("algorithm", LONG)
+@pytest.mark.slow  # of MAML it is quick: test_training.py
+@pytest.mark.parametrize("algorithm", LEARNERS)
 def test_it_learns_and_nothing_grows_over_a_thousand_updates(algorithm):
     """Sinusoids for those who adapt by gradients: the error after adaptation, 4.25 for a constant 0, comes down."""
     supervised = LEARNERS[algorithm].memory_kind == "fast_weights"

@@ -144,6 +144,7 @@ def test_a_feed_forward_student_comes_to_answer_as_its_teacher(loss):
     assert agreement() > 0.93 > before
 
 
+@pytest.mark.slow
 def test_a_recurrent_student_finds_out_what_its_teacher_was_told():
     """The teacher knows which arm pays more; the student has to try."""
     family = Bandit(arms=2, horizon=15)
@@ -191,6 +192,7 @@ def test_experts_stay_equal_while_they_step_together():
 SPANS = (0, 1), (1, 60)
 
 
+@pytest.mark.slow
 def test_experts_learn_their_own_tasks():
     experts = experts_on_navigation(4, compiled=True, episodes=20)
     early, late = (experts.fit(updates(*span), verbose=0, shuffle=False).history["return_0"][-1] for span in SPANS)

@@ -81,6 +81,7 @@ def test_epochs_are_that_many_optimizer_steps_on_the_same_episodes():
     assert ratio == pytest.approx(3.0, rel=0.05), "small steps on one batch add up"
 
 
+@pytest.mark.slow
 def test_shown_the_goal_it_learns_to_go_there():
     family = Navigation(horizon=20, reveal_goal=True)
     policy = Policy(mlp(family.observation_space, family.action_space, (16,), initial_scale=0.1), *spaces(family))

@@ -96,6 +96,7 @@ def test_memory_does_not_grow_over_a_thousand_updates(trained):
     assert memory.least_growth(parts) < 1e6  # 4 kB an update
 
 
+@pytest.mark.slow
 def test_without_inner_steps_it_trains_one_policy_for_all_tasks():
     learner = new_learner(inner_steps=0)
     before = weights_of(learner)

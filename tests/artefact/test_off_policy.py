@@ -227,7 +227,14 @@ def test_few_rows_and_steps_are_looked_at(monkeypatch, online, limits, rows):
     assert seen == rows
 
 
-SHIPPED = ("maml_cartpole", "maml_navigation", "rl2_bandit_k5_n10", "rl2_navigation", "metasgd_cartpole")
+QUICK = ("maml_cartpole", "rl2_navigation")
+SHIPPED = [
+    *QUICK,
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("maml_navigation", "rl2_bandit_k5_n10", "metasgd_cartpole")
+    ),
+]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -30,6 +30,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(families, "STEPS", 20)
 
 
+@pytest.mark.slow
 def test_a_learners_rate_counts_whole_updates(monkeypatch):
     small = learners.LEARNERS["maml/navigation"]._replace(
         config={"tasks": 3, "episodes": 2, "inner_steps": 1}, network={"hidden": (8, 8)}

@@ -94,6 +94,7 @@ def test_trainings_that_differ_in_more_than_seeds_are_refused(trainings, tmp_pat
     assert all(store.verify(path) for path in found)
 
 
+@pytest.mark.slow
 def test_all_are_evaluated_on_the_tasks_of_the_shipped_one(tmp_path):
     """Even those that were trained when a card had another number of them."""
     shipped, other = export_seed(tmp_path, 1), export_seed(tmp_path, 2, adapt={"episodes": 2, "steps": 1, "tasks": 6})

@@ -16,7 +16,12 @@ from tests.exports import HORIZON, export_small
 
 pytest.importorskip("ai_edge_litert")
 
-LEARNED = [("maml", "categorical"), ("promp", "gaussian"), ("rl2", "categorical"), ("domain_randomised", "gaussian")]
+LEARNED = [
+    ("maml", "categorical"),
+    pytest.param("promp", "gaussian", marks=pytest.mark.slow),
+    ("rl2", "categorical"),
+    ("domain_randomised", "gaussian"),
+]
 """One of every kind of memory, and both distributions."""
 
 

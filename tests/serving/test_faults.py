@@ -97,7 +97,7 @@ with Server(models, adapted, poll_seconds=0) as server:
     def adapt():
         return server.adapter.adapt(from_body("toy", body.read_bytes(), "a", None, 10**7))
     first, answers = adapt(), []
-    for limit in (0, 1, 100, 1000, 5000, 20000, 60000):
+    for limit in (0, 100, 5000, 60000):
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_while_publishing(models, tmp_path):
     done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     first, answers, last = json.loads(done.stdout.splitlines()[-1])
-    assert first == 1 and len(answers) == 7
+    assert first == 1 and len(answers) == 4
     for limit, answer, names, live in answers:
         assert answer[0] == 503 and "Nothing was published" in answer[1], (limit, answer)
         assert (names, live) == (["1"], 1), limit  # nothing is left behind, and the old version serves on

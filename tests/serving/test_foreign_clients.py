@@ -169,7 +169,8 @@ def test_reflection_streams_do_not_take_all_threads(served, monkeypatch):
     assert sorted(code.name for code in codes) == ["CANCELLED"] * reflection.STREAMS + ["UNAVAILABLE"]
 
 
-@pytest.mark.parametrize("name", some("rl2_navigation"))
+@pytest.mark.slow  # without our code, too: tests/training/test_export.py
+@pytest.mark.parametrize("name", SHIPPED)
 def test_saved_model_cli_runs_what_is_shipped(name, tmp_path):
     """Its loader is the C++ server's."""
     path = store.latest(savedmodels_directory() / name)

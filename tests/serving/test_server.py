@@ -203,6 +203,7 @@ def test_requests_under_way_are_finished(models, http_of, monkeypatch):
     assert results[0][0] == 200
 
 
+@pytest.mark.slow  # tests/cli/test_cli.py ends one by Ctrl-C
 def test_a_server_process_ends_on_sigterm(models):
     """`wait` returns after SIGTERM; the process exits with 0."""
     import signal

@@ -28,7 +28,9 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("check", testing.CHECKS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in IN_GRAPH else pytest.mark.slow) for name in VARIANTS]
+)
 def test_family_keeps_the_contract(name, check):
     testing.CHECKS[check](VARIANTS[name]())
 

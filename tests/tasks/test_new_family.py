@@ -156,6 +156,7 @@ def test_it_is_filmed_and_rendered(recorded, tmp_path):
     assert env.task["comfort"] == pytest.approx(0.4) and env.task["draught"] == 0.25
 
 
+@pytest.mark.slow
 def test_experts_are_trained_by_its_own_recipe(recorded, tmp_path):
     directory = train_experts("thermostat", {}, 3, tmp_path / "experts")
     settings = (directory / "experts.json").read_text()

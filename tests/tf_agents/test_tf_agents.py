@@ -69,22 +69,33 @@ import importlib.util, sys
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "tf_agents" else found(name, *rest)
 sys.argv = ["metazoo", *sys.argv[1:]]
-from metazoo.cli.main import main
-main()
 """
 
 
+SENTENCE = (
+    "TF-Agents is not installed: pip install 'metazoo[tf-agents]' does it on Python 3.11, the newest Python that"
+    " TF-Agents 0.19 runs on."
+)
+
+
+def without(code, *words):
+    """Python, run where TF-Agents is not found."""
+    return subprocess.run([sys.executable, "-c", WITHOUT + code, *words], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_without_tf_agents_importing_the_bridge_says_what_to_do():
+    done = without("import metazoo.tf_agents")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"metazoo.tf_agents.NotInstalledError: {SENTENCE}"
+
+
+@pytest.mark.slow
 def test_without_tf_agents_one_sentence_says_what_to_do(tmp_path):
     (tmp_path / "policy_specs.pbtxt").write_text("")
     command = ["train", "distilled_cartpole_tiny", "--set", f"teacher={tmp_path}", "--out", str(tmp_path / "runs")]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, *command], cwd=ROOT, capture_output=True, text=True, timeout=200
-    )
+    done = without("from metazoo.cli.main import main; main()", *command)
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1] == (
-        "metazoo: TF-Agents is not installed: pip install 'metazoo[tf-agents]' does it on Python 3.11, the newest"
-        " Python that TF-Agents 0.19 runs on."
-    )
+    assert done.stderr.strip().splitlines()[-1] == f"metazoo: {SENTENCE}"
 
 
 # --- environments ------------------------------------------------------------------------------------------------

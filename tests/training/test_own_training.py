@@ -71,6 +71,7 @@ def few_test_tasks(*args, **options):
     return dataclasses.replace(preset_of(*args, **options), evaluation_tasks=4)
 
 
+@pytest.mark.slow  # quick on the host: test_host_training.py
 def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(here, monkeypatch):
     options = {"family_args": SHORT, "settings": TINY, "updates": 4, "card": False, "twin": False, "show": False}
     algorithm = "domain_randomised"  # whose program is small: how each learner goes on, its own tests say

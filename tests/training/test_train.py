@@ -212,6 +212,7 @@ def test_killed_three_times_it_ends_with_the_same_bits(uninterrupted, tmp_path):
     assert_same_training(run, uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_resumed_on_fewer_threads_it_ends_with_the_same_bits(tmp_path, monkeypatch):
     remembering = dataclasses.replace(
         TINY, name="remembering", algorithm="rl2", config={"tasks": 4, "episodes": 2}, network={"units": 3}, steps=0

@@ -71,6 +71,7 @@ def killed_and_gone_on_with(tmp_path, *how):
     return undisturbed, killed
 
 
+@pytest.mark.slow  # interrupted in this process, below, it is quick
 def test_killed_in_a_trial_it_goes_on_to_the_same_end(tmp_path, trainer):
     undisturbed, killed = killed_and_gone_on_with(tmp_path)
     assert outcome(killed, SPACE) == outcome(undisturbed, SPACE)

@@ -233,7 +233,11 @@ def harmless(policy):
 UNSAFE = [norm, deep, step_with_secrets, counts, forgets, another_default, another_act, another_start]
 
 
-@pytest.mark.parametrize("more", [*UNSAFE, harmless], ids=lambda more: more.__name__)
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param(more, marks=pytest.mark.slow if more in (norm, counts) else ()) for more in [*UNSAFE, harmless]],
+    ids=lambda more: more.__name__,
+)
 def test_every_signature_answers_with_the_policys_own_memory(more, tmp_path):
     """As a program of its own does, whatever the signatures are; only those share for whom it makes no difference."""
     parent = toy_policy.export_toy(tmp_path / "toy" / "1", more=more)
