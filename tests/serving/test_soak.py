@@ -10,7 +10,7 @@ from tests.serving.soak import POLICY, soak
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory and descriptors are read from Linux's /proc")
 @pytest.mark.parametrize(
-    ("seconds", "publish_every"), [(4.0, 0.3), pytest.param(60.0, 2.0, marks=pytest.mark.slow)]
+    ("seconds", "publish_every"), [(6.0, 0.3), pytest.param(60.0, 2.0, marks=pytest.mark.slow)]
 )  # fmt: skip
 def test_mixed_load_while_policies_are_published(seconds, publish_every, tmp_path):
     (tmp_path / POLICY).symlink_to(savedmodels_directory() / POLICY)
