@@ -13,7 +13,7 @@ import tensorflow as tf
 from metazoo import random, savedmodels_directory
 from metazoo.artefact import signatures, store
 from metazoo.cards.card import card_of
-from metazoo.evaluation import player
+from metazoo.evaluation import judging_player
 from metazoo.hub import index, listing
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of, load
@@ -141,7 +141,7 @@ def replay(name: str, every_step: bool) -> None:
     per_task = trained["episodes"] * (steps + 1) * family.horizon
     budget = (HOST_ENV_STEPS if isinstance(family, HostFamily) else ENV_STEPS) * (5 if every_step else 1)
     count = min(MOST_TASKS, card["tasks"] // 2, max(4, budget // per_task))
-    play = player(policy.agent(), family, trained["episodes"], steps, card["deterministic"])
+    play = judging_player(policy.agent(), family, trained["episodes"], steps, card["deterministic"])
     if not isinstance(family, HostFamily):
         play = tf.function(play.python_function, autograph=False)  # XLA would compile longer than this plays
     keys = random.fold(random.fold(random.key(card["seed"]), 1), tf.range(count))

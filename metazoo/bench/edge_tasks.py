@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from metazoo import axes, random
 from metazoo.artefact import signatures
-from metazoo.evaluation import player
+from metazoo.evaluation import judging_player
 from metazoo.pretrained import Pretrained, family_of
 from metazoo.rollouts.agent import Agent
 from metazoo.tasks.host_family import HostFamily
@@ -124,7 +124,7 @@ def earned(policy: Pretrained, path: Path, tasks: int = TASKS, python: str = sys
     keys = random.fold(random.fold(random.key(card["seed"]), 1), tf.range(tasks))
 
     def play(one: Agent) -> np.ndarray:
-        played: Any = player(one, family, trained["episodes"], trained["steps"], card["deterministic"])
+        played: Any = judging_player(one, family, trained["episodes"], trained["steps"], card["deterministic"])
         if not isinstance(family, HostFamily):
             played = tf.function(played.python_function, autograph=False)  # XLA cannot ask another process
         last = played(sampled, keys)[0].numpy()[-1].mean(-1)
@@ -169,7 +169,7 @@ def lost(policy: Pretrained, path: Path, tasks: int = TASKS) -> Lost:
         return StepOutputs(tf.reshape(actions, [*lead, *family.action_space.shape]), {}, tf.zeros(lead), memory)
 
     def play(one: Agent) -> float:
-        played: Any = player(one, family, min(trained["episodes"], 5), 0, True)
+        played: Any = judging_player(one, family, min(trained["episodes"], 5), 0, True)
         if not isinstance(family, HostFamily):
             played = tf.function(played.python_function, autograph=False)
         earned = float(tf.reduce_mean(played(sampled, keys)[0]))
