@@ -311,7 +311,7 @@ def test_a_process_without_our_code_answers_the_same(cases):
             f"{name}/{key}": value for name in case.names for key, value in example_inputs(case.learner, name).items()
         }
         np.savez(directories[-1] / "inputs.npz", **flat)
-    subprocess.run([sys.executable, "-c", FRESH, *map(str, directories)], check=True, timeout=200)
+    subprocess.run([sys.executable, "-c", FRESH, *map(str, directories)], check=True)
     for case, directory in zip(chosen, directories, strict=True):
         with np.load(directory / "outputs.npz") as outputs:
             ours = {f"{name}/{key}": value for name in case.names for key, value in case.run(name).items()}
