@@ -48,7 +48,7 @@ def train(
     ] = None,
     time_limit: Annotated[
         float, cli_options.real(1, 10**6, help="With --ray: seconds until a worker that hangs is replaced.")
-    ] = 1800.0,
+    ] = 600.0,
 ) -> None:
     """Meta-train presets, or an algorithm on a family of your own; export them, and write their model cards.
 

@@ -22,6 +22,21 @@ def enter(threads: int, directory: str) -> None:
         os.chdir(directory)
 
 
+def share_programs() -> None:
+    """Keeps compiled programs in Ray's directory on this node: a worker that takes another's place need not compile.
+
+    Without what the logs say of it: XLA calls its own tuning flags features that the processor lacks.
+    """
+    node = getattr(ray._private.worker.global_worker, "node", None)  # where else would Ray say it
+    if node is None:
+        return
+    place = os.path.join(node.get_session_dir_path(), "metazoo-xla")
+    os.makedirs(place, exist_ok=True)
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={place}".strip()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
 def do(threads: int, directory: str, work: bytes) -> Any:
     """A task: what the pickled function gives. Its progress goes to standard error, which the driver shows."""
     enter(threads, directory)
@@ -40,6 +55,7 @@ class _Worker:
         Not in the constructor: what fails there would count as a death, and the worker would be begun again.
         """
         enter(threads, directory)
+        share_programs()
         from metazoo.distributed.replica import Replica
 
         self._replica = Replica(cloudpickle.loads(recipe))

@@ -10,8 +10,7 @@ from metazoo.distributed import connect
 from metazoo.distributed.shares import shares_for
 from metazoo.presets.preset import Preset
 
-TIME_LIMIT = 1800.0
-"""Seconds: programs are compiled within them, on a busy machine."""
+TIME_LIMIT = 600.0
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class OnRay:
 
     ``workers``: by default as many as there are shares, or cores in the cluster. ``asked``: how many shares, or as many
     as are usual. ``threads``: cores of a worker. ``time_limit``: seconds after
-    which a worker that does not answer is replaced.
+    which a worker is replaced that does not answer what it has answered before.
     """
 
     address: str = connect.LOCAL

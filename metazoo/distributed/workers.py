@@ -20,6 +20,8 @@ from metazoo.words import count
 
 LOST: tuple[type[Exception], ...] = (RayActorError, ObjectLostError, GetTimeoutError)
 """What Ray says of a call whose worker, or whose answer, is gone."""
+PATIENCE = 1800.0
+"""Seconds in which a worker must begin, and answer what it has to compile first, on a busy machine."""
 DEATHS = 20
 """So many workers in a row that die before any call is answered are no accident."""
 
@@ -39,7 +41,7 @@ class Call(NamedTuple):
 class RayWorkers:
     """``most`` workers, each with ``threads`` cores of the cluster; as a context, they are gone afterwards.
 
-    ``time_limit``: seconds after which a worker that has not answered is replaced, and within which one must begin.
+    ``time_limit``: seconds after which a worker is replaced that does not answer what it has answered before.
 
     Raises (from ``ask``):
         WorkersLostError: see there. What the work itself raises comes as it was raised.
@@ -52,6 +54,8 @@ class RayWorkers:
         self._beginning: dict[Any, int] = {}
         """What a new worker's first answer is awaited by → its number."""
         self._heard: dict[int, float] = {}
+        self._method, self._known = "", set[tuple[int, str]]()
+        """What is asked, and which workers have answered what: the first time they compile it."""
         self._deaths = 0
 
     def __enter__(self) -> "RayWorkers":
@@ -69,6 +73,7 @@ class RayWorkers:
         answers: dict[int, Any] = {}
         asked: dict[Any, Call] = {}
         waiting = list(range(len(calls)))
+        self._method = method
         while len(answers) < len(calls):
             self._begin_missing()
             for number in waiting if self._ready else ():
@@ -77,7 +82,6 @@ class RayWorkers:
                 self._heard.setdefault(worker, time.monotonic())
             waiting = [] if self._ready else waiting
             waiting += self._await(asked, answers)
-        self._heard.clear()
         return [answers[number] for number in range(len(calls))]
 
     @property
@@ -104,7 +108,7 @@ class RayWorkers:
     def _await(self, asked: dict[Any, Call], answers: dict[int, Any]) -> list[int]:
         """Waits for something to happen; the calls that must be asked again."""
         refs = [*asked, *self._beginning]
-        last = min(self._heard.values(), default=time.monotonic()) + self._time_limit
+        last = min(map(self._limit_of, self._heard))  # whoever is asked, or begins, is there
         ready, _ = ray.wait(refs, num_returns=1, timeout=max(0.0, last - time.monotonic()))
         again: list[int] = []
         for ref in ready:
@@ -123,6 +127,7 @@ class RayWorkers:
             else:
                 del asked[ref]
                 self._deaths = 0
+                self._known.add((call.worker, self._method))
                 self._heard[call.worker] = time.monotonic()
                 if all(other.worker != call.worker for other in asked.values()):
                     self._heard.pop(call.worker, None)
@@ -143,17 +148,22 @@ class RayWorkers:
     def _late(self, asked: dict[Any, Call]) -> list[int]:
         """Replaces the workers that have not answered in time; their calls."""
         now, again = time.monotonic(), list[int]()
-        for worker in [number for number, heard in self._heard.items() if now - heard >= self._time_limit]:
+        for worker in [number for number in self._heard if now >= self._limit_of(number)]:
             if worker in self._beginning.values() and self._ready:
                 self._heard[worker] = now  # the cluster has no room yet, and the others work
             elif worker in self._beginning.values():
                 raise WorkersLostError(
-                    f"no worker could be begun within {self._time_limit:g} seconds; the cluster has"
+                    f"no worker could be begun within {PATIENCE:g} seconds; the cluster has"
                     f" {ray.cluster_resources().get('CPU', 0):g} cores, and a worker needs {self._threads}."
                 )
             else:
                 again += self._lost(worker, asked, f"it did not answer within {self._time_limit:g} seconds")
         return again
+
+    def _limit_of(self, worker: int) -> float:
+        """By when it must answer."""
+        seconds = self._time_limit if (worker, self._method) in self._known else max(PATIENCE, self._time_limit)
+        return self._heard[worker] + seconds
 
     def _lost(self, worker: int, asked: dict[Any, Call], why: str) -> list[int]:
         """Ends a worker; the calls that it leaves behind."""
@@ -169,6 +179,7 @@ class RayWorkers:
     def _end(self, number: int) -> None:
         ray.kill(self._actors.pop(number))
         self._heard.pop(number, None)
+        self._known = {(worker, method) for worker, method in self._known if worker != number}
         self._beginning = {ref: other for ref, other in self._beginning.items() if other != number}
 
 

@@ -104,12 +104,16 @@ def test_workers_killed_at_twenty_random_moments_change_no_bit(here):
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(here):
-    with training(PLAIN, 2, time_limit=60.0) as (learner, pool):
+    with training(PLAIN, 2, time_limit=20.0) as (learner, pool):
         updates(learner, 0, 1)
         hanging = process_of(pool, 0)
         os.kill(hanging, signal.SIGSTOP)
         updates(learner, 1, 3)
         assert process_of(pool, 0) != hanging
+        give_up = time.monotonic() + 60.0
+        while os.path.exists(f"/proc/{hanging}") and time.monotonic() < give_up:
+            time.sleep(0.5)
+        assert not os.path.exists(f"/proc/{hanging}")
     same(learner, shared(PLAIN, 3, 4)[0])
 
 
