@@ -31,7 +31,7 @@ from metazoo.presets.registry import PRESETS
 from metazoo.training.train import build, override
 
 Update = Callable[[int], Any]
-MANY = (1, 4, 16, 64)
+MANY = (1, 2, 4, 16, 64)
 
 
 def plain(preset: Preset) -> Update:
@@ -85,7 +85,7 @@ def measured(preset: Preset, updates: int) -> dict[str, Any]:
 def fitted(one: float, two: float, shares: int) -> dict[str, float]:
     """The model's parts, from the seconds of one and of two workers."""
     part = -(-shares // 2) / shares
-    shared = (one - two) / (1.0 - part)
+    shared = max(0.0, one - two) / (1.0 - part)
     return {"alone": round(max(0.0, one - shared), 4), "shared": round(min(shared, one), 4)}
 
 
@@ -94,8 +94,10 @@ def table(preset: Preset, row: dict[str, Any], price: float) -> list[dict[str, A
     learner = build(preset)
     counts, model, lines = possible(learner.config), row["model"], []
     for workers in MANY:
-        shares = next((number for number in counts if number >= workers), counts[-1])
+        shares = row["shares"] if workers <= 2 else next((n for n in counts if n >= workers), counts[-1])
         at_work = min(workers, shares)
+        if lines and at_work <= lines[-1]["workers"]:
+            break  # there are no more tasks
         update = model["alone"] + model["shared"] * -(-shares // at_work) / shares
         hours = update * preset.updates / 3600
         lines.append(

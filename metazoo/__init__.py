@@ -40,10 +40,20 @@ def load(name: str | os.PathLike[str], version: int | None = None) -> "Pretraine
     return pretrained.load(name, version)
 
 
-def train(family: Any, algorithm: str = "rl2", **options: Any) -> "Pretrained":
-    """Meta-train a policy on a family of your own: see ``metazoo.training.own.train_own``, which has the options."""
+def train(
+    family: Any, algorithm: str = "rl2", *, ray: str | None = None, workers: int | None = None, **options: Any
+) -> "Pretrained":
+    """Meta-train a policy on a family of your own: see ``metazoo.training.own.train_own``, which has the options.
+
+    ``ray`` is the address of a Ray cluster, or ``local`` for one on this machine, whose ``workers`` share the training;
+    by default as many as there are shares of an update, or cores.
+    """
     from metazoo.training import own
 
+    if ray is not None:
+        from metazoo.distributed.training import OnRay
+
+        options["elsewhere"] = OnRay(ray, workers)
     return own.train_own(family, algorithm, **options)
 
 

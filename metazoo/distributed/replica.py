@@ -16,6 +16,7 @@ from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.distillation import Student
 from metazoo.distributed.shares import share_of
 from metazoo.presets.preset import Preset
+from metazoo.tasks import own
 from metazoo.tasks.gym.family import GymFamily
 from metazoo.training.teacher_sources import teacher_for
 from metazoo.training.train import build
@@ -57,7 +58,7 @@ class Replica:
     """A learner with one share's tasks."""
 
     def __init__(self, recipe: Recipe):
-        self._recipe = recipe
+        own.give_again(recipe.preset.family, recipe.preset.family_from)
         self._whole = build(recipe.preset, recipe.seed)  # draws the tasks of the whole update
         self._learner = build(share_of(recipe.preset, recipe.shares), recipe.seed)
         self._learner.compile(keras.optimizers.SGD())  # settings may depend on how many steps were made

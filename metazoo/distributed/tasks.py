@@ -17,6 +17,7 @@ import cloudpickle
 from metazoo import progress
 from metazoo.distributed import connect
 from metazoo.distributed.actor import do
+from metazoo.tasks import own
 from metazoo.training.campaign import Options, Run, Trained, train_one
 
 RETRIES = 3
@@ -81,10 +82,16 @@ class RayTasks:
                     f"{run.directory} holds a training already; go on with --resume or choose another --out."
                 )
         alone = options._replace(spread=None, resume=True)  # a task that is begun again goes on
-        works = [partial(train_one, run._replace(out=run.out.resolve()), alone) for run in runs]
+        works = [partial(_train, run._replace(out=run.out.resolve()), alone) for run in runs]
         with closing(self.results(works, "trainings")) as results:
             for number, result in results:
                 yield runs[number], result
+
+
+def _train(run: Run, options: Options) -> Any:
+    """In the task's process."""
+    own.give_again(run.preset.family, run.preset.family_from)
+    return train_one(run, options)
 
 
 def _result(ref: Any) -> Any:

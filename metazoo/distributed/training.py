@@ -9,6 +9,7 @@ from metazoo.algorithms.common.learner import Learner, MakeUpdate
 from metazoo.distributed import connect
 from metazoo.distributed.shares import shares_for
 from metazoo.presets.preset import Preset
+from metazoo.tasks import own
 
 TIME_LIMIT = 600.0
 
@@ -18,8 +19,8 @@ class OnRay:
     """Updates computed by ``workers`` of the cluster at ``address``; see ``metazoo.training.train.Elsewhere``.
 
     ``workers``: by default as many as there are shares, or cores in the cluster. ``asked``: how many shares, or as many
-    as are usual. ``threads``: cores of a worker. ``time_limit``: seconds after
-    which a worker is replaced that does not answer what it has answered before.
+    as are usual. ``threads``: cores of a worker. ``time_limit``: seconds after which a worker is replaced that does not
+    answer what it has answered before.
     """
 
     address: str = connect.LOCAL
@@ -29,6 +30,11 @@ class OnRay:
     time_limit: float = TIME_LIMIT
 
     def shares(self, preset: Preset) -> int:
+        if own.was_given(preset.family) and not preset.family_from:
+            raise ValueError(
+                f"workers do not find the family {preset.family}, which is an object of this program: give it as"
+                " 'module:object'."
+            )
         return shares_for(preset, self.asked, self.workers or 1)
 
     def arguments(self, preset: Preset) -> list[str]:

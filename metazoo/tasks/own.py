@@ -104,6 +104,12 @@ def give(name: str, family: Any, called: str = "", arguments: Mapping[str, Any] 
         _GIVEN[name] = _Given(said, lambda given: made_of(family, given, said), arguments)
 
 
+def give_again(name: str, reference: str) -> None:
+    """In another process of the same program: ``give``, where somebody typed the reference; empty, it does nothing."""
+    if reference:
+        give(name, reference)
+
+
 def was_given(name: str) -> bool:
     """Whether this process was told of a family of that name."""
     return name in _GIVEN

@@ -14,7 +14,7 @@ from metazoo.pretrained import Pretrained, load
 from metazoo.tasks import own
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.training.campaign import Options, Run, train_all
-from metazoo.training.train import override, version_of
+from metazoo.training.train import Elsewhere, override, version_of
 from metazoo.training.user_callbacks import check
 from metazoo.words import meant
 
@@ -103,6 +103,7 @@ def train_own(
     oracle: bool = False,
     callbacks: Sequence[Any] = (),
     show: bool = True,
+    elsewhere: Elsewhere | None = None,
 ) -> Pretrained:
     """Meta-trains a policy on a family of the user's own, exports it, writes its model card, and loads it.
 
@@ -121,6 +122,7 @@ def train_own(
         oracle: train ``oracle_<family>`` too, which is shown the task, as the family's ``reveals`` says.
         callbacks: ``"wandb"``, ``"mlflow"``, ``"module:object"`` (each training has its own), or callbacks of Keras.
         show: write progress to standard error.
+        elsewhere: who computes the updates, if not this process alone: a ``metazoo.distributed.training.OnRay``.
 
     Returns:
         The policy with the best return on validation tasks.
@@ -135,7 +137,8 @@ def train_own(
     runs = unfinished([Run(preset, Path(out), seed) for preset in made], [algorithm], None)
     with progress.shown() if show else contextlib.nullcontext():
         check(callbacks)
-        options = Options(updates=updates, resume=resume, card=card, callbacks=tuple(callbacks))
+        told = tuple(callbacks)
+        options = Options(updates=updates, resume=resume, card=card, callbacks=told, elsewhere=elsewhere)
         finished = train_all(runs, Path(out), options, show=lambda line: None)
     if not finished:
         raise KeyboardInterrupt

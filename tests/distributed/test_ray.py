@@ -13,7 +13,9 @@ import ray
 import tensorflow as tf
 from ray.cluster_utils import Cluster
 
+import metazoo
 from metazoo.artefact import store
+from metazoo.cli.new import new
 from metazoo.distributed import connect
 from metazoo.distributed.replica import Recipe
 from metazoo.distributed.training import OnRay
@@ -21,6 +23,7 @@ from metazoo.distributed.update import SharedUpdate
 from metazoo.distributed.workers import RayWorkers
 from metazoo.training import callbacks, train
 from tests.distributed.tiny import MAML, NAVIGATION, TASKS, Preset, compiled, shared, values
+from tests.own_families import SHORT, working_in
 
 PLAIN = Preset(**NAVIGATION, algorithm="domain_randomised", config={**TASKS, "epochs": 2})
 """Compiled soonest; with two outer steps an update, so that workers die with batches that are still needed."""
@@ -156,6 +159,15 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(here, tmp_path
 
 def interrupt():
     raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_family_of_the_user_s_own_is_found_by_the_workers(here, tmp_path):
+    how = {"family_args": SHORT, "settings": {"tasks": 4, "episodes": 2}, "updates": 2, "twin": False, "card": False}
+    with working_in(tmp_path):
+        new("family", "lift_robot", tmp_path)
+        policy = metazoo.train("lift_robot:LiftRobot", "maml", ray="local", workers=2, show=False, **how)
+    assert policy.metadata["provenance"]["command"].endswith("--ray --shares 4")
 
 
 @pytest.mark.slow

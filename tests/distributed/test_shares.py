@@ -6,7 +6,9 @@ import re
 import pytest
 
 from metazoo.distributed.shares import config_of, possible, share_of, shares_for
+from metazoo.distributed.training import OnRay
 from metazoo.presets.registry import PRESETS
+from metazoo.tasks import own
 from tests.distributed.tiny import MAML, NAVIGATION, TASKS, Preset
 
 RL2 = Preset(**NAVIGATION, algorithm="rl2", config={"tasks": 12, "replicas": 2, "minibatches": 3, "episodes": 2})
@@ -42,6 +44,12 @@ def test_an_outer_step_that_is_searched_for_is_refused():
     trpo = dataclasses.replace(MAML, config={**MAML.config, "outer": "trpo"})
     with pytest.raises(ValueError, match=r"^tiny has outer=trpo, .* train it without --ray\.$"):
         shares_for(trpo, None, 1)
+
+
+def test_a_family_that_only_this_program_has_is_refused(monkeypatch):
+    monkeypatch.setattr(own, "_GIVEN", {"navigation": None})
+    with pytest.raises(ValueError, match=r"^workers do not find the family navigation, .*'module:object'\.$"):
+        OnRay().shares(MAML)
 
 
 def test_a_share_does_not_clip_its_gradient():
