@@ -78,6 +78,8 @@ def test_it_holds_every_policy_with_its_card_and_no_tests(installed):
     for name, version in shipped.items():
         assert {f"metazoo/_savedmodels/{name}/{version.name}/saved_model.pb"} < inside
     assert "metazoo/_savedmodels/maml_cartpole/README.md" in inside
+    page = ROOT / "metazoo" / "gallery" / "page"
+    assert {file.relative_to(ROOT).as_posix() for file in page.iterdir()} < inside
     tops = {path.split("/")[0] for path in inside}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"metazoo", "serving"}
 

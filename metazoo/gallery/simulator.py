@@ -99,7 +99,7 @@ class Simulator:
             if self._process is None or self._process.poll() is not None:
                 if self._closed:
                     raise BusyError
-                command = [sys.executable, "-m", "metazoo.gallery.worker", str(self._idle_seconds)]
+                command = [sys.executable, "-P", "-m", "metazoo.gallery.worker", str(self._idle_seconds)]
                 paths = os.pathsep.join([path for path in sys.path if path])
                 self._process = subprocess.Popen(
                     command,

@@ -51,9 +51,12 @@ def gallery(place):
         site.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's chromium, driven by playwright; tests skip where one of them is missing."""
+    """Debian's chromium, driven by playwright; tests skip where one of them is missing.
+
+    Of one module: while playwright is there, nothing else in this process can run an event loop.
+    """
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("playwright is not installed")
     if chromium() is None:

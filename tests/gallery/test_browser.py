@@ -1,5 +1,6 @@
 """The gallery in a real browser, as visitors have it. No test waits longer than the page itself needs."""
 
+import json
 import re
 import time
 
@@ -8,7 +9,10 @@ import pytest
 
 from metazoo.artefact.episodes import save_episodes
 from metazoo.artefact.places import savedmodels_directory
+from metazoo.gallery.site import Site
 from metazoo.hub import listing
+from serving.options import Options
+from serving.server import Server
 
 POLICIES = len(listing.policies(savedmodels_directory()))
 PHONE = {"width": 390, "height": 844}
@@ -177,3 +181,34 @@ def test_a_file_that_does_not_fit_says_why(page, gallery, tmp_path):
     page.get_by_label("Drop a file of episodes").set_input_files(path)
     page.get_by_text("None of").wait_for()
     assert "the episodes lack 'observations'" in page.locator(".alert").inner_text()
+
+
+class Ready:
+    """A simulator that knows one task, and starts no process."""
+
+    async def ask(self, request):
+        slider = {"field": "force", "place": None, "label": "force", "unit": "N", "low": 1, "high": 9, "step": 1}
+        about = {"family": "cartpole", "hidden": "all of it", "slow": False, "horizon": 200}
+        return 200, json.dumps({**about, "parameters": [{**slider, "train": [2, 8]}]}).encode()
+
+    def start(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_server_with_a_token_shows_everything_and_asks_for_it_before_it_computes(browser, place):
+    site = Site([place / "models"], "a" * 20, Ready())
+    with Server(place / "models", poll_seconds=0, options=Options(token="a" * 20, site=site)) as server:
+        context = browser.new_context()
+        page = opened(context.new_page(), f"{server.url}/#/policy/maml_cartpole")
+        page.get_by_text("This needs the header Authorization").wait_for()
+        assert page.get_by_role("button", name="Adapt", exact=True).is_disabled()
+        assert page.locator(".card table").count() > 0
+        field = page.get_by_label("This server computes for those who have its token")
+        field.fill("a" * 20)
+        field.press("Tab")
+        page.get_by_role("slider", name="force").wait_for()
+        assert page.get_by_role("button", name="Adapt", exact=True).is_enabled()
+        context.close()

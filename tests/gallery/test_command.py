@@ -12,6 +12,7 @@ from serving.server import Server
 from tests.command import COMMAND, environment
 
 
+@pytest.mark.slow  # as `metazoo serve`, whose page another test asks for
 def test_the_command_serves_the_page_until_ctrl_c(place, tmp_path):
     command = [*COMMAND, "gallery", "--no-open", "--models", place / "models", "--adapted", tmp_path / "adapted"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()}

@@ -1,5 +1,8 @@
 """A file of episodes against policies."""
 
+import re
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from metazoo.artefact.store import latest
 from metazoo.collect import collect
 from metazoo.gallery.fitting import fits
 
+ROOT = Path(__file__).parents[2]
 NAMES = "maml_navigation", "maml_cartpole", "dr_cartpole"
 
 
@@ -51,3 +55,14 @@ def test_what_is_no_file_of_episodes_is_said_without_its_path(versions, tmp_path
     assert not row["fits"]
     assert row["reason"].startswith("the file is not an .npz file")
     assert str(tmp_path) not in row["reason"]
+
+
+def test_the_page_records_as_the_documentation_does_and_the_file_fits(versions, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    script = (ROOT / "metazoo" / "gallery" / "page" / "file.js").read_text(encoding="utf-8")
+    assert block.strip() == re.search(r"const RECORD = `(.*?)`;", script, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    (row,) = fits(tmp_path / "episodes.npz", versions[1:2])
+    assert row["fits"] and row["refused"] is None and row["episodes"] == 5

@@ -23,6 +23,7 @@ export function fragment(html) {
 export const number = (value, digits = 1) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
+  if (size >= 1000) return grouped(value).replace("-", "−");
   const places = size >= 100 ? Math.min(digits, 1) : size >= 1 ? digits : size === 0 ? digits : Math.max(digits, 2);
   return value.toFixed(places).replace("-", "−");
 };

@@ -16,7 +16,8 @@ export function showFile(main, { needsToken }) {
   return () => {};
 }
 
-const RECORD = `import gymnasium as gym, metazoo
+const RECORD = `import gymnasium as gym
+import metazoo
 from metazoo.artefact.episodes import save_episodes
 from metazoo.collect import collect
 

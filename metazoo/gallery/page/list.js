@@ -8,8 +8,13 @@ import { isWave, sceneOf } from "./scenes.js";
 const FEATURED = ["maml_cartpole_goal", "rl2_navigation", "maml_navigation"];
 const LOOP_SECONDS = 5;
 
-export async function showList(main, policies) {
+// Those that adapt come first: they are what the page is about. The rest of the order is that of names.
+const adapts = (one) => one.memory_size > 0;
+const inOrder = (policies) => [...policies.filter(adapts), ...policies.filter((one) => !adapts(one))];
+
+export async function showList(main, known) {
   document.title = "metazoo gallery";
+  const policies = inOrder(known);
   const cards = policies.map(cardOf);
   const filters = new Filters(policies, cards);
   const featured = FEATURED.find((name) => policies.some((one) => one.name === name)) ?? policies[0]?.name;

@@ -239,7 +239,7 @@ const bandit = {
         const paid = episode.rewards[made - 1] > 0.5;
         dot(ctx, x, top - h * 0.06, 6, paid ? c.goal : c.track);
       }
-      text(ctx, n > 7 && w < 300 ? `${arm + 1}` : `arm ${arm + 1}`, x, h * 0.89, c.muted, w < 260 ? 10 : 12, "center");
+      text(ctx, slot < 46 ? `${arm + 1}` : `arm ${arm + 1}`, x, h * 0.89, c.muted, w < 260 ? 10 : 12, "center");
       if (pulls[arm] && wide > 22) text(ctx, `${pulls[arm]}×`, x, h * 0.955, c.ink, w < 260 ? 10 : 12, "center", 650);
     });
   },
