@@ -42,7 +42,9 @@ def federate(
     export: Annotated[Path | None, typer.Option(help="Export to EXPORT/<name>/1 instead.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     seed: Annotated[int | None, options.seed(help="The preset's own by default.")] = None,
-    workers: Annotated[int | None, options.whole(1, 1000, help="Clients at once; by default one a core.")] = None,
+    workers: Annotated[
+        int | None, options.whole(0, 1000, help="Clients at once; by default one a core. 0: one by one, without Ray.")
+    ] = None,
     no_card: Annotated[bool, typer.Option("--no-card", help="Do not evaluate what was trained.")] = False,
 ) -> None:
     """Meta-train a preset among clients that never send an episode, in Flower's simulation engine on this machine.
@@ -72,6 +74,7 @@ def federate(
         support.load_tensorflow()
         from metazoo.cards.record import record
         from metazoo.federated.federation import federation_of
+        from metazoo.federated.in_process import in_process
         from metazoo.federated.privacy import privacy_of
         from metazoo.federated.run import Options
         from metazoo.federated.run import federate as run
@@ -97,7 +100,8 @@ def federate(
         privacy = None if epsilon is None else privacy_of(federation, epsilon, delta, clip)
         how = Options(called or "", resume, export, _command())
         try:
-            version = run(federation, out, simulation(workers or cores(), out / XLA), how, privacy)
+            engine = in_process() if workers == 0 else simulation(workers or cores(), out / XLA)
+            version = run(federation, out, engine, how, privacy)
         except KeyboardInterrupt:
             _leave()
         if not (version / "saved_model.pb").exists():

@@ -1,22 +1,17 @@
 """Federations that take moments, and a grid that hands messages to Flower's client app in this process."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.app.user_config import UserConfig
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from metazoo.federated import records
-from metazoo.federated.client_app import PARTITION, app
 from metazoo.federated.federation import Federation, federation_of
+from metazoo.federated.in_process import NODE, InProcess
 from metazoo.presets.registry import PRESETS
 
-TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # messages are made within a run
-
-NODE = 1000
-"""The number of client 0's node; the others follow."""
+InProcess(0)  # after this, messages can be made
 
 
 def federation(name: str = "maml_navigation", **settings) -> Federation:
@@ -59,24 +54,13 @@ def asked(arrays: ArrayRecord | None = None) -> Message:
     return message
 
 
-class Grid:
-    """Flower's grid without an engine. ``spoil`` may replace what a client answered."""
+def Grid(clients: int, spoil=lambda message, client, answered: answered) -> InProcess:
+    """A grid that keeps the ``messages`` it was given. ``spoil`` may replace what a client answered."""
 
-    def __init__(self, clients: int, spoil=lambda message, client, answered: answered):
-        self._clients, self._spoil = clients, spoil
-        self.messages: list[Message] = []
+    def answered(message, client, reply):
+        grid.messages.append(message)
+        return spoil(message, client, reply)
 
-    def get_node_ids(self) -> Iterable[int]:
-        return nodes(self._clients).values()
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        return [self._answered(message) for message in messages]
-
-    def _answered(self, message: Message) -> Message:
-        client = message.metadata.dst_node_id - NODE
-        message.metadata.__dict__["_message_id"] = str(len(self.messages))
-        self.messages.append(message)
-        context = Context(0, client, UserConfig({PARTITION: client}), RecordDict(), UserConfig())
-        answered = app(message, context)
-        answered.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id
-        return self._spoil(message, client, answered)
+    grid = InProcess(clients, answered)
+    grid.messages = []
+    return grid
