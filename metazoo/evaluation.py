@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from metazoo import progress, random
-from metazoo.rollouts import returns
+from metazoo.rollouts import returns, supervised
 from metazoo.rollouts.agent import Agent
 from metazoo.rollouts.graph import rollout, trial
 from metazoo.summaries import by_parameter, gain, summary, tail
@@ -89,7 +89,17 @@ def judging_player(
                 memory = agent.adapt(memory, support)
         return tf.stack(errors), none, tf.fill([steps + 1, *none.shape[:1], episodes], np.nan)
 
-    play = play_trial if agent.online else play_supervised if family.supervised else play_rounds
+    def play_paired(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        (memory, none), scores = start(tasks), []
+        support, query = supervised.rounds(family, tasks, key, 2)
+        for made in range(steps + 1):
+            scores.append(supervised.score(query, agent.step, memory, key))
+            if made < steps:
+                memory = agent.adapt(memory, support)
+        return tf.stack(scores)[..., None], none
+
+    regression = play_paired if family.paired else play_supervised
+    play = play_trial if agent.online else regression if family.supervised else play_rounds
     return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
 
 
@@ -203,7 +213,8 @@ def evaluate(
     with progress.stage(f"{name}, {split} tasks"):
         played, end, reached = _play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
     kinds = strata(sampled)
-    if family.supervised:
+    error = family.supervised and not family.metric
+    if error:
         played = -played
     curve = _curve(played, kinds, episodes, agent.online, family.supervised)
     if not np.isnan(reached).any():
@@ -215,8 +226,8 @@ def evaluate(
         "tasks": tasks,
         "seed": seed,
         "deterministic": deterministic,
-        "metric": "mse" if family.supervised else "return",
-        "higher_is_better": not family.supervised,
+        "metric": "mse" if error else family.metric or "return",
+        "higher_is_better": not error,
         "horizon": family.horizon,
         "online": agent.online,
         "curve": curve,

@@ -45,3 +45,9 @@ def squared_error(predictions: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -
     """mean(‖ŷ − y‖²) of ``[..., n]``: the regression loss of Finn et al. 2017, equation 2, averaged over the shots."""
     errors = tf.reduce_sum(tf.square(predictions - tf.cast(targets, predictions.dtype)), -1)
     return masked_mean(errors, mask)
+
+
+def cross_entropy(log_probs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """−mean(log p(y|x)) of the right labels' log-probabilities: the classification loss of Finn et al. 2017, equation
+    3, averaged over the shots."""
+    return -masked_mean(log_probs, mask)

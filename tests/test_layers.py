@@ -23,7 +23,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("algorithms", "classical"),
     ("evaluation",),
     ("pretrained",),
-    ("averaging", "finding", "presets", "tf_agents"),
+    ("averaging", "classifiers", "finding", "presets", "tf_agents"),
     ("cards",),
     ("training",),
     ("distributed", "federated", "tuning", "similarity", "explain", "tasks.testing"),

@@ -30,6 +30,9 @@ from metazoo.tasks.families.pendulum_hidden import ANGLE_COST, PendulumHidden, h
 from metazoo.tasks.families.sinusoid import Sinusoid, SinusoidState
 from metazoo.tasks.families.tabular_mdp import TabularMDP, optimal_returns
 from metazoo.tasks.family import TaskFamily, per_episode
+from metazoo.tasks.images.classes import ImageClasses
+from metazoo.tasks.images.glyphs import Glyphs
+from metazoo.tasks.images.omniglot import Omniglot
 
 HERE = Path(__file__).parents[1] / "families"
 SPLIT_COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}
@@ -351,8 +354,30 @@ def figures() -> None:
         print(f"{family.name}, exact, {len(goals)} goals: {means}")
 
 
+def images(family: ImageClasses) -> None:
+    """A task of each of two splits: five characters, the support set's drawing and three of the query set's."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
+    for axes, split in zip(panels, ("train", "test"), strict=True):
+        support, query = family.sets(family.sample(1, split, 4), tf.constant([7], tf.uint32))
+        shown = [np.asarray(one.observations)[:, 0, 0] for one in (support, query)]
+        drawn = np.concatenate(shown)[: 4 * family.ways].reshape(4, family.ways, 28, 28)
+        axes.imshow(255 - drawn.transpose(0, 2, 1, 3).reshape(4 * 28, -1), cmap="gray", vmin=0, vmax=255)
+        axes.axhline(27.5, color="#d1495b", linewidth=1.5)
+        axes.set(title=f"{split}: support above, query below", xlabel="label", yticks=[])
+        axes.set_xticks(np.arange(family.ways) * 28 + 13.5, range(family.ways))
+    save(figure, family.name)
+
+
+def glyphs() -> None:
+    images(Glyphs())
+
+
+def omniglot() -> None:
+    images(Omniglot())
+
+
 PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, pendulum_hidden, acrobot, mountain_car]
-TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid]
+TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid, glyphs, omniglot]
 
 if __name__ == "__main__":
     for draw in PHYSICS + TABLES:

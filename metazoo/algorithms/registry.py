@@ -8,13 +8,14 @@ from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.algorithms.meta_sgd import MetaSGD
 from metazoo.algorithms.promp import ProMP
+from metazoo.algorithms.prototypical import Prototypical
 from metazoo.algorithms.reptile import Reptile
 from metazoo.algorithms.rl2 import RL2
 from metazoo.plugins import subclass_of, with_entry_points
 
 _ALL: tuple[type[Learner], ...] = (
     *(MAML, ANIL, MetaSGD, ProMP, Reptile),
-    *(DomainRandomised, RL2),
+    *(DomainRandomised, RL2, Prototypical),
     *(Distillation, RecurrentDistillation),
 )
 

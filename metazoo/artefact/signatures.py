@@ -11,6 +11,8 @@ ACT: Final = "act"
 INITIAL_MEMORY: Final = "initial_memory"
 STEP: Final = "step"
 ADAPT: Final = "adapt"
+ACT_IMAGES: Final = "act_images"
+"""Of policies that see images of one channel only: ``act`` on pictures as they are in files."""
 SERVING_DEFAULT: Final = "serving_default"
 
 METADATA_FILE: Final = "assets.extra/metazoo.json"
@@ -72,6 +74,8 @@ OUTPUTS: Final = {
     ),
 }
 """``act`` and ``step`` answer the ``DISTRIBUTION_PARAMETERS`` too."""
+IMAGE_INPUTS: Final = (Argument("image_bytes", "string", "B"),)
+"""Of ``ACT_IMAGES``: PNG, JPEG, GIF or BMP."""
 EPISODE_FIELDS: Final = tuple(argument.name for argument in ADAPT_INPUTS[1:])
 """The names of the recorded episodes, in order: what ``adapt`` takes besides ``memory``."""
 

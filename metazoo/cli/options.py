@@ -37,8 +37,8 @@ def port() -> Any:
 def choice(names: Sequence[str], param_decls: Sequence[str] = (), **how: Any) -> Any:
     """A ``typer.Option`` for one of these names; ``param_decls`` where its own name is another than its argument's."""
 
-    def check(param: typer.CallbackParam, value: str) -> str:
-        if value not in names:
+    def check(param: typer.CallbackParam, value: str | None) -> str | None:
+        if value is not None and value not in names:
             raise ValueError(f"{param.opts[0]} is {value!r}; {words.meant(value, names)}")
         return value
 

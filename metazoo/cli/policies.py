@@ -161,6 +161,9 @@ def adapt(
         str | None, typer.Option(metavar="FILE|minari:ID", help=".npz, .json, .jsonl or .csv; allows one step.")
     ] = None,
     topic_map: Annotated[Path | None, typer.Option(help="Where a recording's topics have the fields, .json.")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of pictures for each class.")] = None,
+    test_images: Annotated[Path | None, typer.Option(metavar="DIR", help="As --images, to measure accuracy.")] = None,
+    convert: Annotated[bool, typer.Option("--convert", help="Takes pictures of any size and mode.")] = False,
     off_policy: Annotated[bool, typer.Option("--off-policy", help="They may be another controller's.")] = False,
     episodes: Episodes = None,
     steps: Annotated[int | None, options.whole(1, 100, help="Each on fresh ones; as trained by default.")] = None,
@@ -170,7 +173,8 @@ def adapt(
     out: Annotated[Path | None, typer.Option(help="Publish under OUT.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Adapt a policy to an environment, to a task of its family, or on recorded episodes; publish it with --out.
+    """Adapt a policy to an environment, to a task of its family, on recorded episodes, or to pictures of classes;
+    publish it with --out.
 
     \b
     metazoo adapt maml_cartpole --env CartPole-v1 --env-arg length=0.8 --env-arg force_mag=-9 --out adapted
@@ -178,14 +182,17 @@ def adapt(
     metazoo adapt maml_cartpole --episodes-file episodes.npz --out adapted
     metazoo adapt maml_cartpole --episodes-file minari:robot/monday-v0 --out adapted
     metazoo adapt maml_cartpole --episodes-file bag.json --topic-map topics.json
+    metazoo adapt maml_glyphs --images letters --convert --out adapted
 
     Recorded episodes must be the policy's own, with its actions sampled; --off-policy takes others. --keep-better N
     plays N more episodes before and N after adapting, and keeps what it was before where that did better.
     """
     if keep_better and episodes_file is not None:
         raise ValueError(f"--keep-better is {keep_better}; it plays, so it needs --env or --task.")
-    if (env is not None) + bool(task) + (episodes_file is not None) != 1:
-        raise ValueError("give one of --env ID, --task KEY=VALUE and --episodes-file FILE.")
+    if (env is not None) + bool(task) + (episodes_file is not None) + (images is not None) != 1:
+        raise ValueError("give one of --env ID, --task KEY=VALUE, --episodes-file FILE and --images DIR.")
+    if images is None and (convert or test_images is not None):
+        raise ValueError(f"{'--convert' if convert else '--test-images'} needs --images DIR.")
     if env_arg and env is None:
         raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
     if topic_map is not None and episodes_file is None:
@@ -195,6 +202,11 @@ def adapt(
     env_arguments, parameters = support.pairs(env_arg, "--env-arg"), support.pairs(task, "--task")
     places.directory(out, "--out")
     (version,) = _versions([name], record=False)
+    if images is not None:
+        from metazoo.cli import pictures
+
+        pictures.adapt(version, images, test_images, convert, steps, out, as_json)
+        return
     with support.stdout_is_for_json(as_json), progress.shown():
         support.load_tensorflow()
         import metazoo
@@ -210,7 +222,7 @@ def adapt(
             target, label = gym_make.make(env, env_arguments), env.rpartition(":")[2].rpartition("/")[2]
         else:
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
-        task_name = _publishable(policy, label, out)
+        task_name = publishable(policy, label, out)
         with progress.stage(f"adapting {policy.name}"):
             adapted = policy.adapt(
                 target, episodes=episodes, steps=steps, seed=seed, off_policy=off_policy, keep_better=keep_better
@@ -229,7 +241,7 @@ def adapt(
         support.print_json(result) if as_json else support.print_adapted(result)
 
 
-def _publishable(policy: Any, label: str, out: Path | None) -> str:
+def publishable(policy: Any, label: str, out: Path | None) -> str:
     """The label as a task's name; raises ValueError where the policy of that name in ``out`` is somebody else's."""
     from metazoo.artefact import lineage
 

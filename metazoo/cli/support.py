@@ -12,9 +12,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from metazoo.cli import options as cli_options
+from metazoo.presets.images import OMNIGLOT_PRESETS
 from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.registry import PRESETS, Preset
+from metazoo.tasks.images import archives
 from metazoo.words import count, meant
 
 INTERRUPTED: Final = 130
@@ -44,14 +46,17 @@ def presets(names: list[str], every: bool) -> list[Preset]:
 
 
 def _trainable() -> list[Preset]:
-    """Every preset; without MuJoCo or Meta-World all but theirs, which stderr says."""
-    left_out: list[str] = []
-    for extra, presets in (("mujoco", MUJOCO_PRESETS), ("metaworld", METAWORLD_PRESETS)):
-        theirs = [] if importlib.util.find_spec(extra) else [one.name for one in presets if one.name in PRESETS]
-        if theirs:
-            print(f"Left out, as they need pip install 'metazoo[{extra}]': {', '.join(theirs)}.", file=sys.stderr)
-        left_out += theirs
-    return [preset for name, preset in PRESETS.items() if name not in left_out]
+    """Every preset; without MuJoCo, Meta-World or images all but those that need them, which stderr says."""
+    without = {
+        "pip install 'metazoo[mujoco]'": [] if importlib.util.find_spec("mujoco") else MUJOCO_PRESETS,
+        "pip install 'metazoo[metaworld]'": [] if importlib.util.find_spec("metaworld") else METAWORLD_PRESETS,
+        "metazoo download --data omniglot": [] if archives.here() else OMNIGLOT_PRESETS,
+    }
+    left_out = {need: [one.name for one in presets if one.name in PRESETS] for need, presets in without.items()}
+    for need, names in left_out.items():
+        if names:
+            print(f"Left out, as they need {need}: {', '.join(names)}.", file=sys.stderr)
+    return [preset for name, preset in PRESETS.items() if not any(name in names for names in left_out.values())]
 
 
 def family_arguments(family: str | None, given: list[str] | None) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The commands about the zoo itself: ``metazoo list``, ``card``, ``download`` and ``push``. None needs TensorFlow."""
+"""The commands about the zoo itself: ``metazoo list``, ``card``, ``download`` and ``push``. None needs TensorFlow,
+but what gets images to train on."""
 
 import contextlib
 import sys
@@ -14,6 +15,7 @@ from metazoo.cli import support as cli_support
 from metazoo.words import count
 
 KINDS: Final = "savedmodel", "litert"
+DATA: Final = "glyphs", "omniglot"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Models = Annotated[Path | None, typer.Option(help="Directory of models; the pretrained ones by default.")]
 Zoo = Annotated[str | None, typer.Option("--from", metavar="DIR|https://...|hf://ORG/REPO", help="Another zoo.")]
@@ -77,12 +79,15 @@ def card(
 
 
 def download(
-    names: Annotated[list[str], typer.Argument(metavar="NAME|ADDRESS...", help="Policies of that zoo, or anywhere.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME|ADDRESS...", help="Policies of that zoo, or anywhere.")
+    ] = None,
     zoo: Zoo = None,
     to: Annotated[Path | None, typer.Option(help="Into TO/<name>; else where metazoo.load finds them.")] = None,
     kind: Annotated[str, options.choice(KINDS, param_decls=("--format",), help="Of a device's, one file.")] = KINDS[0],
+    data: Annotated[str | None, options.choice(DATA, help="Images to train on, instead of policies:")] = None,
 ) -> None:
-    """Download policies from a zoo; each is checked, and then there as a whole.
+    """Download policies from a zoo, or images to train on; each is checked, and then there as a whole.
 
     An address says the zoo and the name at once. Names without --from come from the zoo that METAZOO_HUB names, else
     from those that came along.
@@ -93,20 +98,45 @@ def download(
     metazoo download maml_cartpole rl2_mdp_n10 --from https://example.org/zoo --to models
     metazoo download maml_cartpole --to models
     metazoo download maml_cartpole --format litert
+    metazoo download --data omniglot
+    metazoo download --data glyphs
+
+    The images of glyphs are drawn here, from a font that came along.
     """
+    if bool(names) == bool(data):
+        raise ValueError(f"give the names of policies, or --data {' or '.join(DATA)} alone.")
+    if data:
+        _download_data(data)
+        return
     from metazoo.hub import sources
     from metazoo.hub import transfer as hub
 
     places.directory(to, "--to")
-    if addresses := [name for name in names if "://" in name and zoo is not None]:
+    if addresses := [name for name in names or () if "://" in name and zoo is not None]:
         raise ValueError(f"{addresses[0]} is an address already, and --from is {zoo!r}; give one of them.")
     shared = sources.parse(zoo) if zoo else hub.default_source()
-    for source, name in [sources.split(name) if "://" in name else (shared, name) for name in names]:
+    for source, name in [sources.split(name) if "://" in name else (shared, name) for name in names or ()]:
         bar = _progress_bar if sys.stderr.isatty() else None
         if kind == "litert":
             print(hub.download_device(name, source, to or Path(), bar))
         else:
             print(hub.download(name, source, to, bar))
+
+
+def _download_data(name: str) -> None:
+    """Puts a set of images into the cache; prints where, and what is in it."""
+    cli_support.load_tensorflow()
+    from metazoo import progress
+    from metazoo.tasks.images import archives, glyphs
+
+    with progress.shown():
+        if name == "omniglot":
+            with progress.stage("omniglot, archives", len(archives.ARCHIVES)) as advance:
+                print(archives.download(advance))
+            return
+        images = glyphs.rendered()
+    same = "" if images.checksum() == glyphs.CHECKSUM else ", other than matplotlib 3.11 draws them"
+    print(f"{glyphs.path()}: {len(images.images):,} characters, SHA-256 {images.checksum()}{same}")
 
 
 def push(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from metazoo.artefact import whole
+from metazoo.artefact.places import cache_directory
 from metazoo.hub import index
 from metazoo.hub.index import BadIndexError, File, Index
 from metazoo.words import count
@@ -33,13 +34,6 @@ class HubError(Exception):
 
 class UnreachableError(HubError):
     """The server does not answer, or breaks off; what was downloaded before can still be used."""
-
-
-def cache_directory() -> Path:
-    """Where downloads are kept: ``METAZOO_CACHE``, or the operating system's place for caches."""
-    import pooch
-
-    return Path(os.environ.get("METAZOO_CACHE") or pooch.os_cache("metazoo"))
 
 
 class Source(abc.ABC):

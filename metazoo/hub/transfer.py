@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metazoo.artefact import device_file, store, whole
-from metazoo.artefact.places import savedmodels_directory
+from metazoo.artefact.places import cache_directory, savedmodels_directory
 from metazoo.hub import index, listing, sources
 from metazoo.hub.index import Index, Policy
 from metazoo.hub.sources import HubError, Source
@@ -232,14 +232,14 @@ def _rename(work: Path, target: Path, policy: Policy, replace: bool) -> None:
 
 
 def _cache_of(source: Source) -> Path:
-    return sources.cache_directory() / "policies" / source.key
+    return cache_directory() / "policies" / source.key
 
 
 def _downloaded(name: str) -> Path | None:
     """The newest version of this name in the cache. Raises ValueError if several zoos have one."""
     if not index.is_name(name):
         return None
-    found = [base for base in sources.cache_directory().glob(f"policies/*/{name}") if base.is_dir()]
+    found = [base for base in cache_directory().glob(f"policies/*/{name}") if base.is_dir()]
     if len(found) > 1:
         raise ValueError(f"{name} was downloaded from several zoos; give its address, such as https://…/{name}.")
     versions = store.versions(found[0]) if found else {}

@@ -55,8 +55,12 @@ class Head(keras.layers.Layer):
 
 
 def network_for(observation_space: Box, action_space: Space, **settings: Any) -> keras.Model:
-    """``cnn`` for images (uint8, ``[height, width, channels]`` or ``[height, width]``), ``mlp`` for all else;
-    ``settings`` are theirs."""
+    """``cnn`` for images (uint8, ``[height, width, channels]`` or ``[height, width]``), ``mlp`` for all else; ``conv``
+    where the settings say how many ``filters`` its ``blocks`` have. ``settings`` are theirs."""
+    if "blocks" in settings:
+        from metazoo.policies.convolutions import conv  # which builds on this module
+
+        return conv(observation_space, action_space, **settings)
     if observation_space.dtype == "uint8" and len(observation_space.shape) in (2, 3):
         return cnn(observation_space, action_space, **settings)
     return mlp(observation_space, action_space, **settings)
@@ -82,14 +86,14 @@ def mlp(
     ``centre`` and ``width``, a number for each entry, the network sees (observation − centre) / width.
     """
     require_usable(observation_space, action_space)
-    inputs, x = _inputs(observation_space, dtype)
+    inputs, x = inputs_of(observation_space, dtype)
     x = _vector(x, observation_space, dtype)
     if width:
         offset = [-c / w for c, w in zip(centre, width, strict=True)]
         x = keras.layers.Rescaling([1.0 / w for w in width], offset, dtype=dtype, name="scaled")(x)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
-    return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+    return with_head(inputs, x, action_space, kernel, initial_scale, dtype)
 
 
 def cnn(
@@ -115,7 +119,7 @@ def cnn(
     shape = observation_space.shape
     if len(shape) not in (2, 3):
         raise ValueError(f"observations have shape {list(shape)}; cnn takes [height, width, channels], use mlp.")
-    inputs, x = _inputs(observation_space, dtype)
+    inputs, x = inputs_of(observation_space, dtype)
     if len(shape) == 2:
         x = keras.layers.Reshape((*shape, 1), dtype=dtype, name="channel")(x)
     for i, count in enumerate(filters):
@@ -127,10 +131,10 @@ def cnn(
     x = keras.layers.Reshape((math.prod(x.shape[1:]),), dtype=dtype, name="features")(x)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
-    return _with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+    return with_head(inputs, x, action_space, kernel, initial_scale, dtype)
 
 
-def _inputs(space: Box, dtype: str) -> tuple[Any, Any]:
+def inputs_of(space: Box, dtype: str) -> tuple[Any, Any]:
     """The network's input, and its values as numbers of ``dtype``: bytes scaled to [0, 1]."""
     if space.dtype != "uint8":
         return (inputs := keras.Input(space.shape, dtype=dtype, name="observations")), inputs
@@ -150,7 +154,9 @@ def _dense(x: Any, hidden: tuple[int, ...], activation: str, seed: int, dtype: s
     return x
 
 
-def _with_head(inputs: Any, x: Any, action_space: Space, kernel: Any, initial_scale: float, dtype: str) -> keras.Model:
+def with_head(
+    inputs: Any, x: Any, action_space: Space, kernel: Any, initial_scale: float = 1.0, dtype: str = "float32"
+) -> keras.Model:
     """The model whose last layer turns ``x`` into the parameters of the space's action distribution."""
     gaussian = isinstance(action_space, Box)
     head = Head(outputs_of(action_space), kernel, dtype=dtype, name="loc" if gaussian else "logits")(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 from metazoo.plugins import with_entry_points
 from metazoo.presets.distilled import DISTILLED_PRESETS
+from metazoo.presets.images import IMAGE_PRESETS
 from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
 from metazoo.presets.preset import Preset
@@ -203,7 +204,7 @@ def load_presets() -> dict[str, Preset]:
         if not isinstance(one, Preset):
             raise TypeError("it is not a Preset, nor a tuple of them")
 
-    ours = (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS, *METAWORLD_PRESETS)
+    ours = (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS, *METAWORLD_PRESETS, *IMAGE_PRESETS)
     return with_entry_points("metazoo.presets", "preset", ours, lambda one: one.name, check)
 
 

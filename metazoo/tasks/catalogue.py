@@ -40,6 +40,8 @@ IN_THE_GRAPH: Final[dict[str, Line]] = {
     "gridworld": Line("families.gridworld", "Gridworld", 15),
     "darkroom": Line("families.darkroom", "DarkRoom", 100),
     "sinusoid": Line("families.sinusoid", "Sinusoid", 10),
+    "glyphs": Line("images.glyphs", "Glyphs", 5),
+    "omniglot": Line("images.omniglot", "Omniglot", 5),
 }
 
 ON_THE_HOST: Final[dict[str, Line]] = {

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.tasks.canvas import Draw
-from metazoo.types import Box, Discrete, MultiDiscrete, Space
+from metazoo.types import Box, Discrete, Episodes, MultiDiscrete, Space
 from metazoo.words import meant
 
 SPLITS = ("train", "validation", "test", "ood")
@@ -69,6 +69,10 @@ class Family(ABC):
     """Steps after which an episode is truncated."""
     supervised: ClassVar[bool] = False
     """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
+    paired: ClassVar[bool] = False
+    """Whether a supervised family draws support and query sets together: ``sets`` gives them."""
+    metric: ClassVar[str] = ""
+    """What the mean reward of a step is called where it is no return, such as ``accuracy``."""
 
     few_tasks: bool = False
     """Whether there are so few tasks that all splits hold the same: what differs are start states and draws."""
@@ -162,6 +166,10 @@ class TaskFamily(Family):
     def targets(self, task: Any, state: Any) -> tf.Tensor:
         """The right actions ``[M, E, ...]`` in the states; supervised families only."""
         raise NotImplementedError(f"{self.name} is not supervised: nobody knows the right actions.")
+
+    def sets(self, task: Any, key: tf.Tensor) -> tuple[Episodes, Episodes]:
+        """Support and query set of tasks ``[M]`` with keys ``[M]``, time-major; families whose sets are ``paired``."""
+        raise NotImplementedError(f"{self.name} draws its examples one by one, not in sets.")
 
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.

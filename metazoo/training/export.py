@@ -14,6 +14,8 @@ from metazoo.algorithms.common.learner import Learner
 from metazoo.artefact import graphs, signatures, store
 from metazoo.artefact.scratch import whole_directory
 from metazoo.artefact.spaces import space_to_metadata
+from metazoo.tasks.images import pictures
+from metazoo.tasks.images.image_set import SIDE
 from metazoo.tasks.views.gym_view import gym_spaces_of
 from metazoo.types import Box, Episodes, StepInputs
 
@@ -38,7 +40,8 @@ class Exported(tf.Module):
         self.parameters = [variable.value for variable in learner.exported_variables]
         self._get_learner = lambda: learner  # as an attribute it would be tracked, and its variables saved again
         feed_forward = [] if learner.memory_kind == "recurrent" else [signatures.ACT]
-        names = [*feed_forward, signatures.INITIAL_MEMORY, signatures.STEP, signatures.ADAPT]
+        images = [signatures.ACT_IMAGES] if feed_forward and _sees_pictures(learner) else []
+        names = [*feed_forward, *images, signatures.INITIAL_MEMORY, signatures.STEP, signatures.ADAPT]
         self.functions = {name: self._function(name) for name in names}
 
     @property
@@ -50,13 +53,16 @@ class Exported(tf.Module):
 
     def _function(self, name: str) -> Any:
         method = getattr(self, f"_{name}")
-        specs = [tensor_spec(self._learner, argument) for argument in signatures.INPUTS[name]]
+        specs = [tensor_spec(self._learner, argument) for argument in _inputs(name)]
         return tf.function(method, input_signature=specs, autograph=False)
 
     def _act(self, observations):
         parameters = self._learner.act(self._weights(), tf.convert_to_tensor(self.memory), observations)
         distribution = self._learner.policy.distribution
         return {"actions": distribution.clip(distribution.mode(parameters)), **parameters}
+
+    def _act_images(self, image_bytes):
+        return self._act(tf.map_fn(pictures.from_bytes, image_bytes, fn_output_signature=tf.uint8))
 
     def _initial_memory(self, rows):
         return {"memory": tf.broadcast_to(self.memory, [tf.shape(rows)[0], self._learner.memory_size])}
@@ -79,6 +85,16 @@ class Exported(tf.Module):
         after, diagnostics = self._learner.adapt(self._weights(), memory[:, None], timed)
         finite = {name: tf.where(tf.math.is_finite(value), value, 0.0) for name, value in diagnostics.items()}
         return {"memory": tf.identity(after[:, 0]), **finite}
+
+
+def _inputs(name: str) -> tuple[signatures.Argument, ...]:
+    return signatures.IMAGE_INPUTS if name == signatures.ACT_IMAGES else signatures.INPUTS[name]
+
+
+def _sees_pictures(learner: Learner) -> bool:
+    """Whether observations are what ``pictures.from_bytes`` makes."""
+    space = learner.family.observation_space
+    return space.dtype == "uint8" and space.shape == (SIDE, SIDE)
 
 
 def tensor_spec(learner: Learner, argument: signatures.Argument) -> tf.TensorSpec:
@@ -176,7 +192,7 @@ def _write_warmup(learner: Learner, names: list[str], path: Path) -> None:
         for name in names:
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = name
-            for argument in signatures.INPUTS[name]:
+            for argument in _inputs(name):
                 spec = tensor_spec(learner, argument)
                 shape = [size if size is not None else sizes[argument.axes[i]] for i, size in enumerate(spec.shape)]
                 value = np.full(shape, _warmup_value(learner, argument.name))
@@ -186,8 +202,10 @@ def _write_warmup(learner: Learner, names: list[str], path: Path) -> None:
             writer.write(log.SerializeToString())
 
 
-def _warmup_value(learner: Learner, argument: str) -> float:
-    """Something valid: an action that the space has, and steps that count."""
+def _warmup_value(learner: Learner, argument: str) -> Any:
+    """Something valid: an action that the space has, steps that count, a picture."""
+    if argument == "image_bytes":
+        return tf.io.encode_png(tf.zeros((SIDE, SIDE, 1), tf.uint8)).numpy()
     if argument.endswith("actions"):
         return getattr(learner.family.action_space, "start", 0)
     return float(argument == "mask")

@@ -11,10 +11,10 @@ from metazoo import random
 from metazoo.algorithms.common.learner import updates
 from metazoo.algorithms.registry import LEARNERS
 from tests import memory
-from tests.algorithms.problems import FAMILIES, learner_for
+from tests.algorithms.problems import FAMILIES, ON_EPISODES, learner_for
 
 SMALL = {"tasks": 2, "episodes": 3}
-VARIANTS = [(algorithm, tuple(FAMILIES)[number % 2], {}) for number, algorithm in enumerate(LEARNERS)]
+VARIANTS = [(algorithm, tuple(FAMILIES)[number % 2], {}) for number, algorithm in enumerate(ON_EPISODES)]
 KIN = ("anil", "meta_sgd")
 """MAML with other settings: their programs are compared in the slow tests."""
 MORE = [
@@ -67,7 +67,7 @@ UPDATES, PARTS, HIDDEN = 1000, 4, (40, 40)
 
 @pytest.mark.skipif(not memory.STATM.exists(), reason="this system has no /proc")
 @pytest.mark.slow  # of MAML it is quick: test_training.py
-@pytest.mark.parametrize("algorithm", LEARNERS)
+@pytest.mark.parametrize("algorithm", ON_EPISODES)
 def test_it_learns_and_nothing_grows_over_a_thousand_updates(algorithm):
     """Sinusoids for those who adapt by gradients: the error after adaptation, 4.25 for a constant 0, comes down."""
     supervised = LEARNERS[algorithm].memory_kind == "fast_weights"

@@ -12,6 +12,7 @@ from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import CartPole, CartPoleGoal
 from metazoo.tasks.families.navigation import Navigation
 from metazoo.tasks.family import SPLITS, Range, TaskFamily, Transition, random_actions
+from metazoo.tasks.images.archives import MissingDataError
 from metazoo.tasks.registry import BUILT_IN, IN_GRAPH, ON_THE_HOST
 from metazoo.tasks.testing import check_family
 from metazoo.tasks.testing import graph as testing
@@ -32,7 +33,10 @@ VARIANTS = {
     "name", [pytest.param(name, marks=() if name in IN_GRAPH else pytest.mark.slow) for name in VARIANTS]
 )
 def test_family_keeps_the_contract(name, check):
-    testing.CHECKS[check](VARIANTS[name]())
+    try:
+        testing.CHECKS[check](VARIANTS[name]())
+    except MissingDataError as missing:
+        pytest.skip(str(missing))
 
 
 QUICK = ("sinusoid", "tabular_mdp")

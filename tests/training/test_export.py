@@ -11,19 +11,18 @@ import tensorflow as tf
 from scipy import stats
 from tensorflow_serving.apis import prediction_log_pb2
 
-from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import signatures, store
 from metazoo.artefact.spaces import space_from_metadata
 from metazoo.tasks.views.gym_view import to_gym_space
 from metazoo.training.export import export
 from metazoo.types import Discrete
-from tests.algorithms.problems import FAMILIES, made_up_episodes
+from tests.algorithms.problems import FAMILIES, ON_EPISODES, made_up_episodes
 from tests.exports import METADATA, Session, batch_first, example_inputs, example_memory, export_small, small_learner
 
-QUICK = [(algorithm, tuple(FAMILIES)[number % 2]) for number, algorithm in enumerate(LEARNERS)]
+QUICK = [(algorithm, tuple(FAMILIES)[number % 2]) for number, algorithm in enumerate(ON_EPISODES)]
 CASES = [
     pytest.param((algorithm, kind), marks=() if (algorithm, kind) in QUICK else pytest.mark.slow)
-    for algorithm in LEARNERS
+    for algorithm in ON_EPISODES
     for kind in FAMILIES
 ]
 """Every learner, in turn on discrete and continuous actions; on the others in the slow tests."""

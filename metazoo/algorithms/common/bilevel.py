@@ -4,7 +4,7 @@
 
 with rounds s of episodes Dₛ that θₛ played. J, the outer loss, is the policy gradient, or with several outer steps on
 the same episodes the clipped likelihood ratio of PPO (Schulman et al. 2017, arXiv 1707.06347). In a supervised family
-all inner steps are made on one support set, J is the squared error on another, the query set, and nothing is sampled.
+all inner steps are made on one support set, J is the loss on another, the query set, and nothing is sampled.
 """
 
 from abc import ABC
@@ -137,7 +137,7 @@ class BilevelLearner(FastWeightsLearner, ABC):
     @property
     def outer_loss(self) -> str:
         """The kind of ``inner_loop.surrogate`` that outer steps descend."""
-        return "mse" if self.family.supervised else OUTER_LOSSES[self.config.outer]
+        return self.inner_loss if self.family.supervised else OUTER_LOSSES[self.config.outer]
 
     def counted(self, rounds: int) -> range:
         """The rounds that are part of the outer loss: with credit for exploration the first one, too."""

@@ -16,7 +16,7 @@ from metazoo.algorithms.common.learner import Learner
 from metazoo.policies.acting import act
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.weights import Tensors, unflatten
-from metazoo.rollouts import returns
+from metazoo.rollouts import returns, supervised
 from metazoo.rollouts.graph import rollout
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
@@ -37,7 +37,8 @@ class FastWeightsLearner(Learner, ABC):
     """A learner whose memory is ``[P + 1]``: a policy's weights, and how many inner steps they have made.
 
     Each round of a reinforcement-learning family is played with the weights that the inner steps on the earlier rounds
-    made. In a supervised family the actions of an episode are its targets, and the inner loss is the squared error.
+    made. In a supervised family the actions of an episode are its targets, and the inner loss is their squared error,
+    or the cross-entropy of labels.
     """
 
     memory_kind: ClassVar[str] = "fast_weights"
@@ -120,7 +121,7 @@ class FastWeightsLearner(Learner, ABC):
     @property
     def inner_loss(self) -> str:
         """The kind of ``inner_loop.surrogate`` that inner steps descend."""
-        return "mse" if self.family.supervised else self.config.surrogate
+        return inner_loop.supervised_loss(self.policy) if self.family.supervised else self.config.surrogate
 
     def inner_samples(self, episodes: Episodes) -> Samples:
         """A round's samples ``[M, N, ...]`` as an inner step takes them."""
@@ -129,6 +130,8 @@ class FastWeightsLearner(Learner, ABC):
         return inner_loop.samples(episodes, self.config.inner_gamma, self.config.inner_lambda, self.family.horizon)
 
     def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
+        if self.family.paired:
+            return supervised.rounds(self.family, tasks, key, len(self.steps_between_rounds) + 1, first)
         memory = tf.broadcast_to(self.initial_memory(weights), [self.config.tasks, 1, self.memory_size])
         play = partial(rollout, self.family, tasks, partial(self.step, weights), first=first)
         rounds: list[Episodes] = []
@@ -139,7 +142,8 @@ class FastWeightsLearner(Learner, ABC):
             rounds.append(play(memory, random.fold(key, number), self.config.episodes, self.family.supervised))
         return tf.nest.map_structure(tf.stop_gradient, rounds)
 
-    @staticmethod
-    def returns_of(rounds: list[Episodes]) -> dict[str, tf.Tensor]:
-        """Metrics: the mean undiscounted return per episode of each round."""
+    def returns_of(self, rounds: list[Episodes]) -> dict[str, tf.Tensor]:
+        """Metrics: the mean undiscounted return per episode of each round; none where nothing was predicted."""
+        if self.family.paired:
+            return {}
         return {f"return_{i}": tf.reduce_mean(returns.episode_returns(played)) for i, played in enumerate(rounds)}

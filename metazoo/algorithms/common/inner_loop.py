@@ -16,7 +16,7 @@ from metazoo.rollouts import returns
 from metazoo.types import Episodes
 
 SURROGATES = ("policy_gradient", "likelihood_ratio")
-"""The inner losses to choose from; a supervised family's is always ``mse``."""
+"""The inner losses to choose from; a supervised family's is that of ``supervised_loss``."""
 
 
 class Samples(NamedTuple):
@@ -50,6 +50,11 @@ def shots(episodes: Episodes) -> Samples:
     return Samples(*(_by_task(field) for field in fields))
 
 
+def supervised_loss(policy: Policy) -> str:
+    """The kind of ``surrogate`` of supervised families: targets are numbers or labels."""
+    return "mse" if policy.distribution.kind == "gaussian" else "cross_entropy"
+
+
 def rescale(rounds: list[Samples]) -> list[Samples]:
     """Raw advantages divided by their root mean square over all rounds and tasks.
 
@@ -66,13 +71,16 @@ def surrogate(
 ) -> tuple[tf.Tensor, Parameters]:
     """A loss (a scalar) of weights ``[P]``, and the distribution parameters it came from.
 
-    ``kind`` is ``policy_gradient``, ``likelihood_ratio``, ``clipped_ratio`` (with ``clip``) or ``mse``, whose targets
-    are the actions. A ratio is taken to ``batch.old``, or where that is empty to the weights themselves.
+    ``kind`` is ``policy_gradient``, ``likelihood_ratio``, ``clipped_ratio`` (with ``clip``), or ``mse`` or
+    ``cross_entropy``, whose targets are the actions. A ratio is taken to ``batch.old``, or where that is empty to the
+    weights themselves.
     """
     parameters = policy.apply(weights, tf.cast(batch.observations, weights.dtype))
     if kind == "mse":
         return losses.squared_error(parameters["loc"], batch.actions, batch.mask), parameters
     log_probs = policy.distribution.log_prob(parameters, batch.actions)
+    if kind == "cross_entropy":
+        return losses.cross_entropy(log_probs, batch.mask), parameters
     advantages = tf.cast(batch.advantages, weights.dtype)
     if kind == "policy_gradient":
         return losses.policy_gradient(log_probs, advantages, batch.mask), parameters

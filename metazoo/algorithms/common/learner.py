@@ -18,7 +18,7 @@ from metazoo.policies.policy import Policy
 from metazoo.policies.weights import Tensors
 from metazoo.rollouts.agent import Agent
 from metazoo.tasks.host_family import AnyFamily, HostFamily
-from metazoo.types import Box, Episodes, StepInputs, StepOutputs, one_line
+from metazoo.types import Episodes, StepInputs, StepOutputs, one_line
 
 
 class Learner(keras.Model, ABC):
@@ -255,16 +255,12 @@ MakeUpdate = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 def _require_fit(policy: Any, family: AnyFamily) -> None:
-    """Refuse a policy for other spaces than the family's, and regression on what has no distance."""
+    """Refuse a policy for other spaces than the family's."""
     for role in ("observation_space", "action_space"):
         mine, others = getattr(policy, role), getattr(family, role)
         if (type(mine), mine.shape, mine.dtype) != (type(others), others.shape, others.dtype):
             needed = f"the family {family.name} needs {one_line(others)}"
             raise ValueError(f"the policy's {role} is {one_line(mine)}; {needed}.")
-    if family.supervised and not isinstance(family.action_space, Box):
-        raise ValueError(
-            f"{family.name} is supervised, but action_space is {one_line(family.action_space)}; targets are a Box."
-        )
 
 
 def updates(start: int, stop: int) -> tf.data.Dataset:

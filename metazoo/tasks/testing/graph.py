@@ -55,8 +55,6 @@ def check_spaces(family: AnyFamily) -> None:
         require_usable(family.observation_space, family.action_space)
     except ValueError as error:
         raise AssertionError(f"{name_of(family)}: {error}") from error
-    regression = not family.supervised or isinstance(family.action_space, Box)
-    require(family, regression, f"it is supervised, but action_space is {family.action_space}; targets are a Box")
 
 
 def check_sampling(family: AnyFamily) -> None:

@@ -1,0 +1,1 @@
+"""Families whose tasks are sets of image classes: few-shot classification."""
