@@ -89,14 +89,14 @@ def judging_player(
                 memory = agent.adapt(memory, support)
         return tf.stack(errors), none, tf.fill([steps + 1, *none.shape[:1], episodes], np.nan)
 
-    def play_paired(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def play_paired(tasks: Any, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         (memory, none), scores = start(tasks), []
         support, query = supervised.rounds(family, tasks, key, 2)
         for made in range(steps + 1):
             scores.append(supervised.score(query, agent.step, memory, key))
             if made < steps:
                 memory = agent.adapt(memory, support)
-        return tf.stack(scores)[..., None], none
+        return tf.stack(scores)[..., None], none, tf.fill([steps + 1, *none.shape[:1], 1], np.nan)
 
     regression = play_paired if family.paired else play_supervised
     play = play_trial if agent.online else regression if family.supervised else play_rounds
@@ -216,7 +216,7 @@ def evaluate(
     error = family.supervised and not family.metric
     if error:
         played = -played
-    curve = _curve(played, kinds, episodes, agent.online, family.supervised)
+    curve = _curve(played, kinds, episodes, agent.online, family.supervised, -1 if error else 1)
     if not np.isnan(reached).any():
         for point, rates in zip(curve, reached.mean(2), strict=True):
             point["success"] = _stratified(rates, kinds)
@@ -264,10 +264,10 @@ def _stratified(per_task: np.ndarray, kinds: list[Stratum]) -> dict[str, Any]:
 
 
 def _curve(
-    played: np.ndarray, kinds: list[Stratum], episodes: int, online: bool, supervised: bool
+    played: np.ndarray, kinds: list[Stratum], episodes: int, online: bool, supervised: bool, better: int
 ) -> list[dict[str, Any]]:
     """A point for each round, or for each episode of a trial, with what had been played of the task before it."""
-    points, better = [], -1 if supervised else 1
+    points = []
     for i, per_task in enumerate(means := played.mean(2)):
         steps, explored = (i // episodes, i) if online else (i, min(i, 1) if supervised else i * episodes)
         point = {"steps": steps, "episodes": explored, **_stratified(per_task, kinds)}

@@ -15,13 +15,17 @@ from typing import Any
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact import device_file, store
 from metazoo.artefact.whole import write_whole
-from metazoo.cards.card_tables import curves, results, seeds
+from metazoo.cards.card_tables import curves, example, results, seeds
+from metazoo.cards.images import USE, tables
 from metazoo.cards.tail_tables import explained, parameters, served, tail
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.words import count
+
+MEASURED = {"point": "error", "image": "accuracy"}
+"""What supervised policies are measured by, by what their examples are."""
 
 
 def write_card(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, Any]) -> Path:
@@ -51,6 +55,7 @@ def card_of(base_path: Path, metadata: Mapping[str, Any], report: Mapping[str, A
         *parameters(report),
         *served(metadata.get("evaluation") or {}),
         *explained(Path(base_path), metadata),
+        *tables(metadata.get("evaluation") or {}),
         *seeds(metadata),
         _limits(metadata, report, family),
         _use(metadata),
@@ -94,7 +99,7 @@ def _when(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping
         whole = len(report["curve"]) == 1
         return "in a trial" if whole else f"in episode {point['episodes'] + 1} of a trial"
     if metadata.get("supervised"):
-        return f"after {count(point['steps'], 'step')} on {count(metadata['horizon'], 'point')}"
+        return f"after {count(point['steps'], 'step')} on {count(metadata['horizon'], example(metadata))}"
     return f"after {count(point['steps'], 'step')}, {count(point['episodes'], 'episode')}"
 
 
@@ -104,7 +109,7 @@ def _introduction(base_path: Path, metadata: Mapping[str, Any]) -> str:
     lines = [f"# {name}", f"{described}." if described else f"A policy for the family `{metadata['family']}`."]
     lines.append(_about(metadata["algorithm"]))
     if adapt["steps"]:
-        examples = f"all on the same {count(metadata['horizon'], 'point')} of the new task"
+        examples = f"all on the same {count(metadata['horizon'], example(metadata))} of the new task"
         episodes = f"each from {count(adapt['episodes'], 'fresh episode')} of the new task"
         lines.append(
             f"Made to adapt with {count(adapt['steps'], 'inner step')},"
@@ -204,7 +209,8 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any], family: AnyF
     ]
     if metadata.get("supervised"):
         limits.append(
-            f"More than {count(last['steps'], 'inner step')}, or another number of points than {metadata['horizon']},"
+            f"More than {count(last['steps'], 'inner step')}, or another number of {example(metadata)}s than"
+            f" {metadata['horizon']},"
             " is not covered by the table."
         )
     elif adapt["steps"]:
@@ -243,6 +249,8 @@ def _space(space: Mapping[str, Any]) -> str:
 
 def _use(metadata: Mapping[str, Any]) -> str:
     name, adapt = metadata["name"], metadata["adapt"]
+    if example(metadata) == "image":
+        return _usage(name, USE)
     if metadata["memory"]["online"]:
         use = f"""adapted = policy.adapt(env, episodes={adapt["episodes"]})  # env: any gymnasium.Env with these spaces
 adapted.evaluate(env)  # returns of episodes that begin with what it remembers"""
@@ -268,7 +276,8 @@ adapted.publish("adapted/")  # a version directory that TF Serving loads
 
 
 def _provenance(metadata: Mapping[str, Any]) -> str:
-    provenance, best = metadata["provenance"], "error" if metadata.get("supervised") else "return"
+    provenance = metadata["provenance"]
+    best = MEASURED[example(metadata)] if metadata.get("supervised") else "return"
     versions = ", ".join(f"{package} {version}" for package, version in provenance["versions"].items())
     return f"""## Made by
 
@@ -281,7 +290,7 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 |---|---|
 | seed | {provenance["seed"]} |
 | updates | {provenance["updates"]:,} |
-| {"points seen" if metadata.get("supervised") else "environment steps"} | {_steps(metadata)} |
+| {f"{example(metadata)}s seen" if metadata.get("supervised") else "environment steps"} | {_steps(metadata)} |
 | wall-clock | {provenance["seconds"] / 60:.1f} minutes |{_teacher_row(metadata)}{_federated_row(metadata)}
 | hardware | {provenance["hardware"]} |
 | versions | {versions} |

@@ -30,7 +30,8 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     if report.get("online"):
         text += " The episodes of a trial are played one after another; every one is both test and experience."
     elif supervised:
-        text += " All steps adapt to the same points, and the error is that on others."
+        measured = "error" if report["metric"] == "mse" else "accuracy"
+        text += f" All steps adapt to the same {example(metadata)}s, and the {measured} is that on others."
     else:
         text += " Every step adapts to episodes of its own and is tested on fresh ones."
     judged = all("success" in point for curve in shown.values() for point in curve)
@@ -103,6 +104,11 @@ def seeds(metadata: Mapping[str, Any]) -> list[str]:
     return ["## Other trainings", text, "\n".join(rows)]
 
 
+def example(metadata: Mapping[str, Any]) -> str:
+    """What a supervised policy adapts to one of."""
+    return metadata.get("example", "point")
+
+
 def interval(point: Mapping[str, Any], of: str = "mean") -> str:
     """The mean, or another figure of it (``iqm``, ``cvar10``), with its interval; a closed form has none."""
     bounds = point.get("ci95" if of == "mean" else f"{of}_ci95")
@@ -124,7 +130,7 @@ def axes_of(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]
     """Heads of the columns that say which point of the curve a row is."""
     if report.get("online"):
         return ["episode"] if len(report["curve"]) > 1 else ["trial"]
-    return ["steps", "points"] if metadata.get("supervised") else ["steps", "episodes used"]
+    return ["steps", f"{example(metadata)}s"] if metadata.get("supervised") else ["steps", "episodes used"]
 
 
 def place(point: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:

@@ -212,7 +212,7 @@ def _edge(group: list[float], side: int) -> float:
 
 def _points(reports: list[dict[str, Any]]) -> bool:
     """Whether policies adapt to points, as in supervised families, not to episodes."""
-    return all(report.get("metric") == "mse" for report in reports)
+    return all(report.get("metric", "return") != "return" for report in reports)
 
 
 def _cost(reports: list[dict[str, Any]]) -> dict[int, int] | None:

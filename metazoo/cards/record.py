@@ -7,7 +7,7 @@ import numpy as np
 
 from metazoo import progress
 from metazoo.artefact import store
-from metazoo.cards import rewards, seeds
+from metazoo.cards import images, rewards, seeds
 from metazoo.cards.baselines import Protocol
 from metazoo.cards.card import write_card
 from metazoo.cards.plots import adaptation_curve
@@ -16,6 +16,7 @@ from metazoo.cards.robustness import robustness
 from metazoo.hub import index
 from metazoo.presets.preset import evaluate_command
 from metazoo.pretrained import family_of, load
+from metazoo.tasks.images.classes import ImageClasses
 
 
 def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
@@ -45,6 +46,9 @@ def record(version: Path, runs: list[Path] | None = None) -> dict[str, Any]:
     if seen is not None:
         metadata["rewards"] = seen
     beyond = {} if outside is None else {"ood": brief(outside)}
+    if isinstance(family, ImageClasses):
+        beyond["images"] = images.measure(policy, family)
+        images.picture(policy, family, version.parent / images.PICTURE)
     metadata["evaluation"] = {**brief(report), "robustness": served, **beyond, **({"seeds": others} if others else {})}
     store.replace_metadata(version, metadata)
     adaptation_curve([report], version.parent / "curve.png")

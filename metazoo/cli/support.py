@@ -221,8 +221,8 @@ def _tail(last: Mapping[str, Any]) -> list[str]:
 
 def _used(point: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """What of the new task the policy had seen: examples, or episodes."""
-    if report["metric"] == "mse":
-        return count(point["episodes"] * report["horizon"], "point")
+    if report["metric"] != "return":
+        return count(point["episodes"] * report["horizon"], "point" if report["metric"] == "mse" else "example")
     return count(point["episodes"], "episode")
 
 

@@ -133,7 +133,8 @@ def _adapts_in(metadata: Mapping[str, Any]) -> str:
         return count(episodes, "episode") if episodes > 1 else f"{count(horizon, 'step')} of playing"
     if not steps:
         return "-"
-    return f"{steps} × {count(horizon, 'point') if metadata.get('supervised') else count(episodes, 'episode')}"
+    examples = count(horizon, metadata.get("example", "point"))
+    return f"{steps} × {examples if metadata.get('supervised') else count(episodes, 'episode')}"
 
 
 def _before_and_after(evaluation: Mapping[str, Any]) -> dict[str, Any]:

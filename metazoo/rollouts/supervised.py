@@ -21,12 +21,17 @@ def rounds(family: TaskFamily, tasks: Any, key: tf.Tensor, count: int, first: An
 
 
 def score(query: Episodes, step: Step, memory: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """``[M]``: the percentage of the query set's labels ``[T, M, 1]`` that the policy with ``memory [M, 1, S]``
-    predicts."""
+    """``[M]``: the percentage of the query set's labels that ``answers`` gets right."""
+    labels, found = answers(query, step, memory, key)
+    return 100.0 * tf.reduce_mean(tf.cast(tf.equal(found, labels), tf.float32), 1)
+
+
+def answers(query: Episodes, step: Step, memory: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The query set's labels and what the policy with ``memory [M, 1, S]`` predicts, both ``[M, T]``, of query episodes
+    ``[T, M, 1]``."""
     shown = tf.transpose(query.observations[:, :, 0], [1, 0, *range(2, query.observations.shape.rank - 1)])
     labels = tf.transpose(query.actions[:, :, 0])
     nothing = tf.zeros(labels.shape)
     rows = key if key.shape.rank == 1 else random.fold(key, tf.range(labels.shape[0]))
     inputs = StepInputs(shown, tf.zeros_like(labels), nothing, tf.cast(nothing, tf.bool))
-    answers = step(inputs, memory, random.spread(rows, labels.shape[1]), True).actions
-    return 100.0 * tf.reduce_mean(tf.cast(tf.equal(answers, labels), tf.float32), 1)
+    return labels, step(inputs, memory, random.spread(rows, labels.shape[1]), True).actions

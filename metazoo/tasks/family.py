@@ -69,6 +69,8 @@ class Family(ABC):
     """Steps after which an episode is truncated."""
     supervised: ClassVar[bool] = False
     """Whether the right actions are known: ``targets`` gives them, and learners regress on them."""
+    example: ClassVar[str] = "point"
+    """What one example of a supervised family is."""
     paired: ClassVar[bool] = False
     """Whether a supervised family draws support and query sets together: ``sets`` gives them."""
     metric: ClassVar[str] = ""

@@ -158,6 +158,7 @@ def describe(learner: Learner) -> dict[str, Any]:
         "parameters": _weights(learner),
         "horizon": family.horizon,
         "supervised": family.supervised,
+        **({"example": family.example} if family.supervised else {}),
     }
 
 

@@ -11,7 +11,7 @@ from tests.cards.reports import made_up_metadata, made_up_report
 
 
 def report(before, after, supervised=False, online=False):
-    points = _curve(np.stack([before, after])[..., None], [], 10, online, supervised)
+    points = _curve(np.stack([before, after])[..., None], [], 10, online, supervised, -1 if supervised else 1)
     known = {"curve": points, "tasks": len(before), "online": online, "higher_is_better": not supervised}
     return made_up_report("policy", (1.0,), **known, metric="mse" if supervised else "return")
 

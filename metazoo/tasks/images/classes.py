@@ -4,6 +4,7 @@ The protocol is that of Vinyals et al. 2016 (arXiv 1606.04080, section 4.1), exc
 validation and test come from different *alphabets*, not only from different characters.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -49,6 +50,7 @@ class ImageClasses(TaskFamily, ABC):
     hidden: ClassVar[str] = "which character each label means"
     reward_unit: ClassVar[str] = "1 where the label is right, else 0"
     metric: ClassVar[str] = "accuracy in %"
+    example: ClassVar[str] = "image"
     Task: ClassVar[type] = ClassesTask
     supervised: ClassVar[bool] = True
     paired: ClassVar[bool] = True
@@ -70,6 +72,7 @@ class ImageClasses(TaskFamily, ABC):
         self.ways, self.shots, self.queries, self.turned = ways, shots, queries, turned
         self.action_space = Discrete(ways)
         self.horizon = ways * shots
+        self._only: tuple[str, ...] = ()
         self._tensors: dict[str, tf.Tensor] = {}
 
     @abstractmethod
@@ -80,10 +83,19 @@ class ImageClasses(TaskFamily, ABC):
     def alphabets(self, split: str) -> tuple[str, ...]:
         """The alphabets of ``train``, ``validation`` or ``test``."""
 
+    def within(self, alphabet: str) -> "ImageClasses":
+        """The same family with all classes of one alphabet."""
+        other = copy.copy(self)
+        other._only, other._tensors = (
+            (alphabet,),
+            {key: self._tensors[key] for key in ("images",) if key in self._tensors},
+        )
+        return other
+
     def sample_task(self, key: tf.Tensor, split: str) -> ClassesTask:
         if split == "ood":
             raise ValueError(f"split is 'ood'; {self.name} has none, test holds alphabets that were never seen.")
-        among = self._held(split, lambda: self.image_set().of(self.alphabets(split)))
+        among = self._held(split, lambda: self.image_set().of(self._only or self.alphabets(split)))
         order = random.uniform(random.spread(random.fold(key, 0), among.shape[0]))
         chosen = tf.math.top_k(order, self.ways).indices
         turns = random.integers(random.spread(random.fold(key, 1), self.ways), 4)
