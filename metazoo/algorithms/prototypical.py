@@ -59,7 +59,9 @@ class Prototypical(Learner):
     def __init__(self, policy, family, config: PrototypicalConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
         _require_classes(policy, family)
-        self.classes, self.features = family.action_space.n, math.prod(self.network.output["features"].shape[1:])
+        self.examples = family.ways * (family.shots + family.queries)
+        self.first, self.classes = family.action_space.start, family.action_space.n
+        self.features = math.prod(self.network.output["features"].shape[1:])
         self.built = True
 
     @property
@@ -68,7 +70,7 @@ class Prototypical(Learner):
 
     @property
     def env_steps_per_update(self) -> int:
-        return self.config.tasks * self.classes * (self.family.shots + self.family.queries)
+        return self.config.tasks * self.examples
 
     @property
     def exported_variables(self) -> list[keras.Variable]:
@@ -103,8 +105,8 @@ class Prototypical(Learner):
         shares = batch.mask / tf.maximum(tf.reduce_sum(batch.mask, 1, keepdims=True), 1.0)
         return after, {"loss": -tf.reduce_sum(shares * log_probs, 1), "kl": tf.reduce_sum(shares * kl, 1)}
 
-    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor) -> list[Episodes]:
-        return supervised.rounds(self.family, tasks, key, 2)
+    def collect(self, weights: Tensors, tasks: Any, key: tf.Tensor, first: Any = 0) -> list[Episodes]:
+        return supervised.rounds(self.family, tasks, key, 2, first)
 
     def prepare(self, weights: Tensors, rounds: list[Episodes]) -> tuple[Samples, Samples]:
         support, query = map(inner_loop.shots, rounds)
@@ -132,7 +134,7 @@ class Prototypical(Learner):
 
     def _sums(self, features: tf.Tensor, batch: Samples) -> tf.Tensor:
         """What examples ``[M, N]`` add to a memory, ``[M, S]``."""
-        label = tf.cast(batch.actions, tf.int32) - self.family.action_space.start
+        label = tf.cast(batch.actions, tf.int32) - self.first
         mine = tf.one_hot(label, self.classes, dtype=features.dtype) * tf.cast(batch.mask, features.dtype)[..., None]
         sums = axes.merge(tf.matmul(mine, features, transpose_a=True), 1)
         return tf.concat([sums, tf.reduce_sum(mine, 1)], -1)

@@ -340,6 +340,11 @@ def _copy(own: Mapping[str, Any], task_name: str) -> Target:
 def _joined(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """``before``, and what was done since."""
     counts = {key: before[key] + made[key] for key in ("steps", "episodes")}
+<<<<<<< HEAD
     latest = {key: made[key] for key in ("last_episodes", "diagnostics", "kept") if key in made}
     earlier = {key: value for key, value in before.items() if key != "kept" or not made["steps"]}
     return {**earlier, **counts, **latest}
+=======
+    latest = {key: made[key] for key in ("last_episodes", "diagnostics", "classes") if key in made}
+    return {**before, **counts, **latest}
+>>>>>>> e0888a1 (Pictures of any format are read; labels of a published classifier keep their names; the card's figures are tested)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from metazoo import axes, progress, random
 from metazoo.cards.card_tables import interval, number
 from metazoo.evaluation import CHUNK, play_split
-from metazoo.pretrained import Pretrained, family_of
+from metazoo.pretrained import Pretrained
 from metazoo.rollouts import supervised
 from metazoo.summaries import summary
 from metazoo.tasks.images.classes import ImageClasses
@@ -36,9 +36,8 @@ def measure(policy: Pretrained, family: ImageClasses) -> dict[str, Any]:
     steps, agent = policy.metadata["adapt"]["steps"], policy.agent()
     found: dict[str, Any] = {"tasks": TASKS, "ways": family.ways, "shots": {}, "alphabets": {}}
     for shots in SHOTS:
-        other = family_of(policy.metadata, shots=shots)
         with progress.stage(f"{policy.name}, {shots} shots"):
-            played, _ = play_split(agent, other, "test", TASKS, 1, steps)
+            played, _ = play_split(agent, family.with_shots(shots), "test", TASKS, 1, steps)
         found["shots"][str(shots)] = summary(played[-1, :, 0])
     for alphabet in family.alphabets("test"):
         with progress.stage(f"{policy.name}, {alphabet}"):

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from metazoo import random
 from metazoo.rollouts.graph import Step
-from metazoo.tasks.family import TaskFamily
+from metazoo.tasks.host_family import AnyFamily
 from metazoo.types import Episodes, StepInputs
 
 
-def rounds(family: TaskFamily, tasks: Any, key: tf.Tensor, count: int, first: Any = 0) -> list[Episodes]:
+def rounds(family: AnyFamily, tasks: Any, key: tf.Tensor, count: int, first: Any = 0) -> list[Episodes]:
     """So many sets of tasks ``[M, ...]``: a support set, the query set drawn with it, then another pair, ...
 
     ``key`` is one, or one ``[M]`` for each task; with one, ``first`` is the place of the first of these tasks.

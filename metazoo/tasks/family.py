@@ -137,6 +137,10 @@ class Family(ABC):
         """
         return None
 
+    def sets(self, task: Any, key: tf.Tensor) -> tuple[Episodes, Episodes]:
+        """Support and query set of tasks ``[M]`` with keys ``[M]``, time-major; families whose sets are ``paired``."""
+        raise NotImplementedError(f"{type(self).__name__} draws its examples one by one, not in sets.")
+
     def references(self, tasks: Any) -> dict[str, Reference]:
         """Solutions of ``tasks`` that are known without learning, by name; none unless a family says some."""
         return {}
@@ -168,10 +172,6 @@ class TaskFamily(Family):
     def targets(self, task: Any, state: Any) -> tf.Tensor:
         """The right actions ``[M, E, ...]`` in the states; supervised families only."""
         raise NotImplementedError(f"{self.name} is not supervised: nobody knows the right actions.")
-
-    def sets(self, task: Any, key: tf.Tensor) -> tuple[Episodes, Episodes]:
-        """Support and query set of tasks ``[M]`` with keys ``[M]``, time-major; families whose sets are ``paired``."""
-        raise NotImplementedError(f"{self.name} draws its examples one by one, not in sets.")
 
     def sample(self, count: int, split: str = "train", seed=0) -> Any:
         """``count`` tasks of a split, a pure function of ``(split, seed)``; ``seed`` may be a tensor.

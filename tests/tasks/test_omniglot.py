@@ -108,5 +108,5 @@ def test_archives_are_fetched_with_their_checksums(tmp_path, monkeypatch):
 
 
 def test_another_source_is_refused():
-    with pytest.raises(ValueError, match="source is 'fool'; did you mean full"):
+    with pytest.raises(ValueError, match="source is 'fool'; choose small or full"):
         Omniglot(source="fool")

@@ -86,10 +86,14 @@ class ImageClasses(TaskFamily, ABC):
     def within(self, alphabet: str) -> "ImageClasses":
         """The same family with all classes of one alphabet."""
         other = copy.copy(self)
-        other._only, other._tensors = (
-            (alphabet,),
-            {key: self._tensors[key] for key in ("images",) if key in self._tensors},
-        )
+        other._only = (alphabet,)
+        other._tensors = {name: held for name, held in self._tensors.items() if name == "images"}
+        return other
+
+    def with_shots(self, shots: int) -> "ImageClasses":
+        """The same family with another number of drawings of each class in the support set."""
+        other = copy.copy(self)
+        other.shots, other.horizon = shots, self.ways * shots
         return other
 
     def sample_task(self, key: tf.Tensor, split: str) -> ClassesTask:

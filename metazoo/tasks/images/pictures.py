@@ -12,6 +12,7 @@ from metazoo.types import Episodes
 from metazoo.words import count
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+GREY_OF_RGB: Final = (0.299, 0.587, 0.114)
 GREY: Final = ("1", "L")
 """Pillow's modes of pictures with one channel of at most a byte."""
 
@@ -39,8 +40,9 @@ def from_bytes(content: tf.Tensor) -> tf.Tensor:
     What is lighter at its border than grey is dark ink on light paper, and is inverted. In TensorFlow's own operations:
     an export reads the pictures of requests with it.
     """
-    picture = tf.io.decode_image(content, channels=1, expand_animations=False)
-    picture = tf.cast(tf.reshape(picture, tf.concat([tf.shape(picture)[:2], [1]], 0)), tf.float32)
+    picture = tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
+    picture = tf.reshape(picture, tf.concat([tf.shape(picture)[:2], [3]], 0))
+    picture = tf.reduce_sum(picture * GREY_OF_RGB, -1, keepdims=True)
     border = tf.concat([picture[0, :, 0], picture[-1, :, 0], picture[:, 0, 0], picture[:, -1, 0]], 0)
     picture = tf.where(tf.reduce_mean(border) > 127.5, 255.0 - picture, picture)
     height, width = tf.unstack(tf.shape(picture)[:2])
