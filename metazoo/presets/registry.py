@@ -204,7 +204,15 @@ def load_presets() -> dict[str, Preset]:
         if not isinstance(one, Preset):
             raise TypeError("it is not a Preset, nor a tuple of them")
 
-    ours = (*_ALL, *SINUSOID_PRESETS, *RL2_PRESETS, *DISTILLED_PRESETS, *MUJOCO_PRESETS, *METAWORLD_PRESETS, *IMAGE_PRESETS)
+    ours = (
+        *_ALL,
+        *SINUSOID_PRESETS,
+        *RL2_PRESETS,
+        *DISTILLED_PRESETS,
+        *MUJOCO_PRESETS,
+        *METAWORLD_PRESETS,
+        *IMAGE_PRESETS,
+    )
     return with_entry_points("metazoo.presets", "preset", ours, lambda one: one.name, check)
 
 
