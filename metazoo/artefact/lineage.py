@@ -7,6 +7,7 @@ and ``Pretrained.publish``. What a policy was adapted from stands in its ``metaz
 - ``task``, the name of the task it was adapted to: it is published as ``<from>-<task>``;
 - ``steps``: its inner steps in all, since ``from``; ``episodes``: those that went into them, in all;
 - ``last_episodes``: those that went into the latest step; ``diagnostics``: what that step measured (loss, kl);
+- ``classes``: of a classifier, what its labels mean, in their order;
 - ``kept``: whether it is what it was before or after adapting, where held-out episodes decided that, and the returns;
 - ``request``: the key and the digest of the request that made the latest step, if it had a key.
 
@@ -340,11 +341,6 @@ def _copy(own: Mapping[str, Any], task_name: str) -> Target:
 def _joined(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """``before``, and what was done since."""
     counts = {key: before[key] + made[key] for key in ("steps", "episodes")}
-<<<<<<< HEAD
-    latest = {key: made[key] for key in ("last_episodes", "diagnostics", "kept") if key in made}
+    latest = {key: made[key] for key in ("last_episodes", "diagnostics", "classes", "kept") if key in made}
     earlier = {key: value for key, value in before.items() if key != "kept" or not made["steps"]}
     return {**earlier, **counts, **latest}
-=======
-    latest = {key: made[key] for key in ("last_episodes", "diagnostics", "classes") if key in made}
-    return {**before, **counts, **latest}
->>>>>>> e0888a1 (Pictures of any format are read; labels of a published classifier keep their names; the card's figures are tested)
