@@ -240,7 +240,7 @@ def test_few_distinct_tasks_are_strata():
 def test_intervals_are_drawn_within_strata():
     """Two tasks far apart, each without spread: how many of either a resample has must not matter."""
     kinds = [evaluation.Stratum({}, np.array([0, 2])), evaluation.Stratum({}, np.array([1, 3]))]
-    (point,) = evaluation._curve(np.float32([[[87.0], [586.0], [87.0], [586.0]]]), kinds, 1, False, False)
+    (point,) = evaluation._curve(np.float32([[[87.0], [586.0], [87.0], [586.0]]]), kinds, 1, False, False, 1)
     assert point["mean"] == 336.5 and point["ci95"] == [336.5, 336.5]
     assert [(one["tasks"], one["mean"]) for one in point["by_task"]] == [(2, 87.0), (2, 586.0)]
     low, high = summary(np.array([87.0, 586.0, 87.0, 586.0]))["ci95"]

@@ -39,7 +39,7 @@ def measured(tmp_path_factory):
     metadata = {"name": "small", "adapt": {"episodes": 1, "steps": 1}, "network": {}, "provenance": {"seed": 0}}
     policy = load(export(learner, tmp_path_factory.mktemp("card") / "small" / "1", metadata))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "TASKS", 100)
+        patch.setattr(images, "TASKS", 50)
         patch.setattr(images, "SHOTS", (1, 5))
         return policy, family, images.measure(policy, family)
 
