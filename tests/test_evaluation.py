@@ -135,6 +135,7 @@ def test_the_export_plays_deterministically_what_the_learner_plays(exported):
     assert np.array_equal(curves[0][..., 0], curves[0][..., 1]), "navigation's episodes only differ by their actions"
 
 
+@pytest.mark.slow
 def test_the_export_samples_from_the_learners_distribution(exported):
     learner, policy = exported
     mine, exports = (

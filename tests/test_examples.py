@@ -79,6 +79,7 @@ def test_the_first_block_of_the_serving_page_can_be_pasted(tmp_path):
     assert found["logits"] == pytest.approx(expected["logits"], rel=1e-5)  # the last digit is the processor's
 
 
+@pytest.mark.slow  # the README does so too
 @needs("maml_cartpole")
 def test_the_example_in_process(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["example", "--out", str(tmp_path), "--steps", "1"])

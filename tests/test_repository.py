@@ -151,6 +151,7 @@ def test_keras_2_is_asked_for_in_time_even_after_importing_tensorflow():
     assert done.stdout.strip() == "0.0", done.stderr
 
 
+@pytest.mark.slow
 def test_importing_metazoo_after_using_tf_keras_says_what_to_do():
     done = run_without_flag(TOUCH_FIRST + USE_TFP)
     assert done.returncode != 0

@@ -170,6 +170,7 @@ def experts_on_navigation(count, compiled=False, **settings):
     return experts
 
 
+@pytest.mark.slow
 def test_an_expert_among_others_is_trained_as_if_alone():
     alone, among = experts_on_navigation(1), experts_on_navigation(3)
     first = alone.experts.numpy()

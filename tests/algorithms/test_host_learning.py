@@ -92,7 +92,7 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize("kind", ["images", pytest.param("multi_discrete", marks=pytest.mark.slow)])
 def test_images_and_several_discrete_actions_train_evaluate_and_export(kind, tmp_path):
     family = GymFamily(lambda: Odd(*SPACES[kind]), {"offset": (0.0, 1.0)}, 4, name=kind)
     learner = DomainRandomised(small_policy(family), family, DomainRandomisedConfig(tasks=2, episodes=3))

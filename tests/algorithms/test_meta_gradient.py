@@ -98,7 +98,13 @@ CASES = [
 ] + [
     {"kind": "categorical", "inner_steps": 2, "surrogate": "policy_gradient", "step_sizes": "scalar", "entropy": 0.1},
     {"kind": "gaussian", "inner_steps": 2, "surrogate": "policy_gradient", "step_sizes_per_step": 0, "every_step": 0},
-    {"kind": "gaussian", "inner_steps": 2, "surrogate": "policy_gradient", "advantages": "update", "step_weight": 0.3},
+    {
+        "kind": "categorical",
+        "inner_steps": 2,
+        "surrogate": "policy_gradient",
+        "advantages": "update",
+        "step_weight": 0.3,
+    },
     {"kind": "categorical", "inner_steps": 1, "surrogate": "policy_gradient", "exploration": 0.5, "replicas": 3},
     {"kind": "categorical", "inner_steps": 0, "surrogate": "policy_gradient", "step_sizes": "fixed", "entropy": 0.1},
 ]

@@ -25,6 +25,11 @@ from metazoo.types import Box, Discrete, MultiDiscrete, StepInputs
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 EPISODES = 3
+EVERY_CELL = [
+    pytest.param(kind, cell, marks=() if kind == "categorical" or cell == "gru" else pytest.mark.slow)
+    for kind in FAMILIES
+    for cell in CELLS
+]
 
 
 def small_rl2(kind="categorical", cell="gru", dtype="float32", horizon=12, **settings) -> RL2:
@@ -45,8 +50,7 @@ def played(learner: RL2, seed=1):
     return trial(family, tasks, partial(learner.step, weights), memory, random.key(seed), learner.config.episodes)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(("kind", "cell"), EVERY_CELL)
 def test_replaying_episodes_is_carrying_the_memory_through_them(kind, cell):
     learner = small_rl2(kind, cell, horizon=40 if kind == "categorical" else 12)
     episodes, carried = played(learner)
@@ -100,8 +104,7 @@ def test_old_log_probs_are_those_of_the_policy_that_played():
     assert loss.numpy() == pytest.approx(expected.numpy())
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(("kind", "cell"), EVERY_CELL)
 def test_the_gradient_through_a_trial_agrees_with_finite_differences(kind, cell):
     learner = small_rl2(kind, cell, dtype="float64", entropy=0.1, prediction=0.3)
     episodes, _ = played(learner)

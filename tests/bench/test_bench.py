@@ -169,6 +169,7 @@ def test_turns_are_taken_often_enough():
     assert len(first) == len(second) == 7 and min(first + second) >= 0
 
 
+@pytest.mark.slow
 def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path, quick):
     monkeypatch.setattr(timing, "SECONDS", 0.2)
     toy_policy.export_toy(tmp_path / "models" / "toy" / "1")

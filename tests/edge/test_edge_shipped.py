@@ -121,6 +121,7 @@ def test_wrong_requests_are_one_sentence_and_write_nothing(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_same_policy_gives_the_same_file(tmp_path):
     policy = metazoo.load("distilled_cartpole_tiny")
     one, other = (policy.export_litert(tmp_path / name).read_bytes() for name in ("one.tflite", "other.tflite"))

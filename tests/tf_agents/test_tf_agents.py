@@ -253,6 +253,7 @@ def check_time_step(step, played, t, m, e):
     assert step.discount == (0.0 if t and played.terminated[t - 1, m, e] else 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.tf_agents
 def test_rows_rest_when_they_have_played_their_episodes_until_they_are_reset():
     family = CartPole(horizon=40)
@@ -317,6 +318,7 @@ def test_the_average_return_of_tf_agents_is_ours(theirs, name, protocol):
     assert len(measured) == steps + 1
 
 
+@pytest.mark.slow
 @pytest.mark.tf_agents
 def test_samples_are_those_of_our_evaluation_too(theirs, exported):
     policy = exported("rl2", "categorical").directory
