@@ -1,5 +1,7 @@
 """``metazoo evaluate --video``: one test task played before and after adapting, side by side, as a short GIF."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,17 @@ def check(version: Path, split: str, seed: int) -> None:
         Filmed(env, picture).reset(seed=seed)
     finally:
         env.close()
+
+
+def as_mp4(film: Path) -> Path | None:
+    """The same film as MP4 beside it, where ffmpeg is installed; None where it is not."""
+    program, made = shutil.which("ffmpeg"), film.with_suffix(".mp4")
+    if program is None:
+        return None
+    even = "scale=trunc(iw/2)*2:trunc(ih/2)*2"  # what H.264 needs
+    options = ["-vf", even, "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    done = subprocess.run([program, "-y", "-loglevel", "error", "-i", str(film), *options, str(made)], check=False)
+    return made if done.returncode == 0 else None
 
 
 def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Picture]:

@@ -3,12 +3,14 @@ but what gets images to train on."""
 
 import contextlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from metazoo import progress
 from metazoo.artefact.places import savedmodels_directory
 from metazoo.cli import options, places
 from metazoo.cli import support as cli_support
@@ -142,19 +144,42 @@ def _download_data(name: str) -> None:
 def push(
     names: Annotated[list[str], typer.Argument(metavar="NAME|DIR...", help="Policies.")],
     to: Annotated[str, typer.Option(metavar="DIR|hf://ORG/REPO", help="The zoo.")],
+    replay: Annotated[bool, typer.Option("--replay", help="Film each before and after adapting, first.")] = False,
 ) -> None:
     """Publish policies, with their cards and an index, for others to download.
 
+    The zoo gets a README with the index of its policies, and replay.gif at its root. --replay makes that film (and
+    replay.mp4, where ffmpeg is installed); without it, replay.mp4 or replay.gif beside a policy's versions is taken.
+
     \b
     metazoo push maml_cartpole --to /srv/www/zoo
+    metazoo push maml_cartpole maml_navigation --replay --to hf://ORG/REPO
     metazoo push runs/maml_pendulum/savedmodels/maml_pendulum --to hf://ORG/REPO
     """
     from metazoo.hub import transfer as hub
 
     if "://" not in to:
         places.directory(Path(to), "--to")
-    for name, policy in sorted(hub.push(names, to).items()):
+    with tempfile.TemporaryDirectory() as scratch:
+        films = _films(names, Path(scratch)) if replay else {}
+        pushed = hub.push(names, to, films)
+    for name, policy in sorted(pushed.items()):
         print(f"{name}  version {policy.version}  {count(len(policy.files), 'file')}  {policy.bytes / 1e3:.0f} kB")
+
+
+def _films(names: list[str], directory: Path) -> dict[Path, Path]:
+    """A film of each policy by its version directory. Raises ValueError for one that cannot be drawn."""
+    cli_support.load_tensorflow()
+    from metazoo.cards import video
+    from metazoo.hub.transfer import find
+
+    films = {}
+    with progress.shown():
+        for number, version in enumerate(map(find, names)):
+            with progress.stage(f"filming {version.parent.name}"):
+                film = video.film(version, directory / f"{number}.gif")
+                films[version] = video.as_mp4(film) or film
+    return films
 
 
 @contextlib.contextmanager

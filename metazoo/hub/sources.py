@@ -32,6 +32,10 @@ class HubError(Exception):
     """A zoo cannot be reached, or is not what its index says; the message is one sentence for the user."""
 
 
+class MissingError(HubError):
+    """The zoo can be reached, and has no such file."""
+
+
 class UnreachableError(HubError):
     """The server does not answer, or breaks off; what was downloaded before can still be used."""
 
@@ -182,6 +186,16 @@ class HuggingFace(Source):
         self.progress(expected.bytes)
         return found
 
+    def content(self, path: str) -> bytes | None:
+        """What is in a file of the repository, None where there is none."""
+        try:
+            return self._fetch(path).read_bytes()
+        except MissingError:
+            return None
+
+    def has(self, path: str) -> bool:
+        return self.content(path) is not None
+
     def _fetch(self, path: str) -> Path:
         hub = hugging_face()
         endpoint = os.environ.get("HF_ENDPOINT")
@@ -192,7 +206,7 @@ class HuggingFace(Source):
         except (hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError) as error:
             raise HubError(f"there is no {self.address}, or it is private and `hf auth login` was not run.") from error
         except hub.errors.EntryNotFoundError as error:
-            raise HubError(f"{self.address} has no file {path}.") from error
+            raise MissingError(f"{self.address} has no file {path}.") from error
         except Exception as error:  # its transport's own errors, which differ between versions
             raise HubError(f"{self.address}/{path} cannot be downloaded: {first_line(error)}") from error
 

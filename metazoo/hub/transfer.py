@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from metazoo.artefact import device_file, store, whole
 from metazoo.artefact.places import cache_directory, savedmodels_directory
-from metazoo.hub import index, listing, sources
+from metazoo.hub import front, index, listing, sources
 from metazoo.hub.index import Index, Policy
 from metazoo.hub.sources import HubError, Source
 from metazoo.words import meant
@@ -106,10 +106,12 @@ def _found(name: str, source: Source) -> Policy:
     return policies[name]
 
 
-def push(names: Iterable[str], address: str | os.PathLike[str]) -> Index:
+def push(names: Iterable[str], address: str | os.PathLike[str], replays: Mapping[Path, Path] | None = None) -> Index:
     """Adds policies, given by name or directory, to the zoo at an address; returns its index as it is now.
 
-    A version that is there already is not changed: what others have downloaded stays what it is.
+    A version that is there already is not changed: what others have downloaded stays what it is. The zoo's own README
+    has the index of its policies, unless somebody else wrote one. ``replays``: films of policies at play by their
+    version directory; else ``replay.mp4`` or ``replay.gif`` beside the versions. That of the first stands at the root.
 
     Raises:
         ValueError: no such policy or address, or another policy has its name and version there.
@@ -122,30 +124,47 @@ def push(names: Iterable[str], address: str | os.PathLike[str]) -> Index:
         version = find(name)
         store.verify(version)
         versions[index.check_name(_name_of(version))] = version
+    films = {name: (replays or {}).get(version) or front.replay_beside(version) for name, version in versions.items()}
+    shown = {name: film for name, film in films.items() if film is not None}
     if isinstance(target, sources.Directory):
-        return _push_to_directory(versions, target.path)
+        return _push_to_directory(versions, shown, target.path)
     if isinstance(target, sources.HuggingFace):
-        return _push_to_hugging_face(versions, target)
+        return _push_to_hugging_face(versions, shown, target)
     raise ValueError(f"--to is {target.address}; policies are pushed to a directory or to hf://ORG/REPO.")
 
 
-def _push_to_directory(versions: Mapping[str, Path], directory: Path) -> Index:
+def _push_to_directory(versions: Mapping[str, Path], films: Mapping[str, Path], directory: Path) -> Index:
     for name, version in versions.items():
         origin = sources.Directory(version.parent)
         _install(origin, "", index.of_version(version), directory / name, replace=False)
         if (device := device_file.beside(version)) is not None:
             whole.write_whole(directory / name / f"{name}{device_file.SUFFIX}", device.read_bytes())
-    return index.write(directory)
+    for path, film in _places(films).items():
+        whole.write_whole(directory / path, film.read_bytes())
+    found, page = index.write(directory), directory / front.README
+    if front.is_ours(page.read_bytes() if page.is_file() else None):
+        replay = next((name for name in front.REPLAYS if (directory / name).is_file()), None)
+        whole.write_whole(page, front.readme(found, str(directory), replay))
+    return found
 
 
-def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingFace) -> Index:
+def _places(films: Mapping[str, Path]) -> dict[str, Path]:
+    """Where films go: beside each policy's versions, and the first one to the root."""
+    beside = {f"{name}/replay{film.suffix}": film for name, film in films.items()}
+    return beside | {f"replay{film.suffix}": film for film in list(films.values())[:1]}
+
+
+def _push_to_hugging_face(
+    versions: Mapping[str, Path], films: Mapping[str, Path], target: sources.HuggingFace
+) -> Index:
     """One commit with the files and the new index, on top of the one whose index was read."""
     hub = sources.hugging_face()
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         api.create_repo(target.repository, exist_ok=True)
         head = api.repo_info(target.repository, revision=target.revision).sha
-        there = _index_at(sources.HuggingFace(target.repository, head))
+        before = sources.HuggingFace(target.repository, head)
+        there, page = _index_at(before), before.content(front.README)
         pushed = {name: index.of_version(version) for name, version in versions.items()}
         additions = []
         for name, policy in pushed.items():
@@ -157,6 +176,11 @@ def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingF
                 additions.append(hub.CommitOperationAdd(f"{name}/{file}", parent / file))
         merged = {**there, **pushed}
         additions.append(hub.CommitOperationAdd(index.FILE, index.as_json(merged)))
+        places = _places(films)
+        additions += [hub.CommitOperationAdd(path, film) for path, film in places.items()]
+        if front.is_ours(page):
+            replay = next((name for name in front.REPLAYS if name in places or before.has(name)), None)
+            additions.append(hub.CommitOperationAdd(front.README, front.readme(merged, target.address, replay)))
         message = f"Add {', '.join(pushed)}"
         options = {"revision": target.revision, "parent_commit": head, "commit_message": message}
         api.create_commit(target.repository, additions, **options)
@@ -169,12 +193,7 @@ def _push_to_hugging_face(versions: Mapping[str, Path], target: sources.HuggingF
 
 def _index_at(source: sources.HuggingFace) -> Index:
     """The repository's index; empty where it has none yet."""
-    try:
-        return source.index()
-    except HubError as error:
-        if "has no file" in str(error):
-            return {}
-        raise
+    return source.index() if source.has(index.FILE) else {}
 
 
 def _refuse_another(there: Policy | None, ours: Policy, where: str) -> None:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metazoo.artefact import store
 from metazoo.hub import index, sources
@@ -64,6 +65,10 @@ class FakeHub(BaseHTTPRequestHandler):
             answers = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
                        for file in json.loads(body)["files"]]  # fmt: skip
             self.answer(200, {"files": answers})
+        elif self.path == "/api/validate-yaml":  # of a README; the library asks before it commits
+            said = yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
+            assert all(one["name"] and one["results"] for one in said.get("model-index", []))
+            self.answer(200, {"errors": [], "warnings": []})
         elif commit := re.fullmatch(r"/api/models/(\w+/\w+)/commit/\w+", self.path):
             self.commit(commit[1], [json.loads(line) for line in body.splitlines()])
         else:
@@ -152,6 +157,23 @@ def test_pushing_adds_to_what_is_there(hugging_face, toy, tmp_path):
     assert hugging_face.commits == {"us/zoo": 2}, "each is one commit"
     with pytest.raises(ValueError, match="versions are never changed"):
         push(toy, tmp_path, note="another")
+
+
+def test_the_page_and_the_film_stand_at_the_root_in_the_same_commit(hugging_face, toy, tmp_path):
+    push(toy, tmp_path)
+    film = tmp_path / "to push" / "toy" / "replay.gif"
+    film.write_bytes(b"GIF89a")
+    push(toy, tmp_path, "second")
+    files = hugging_face.repositories["us/zoo"]
+    assert "replay.gif" not in files  # the first had none then, nor has the second
+    push(toy, tmp_path)
+    page = files["README.md"].decode()
+    assert files["replay.gif"] == files["toy/replay.gif"] == b"GIF89a" and "![A policy at play](replay.gif)" in page
+    assert "[`toy`](toy/README.md)" in page and "[`second`](second/README.md)" in page
+    assert 'metazoo.load("hf://us/zoo/second")' in page and hugging_face.commits == {"us/zoo": 3}
+    files["README.md"] = b"# ours\n"
+    push(toy, tmp_path)
+    assert files["README.md"] == b"# ours\n"
 
 
 def test_of_two_that_push_at_once_one_is_told(hugging_face, toy, tmp_path):
