@@ -5,7 +5,7 @@ of no use, which is what trying is for.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,8 +42,9 @@ class Found(NamedTuple):
     observation_space: str
     action_space: str
     fitting: list[dict[str, Any]]
-    """A row each, as of ``metazoo.hub.listing.entries``. Where they were tried the best stands first, and ``tried`` has
-    ``before``, ``after`` and ``gain`` (mean, ci95, episodes) and ``used`` (episodes adapted with)."""
+    """A row each, as of ``metazoo.hub.listing.entries``, and its ``directory``. Where they were tried the best stands
+    first, and ``tried`` has ``before``, ``after`` and ``gain`` (mean, ci95, episodes) and ``used`` (episodes adapted
+    with)."""
     others: list[dict[str, str]]
     """``name`` and ``reason`` of the nearest of those that do not fit."""
     advice: str
@@ -57,9 +58,12 @@ def find(
     budget: int = BUDGET,
     test_episodes: int = TEST_EPISODES,
     seed: int = 0,
-    models: Path | None = None,
+    models: Path | Sequence[Path] | None = None,
 ) -> Found:
-    """The policies in ``models`` (by default the pretrained ones) whose spaces are those of a ``gymnasium.Env``.
+    """The policies whose spaces are those of a ``gymnasium.Env``.
+
+    They are looked for in ``models``, a directory or several; by default among the pretrained ones and those that were
+    trained in the current directory (``runs/*/savedmodels``).
 
     With ``try_out`` each is measured with ``test_episodes`` before, and after adapting with at most ``budget``
     episodes, on the same seeds; the best after adapting stands first. Returns are undiscounted; intervals are Student's
@@ -68,28 +72,35 @@ def find(
     Raises:
         CollectionError: it is no environment, or answers with something unusable.
         ValueError: a budget below 1, or fewer than 2 test episodes.
-        FileNotFoundError: there is no directory ``models``.
+        FileNotFoundError: there is no such directory of models.
     """
     if budget < 1 or test_episodes < 2:
         raise ValueError(f"budget is {budget} and test_episodes {test_episodes}; they must be at least 1 and 2.")
     require_env(env)
-    directory = savedmodels_directory() if models is None else Path(models)
-    fitting, others = _by_spaces(env, directory)
+    fitting, others = _by_spaces(env, _directories(models))
     if try_out:
         with progress.stage(f"trying policies on {env_name(env)}", len(fitting)) as advance:
             for row in fitting:
-                row["tried"] = _tried(directory / row["name"], env, budget, test_episodes, seed)
+                row["tried"] = _tried(Path(row["directory"]), env, budget, test_episodes, seed)
                 advance(1)
         fitting.sort(key=lambda row: row["tried"]["after"]["mean"], reverse=True)
     spaces = one_line(env.observation_space), one_line(env.action_space)
     return Found(env_name(env), *spaces, fitting, others[:NEAR], _advice(env, fitting, try_out))
 
 
-def _by_spaces(env: Any, directory: Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _directories(models: Path | Sequence[Path] | None) -> list[Path]:
+    """Where to look; what the user has trained comes first."""
+    if models is None:
+        return [*sorted(Path("runs").glob("*/savedmodels")), savedmodels_directory()]
+    return [Path(models)] if isinstance(models, str | Path) else [Path(one) for one in models]
+
+
+def _by_spaces(env: Any, directories: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """The rows of those that fit; names and reasons of the others, the nearest first."""
     fitting, others = [], []
-    for row in listing.entries(directory):
-        metadata = store.read_metadata(store.latest(directory / row["name"])) or {}
+    rows = [{**row, "directory": str(where / row["name"])} for where in directories for row in listing.entries(where)]
+    for row in rows:
+        metadata = store.read_metadata(store.latest(Path(row["directory"]))) or {}
         try:
             check_spaces(env, metadata)
         except CollectionError:

@@ -46,6 +46,19 @@ def test_policies_fit_by_their_spaces_alone(models):
     assert "--try" in found.advice and "toy" in finding.text(found)
 
 
+def test_what_was_trained_here_is_looked_at_first(models, tmp_path, monkeypatch):
+    shutil.copytree(models / "toy", tmp_path / "runs" / "mine" / "savedmodels" / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(finding, "savedmodels_directory", lambda: models)
+    found = finding.find(gym.make("CartPole-v1", **SHORT))
+    assert [row["name"] for row in found.fitting] == ["mine", "stays", "toy"]
+    assert found.fitting[0]["directory"] == "runs/mine/savedmodels/mine"
+    several = finding.find(
+        gym.make("CartPole-v1", **SHORT), models=[models, tmp_path / "runs" / "mine" / "savedmodels"]
+    )
+    assert [row["name"] for row in several.fitting] == ["stays", "toy", "mine"]
+
+
 @pytest.mark.parametrize("models_of", ["models", None])
 def test_where_nothing_fits_it_says_so_and_what_to_do(models, models_of):
     if models_of is None and not (HERE / "maml_cartpole").is_dir():

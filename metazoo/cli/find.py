@@ -1,12 +1,13 @@
 """The command ``metazoo find``: which policies fit an environment."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from metazoo import progress
 from metazoo.cli import options, support
-from metazoo.cli.zoo import Json, Models
+from metazoo.cli.zoo import Json
 
 
 def find(
@@ -16,18 +17,22 @@ def find(
     budget: Annotated[int, options.whole(1, 10**4, help="Episodes that each may adapt with.")] = 15,
     test_episodes: Annotated[int, options.whole(2, 10**4, help="Episodes to measure a return with.")] = 10,
     seed: Annotated[int, options.seed(help="Decides every random draw.")] = 0,
-    models: Models = None,
+    models: Annotated[
+        list[Path] | None, typer.Option(help="Directories of models; the pretrained ones and runs/ by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Which policies fit an environment's spaces; with --try, how each does on it, best first.
 
-    Intervals are 95 %, over the test episodes. Trying costs, for each policy, at most the budget and twice the test
-    episodes; the environment is this computer's, so nothing else is at stake.
+    It looks among the pretrained policies and those that were trained here, in runs/*/savedmodels. Intervals are 95 %,
+    over the test episodes. Trying costs, for each policy, at most the budget and twice the test episodes; the
+    environment is this computer's, so nothing else is at stake.
 
     \b
     metazoo find --env CartPole-v1
     metazoo find --env CartPole-v1 --env-arg force_mag=-9 --try
-    metazoo find --env my_robot:Robot-v0 --try --models runs/rl2_my_robot/savedmodels
+    metazoo find --env my_robot:Robot-v0 --try
+    metazoo find --env my_robot:Robot-v0 --try --models robots/savedmodels --models more/savedmodels
     """
     arguments = support.pairs(env_arg, "--env-arg")
     with support.stdout_is_for_json(as_json), progress.shown():
@@ -38,7 +43,12 @@ def find(
         environment = make.make(env, arguments)
         try:
             found = finding.find(
-                environment, try_out=try_out, budget=budget, test_episodes=test_episodes, seed=seed, models=models
+                environment,
+                try_out=try_out,
+                budget=budget,
+                test_episodes=test_episodes,
+                seed=seed,
+                models=models or None,
             )
         finally:
             environment.close()
