@@ -18,6 +18,7 @@ import tensorflow as tf
 from metazoo import random
 from metazoo.gallery import beliefs, bodies, pictures
 from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.rollouts.agent import random_agent
 from metazoo.rollouts.graph import rollout, trial
 from metazoo.tasks import catalogue
 from metazoo.tasks.host_family import AnyFamily, HostFamily
@@ -57,8 +58,16 @@ class Player:
         def trials(tasks: Any, memory: tf.Tensor, keys: tf.Tensor) -> tuple[Episodes, tf.Tensor]:
             return trial(family, tasks, agent.step, memory, keys, self._episodes)
 
-        self._adapt = tf.function(agent.adapt, autograph=False)
+        def at_random(task: Any, key: tf.Tensor) -> Episodes:
+            return rollout(family, task, random_agent(family).step, tf.zeros([1, 1, 0]), key, self.rows)
+
+        self._adapt, self._at_random = tf.function(agent.adapt, autograph=False), _compiled(family, at_random)
         self._side_by_side, self._trials = _compiled(family, side_by_side), _compiled(family, trials)
+
+    @property
+    def before_is(self) -> str:
+        """What plays the episodes before, where it is not the policy with its first memory."""
+        return "random actions" if self._agent.online and self._episodes == 1 else ""
 
     def play(self, task: Any, key: tf.Tensor) -> Played:
         """``task [1]``; ``key`` decides all draws."""
@@ -93,8 +102,9 @@ class Player:
         return _episodes_to(self._side_by_side(task, memory, random.fold(key, TEST_KEY), count), self.rows)
 
     def _one_trial(self, task: Any, key: tf.Tensor) -> Played:
-        """Tests are first episodes of trials; where a trial is one episode (a bandit), the memory is held: what does it
-        know, without learning any more?"""
+        """Tests are first episodes of trials. Where a trial is one episode (a bandit), the last memory is held, to show
+        what it knows without learning any more, and stands beside random actions, as in ``metazoo list``: the first
+        memory held would still react to the reward before."""
         many = tf.nest.map_structure(lambda field: tf.repeat(field, self.rows, 0), task)
         played, memories = self.trials(many, random.fold(key, 0))
         first, last = self._first(), memories[:1]
@@ -105,8 +115,10 @@ class Player:
             keys = self._keys(random.fold(key, TEST_KEY))
             return _episodes_to(self._trials(many, tf.repeat(memory, self.rows, 0), keys)[0], 1)
 
-        test = carried if self._episodes > 1 else lambda memory: self._test(task, memory, key)
-        return Played([explored], [first, last], test(first), test(last))
+        if self._episodes > 1:
+            return Played([explored], [first, last], carried(first), carried(last))
+        test_key = random.fold(key, TEST_KEY)
+        return Played([explored], [first, last], self._at_random(task, test_key), self._test(task, last, key))
 
 
 def _compiled(family: AnyFamily, play: Any) -> Any:
@@ -145,6 +157,7 @@ class Stage:
             "before": before,
             "after": after,
             "adapts": bool(self.policy.metadata["memory"]["size"]),
+            "before_is": self._player.before_is,
             **self._reader.read(played.explored, played.memories),
         }
         if self.family.supervised:

@@ -290,7 +290,7 @@ export class Live {
       const colour = adapts && i === 0 ? this.c.before : this.c.after;
       const t = Math.min(step, this.steps_(episode));
       this.paint(this.panes[i], { episode, t: this.drawn(episode, t), task, colour, curve: i ? outputs.at(-1) : outputs[0], inputs: curves?.inputs, support, places: field?.places, ways: i ? field?.after : field?.before });
-      this.panes[i].title.textContent = adapts ? (i ? "After" : "Before") : "As it is";
+      this.panes[i].title.textContent = !adapts ? "As it is" : i ? "After" : this.result.before_is ? `Before: ${this.result.before_is}` : "Before";
       const sofar = episode.rewards.slice(0, Math.floor(t + 1e-6)).reduce((sum, reward) => sum + reward, 0);
       this.panes[i].value.textContent = curves ? `error ${number(play.mean, 2)}` : `return ${number(sofar)}`;
       this.describePane(i, `${this.panes[i].title.textContent}: mean return ${number(play.mean)} over ${play.returns.length} episodes`);
