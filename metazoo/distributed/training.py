@@ -38,7 +38,8 @@ class OnRay:
         return shares_for(preset, self.asked, self.workers or 1)
 
     def arguments(self, preset: Preset) -> list[str]:
-        return ["--ray", "--shares", str(self.shares(preset))]
+        many = [] if self.workers is None else ["--workers", str(self.workers)]
+        return ["--ray", *many, "--shares", str(self.shares(preset))]
 
     @contextmanager
     def updates(self, learner: Learner, preset: Preset, seed: int, run: Path) -> Iterator[MakeUpdate]:

@@ -173,7 +173,7 @@ class RayWorkers:
         self._end(worker)
         if self._deaths >= DEATHS:
             raise WorkersLostError(f"{count(self._deaths, 'worker')} in a row were lost; of the last: {why}.")
-        progress.say(f"A worker was lost ({why}); its {count(len(numbers), 'share')} are computed again.")
+        progress.say(f"A worker was lost ({why}); what is computed again: {count(len(numbers), 'share')}.")
         return numbers
 
     def _end(self, number: int) -> None:

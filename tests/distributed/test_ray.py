@@ -59,6 +59,7 @@ def here():
         yield
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_changes_no_bit(here):
     """Nor does it that Ray's workers are other processes than this one."""
     with training(PLAIN, 2) as (learner, pool):
@@ -154,7 +155,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_bits(here, tmp_path
     one, two = store.read_checkpoint(whole), store.read_checkpoint(resumed)
     for name in one:
         np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-    assert store.read_metadata(resumed)["provenance"]["command"].endswith("--ray --shares 4")
+    assert store.read_metadata(resumed)["provenance"]["command"].endswith("--ray --workers 1 --shares 4")
 
 
 def interrupt():
@@ -167,7 +168,7 @@ def test_a_family_of_the_user_s_own_is_found_by_the_workers(here, tmp_path):
     with working_in(tmp_path):
         new("family", "lift_robot", tmp_path)
         policy = metazoo.train("lift_robot:LiftRobot", "maml", ray="local", workers=2, show=False, **how)
-    assert policy.metadata["provenance"]["command"].endswith("--ray --shares 4")
+    assert policy.metadata["provenance"]["command"].endswith("--ray --workers 2 --shares 4")
 
 
 @pytest.mark.slow
