@@ -197,11 +197,11 @@ def evaluate(
     95 % intervals, and the whole trial's total.
 
     The unit of the intervals is the test task (its mean over episodes): they say how well *this* policy does on new
-    tasks, not how much training runs differ. Where there are few distinct tasks, each has its own figures under
-    ``by_task`` of a point, and the intervals are stratified by them. Where the family says which episodes reached their
-    goal, every point has their rate under ``success``, from 0 to 1. ``long`` (the family at a longer horizon) adds
-    ``at_horizon``. Points after the first say what adapting brought to single tasks (``gain``), and the report says
-    first and last point by each task parameter (``by_parameter``; ``metazoo.summaries`` has both).
+    tasks, not how much training runs differ. Where there are few distinct tasks, or several kinds, each has its own
+    figures under ``by_task`` of a point, and the intervals are stratified by them. Where the family says which episodes
+    reached their goal, every point has their rate under ``success``, from 0 to 1. ``long`` (the family at a longer
+    horizon) adds ``at_horizon``. Points after the first say what adapting brought to single tasks (``gain``), and the
+    report says first and last point by each task parameter (``by_parameter``; ``metazoo.summaries`` has both).
 
     Raises:
         ValueError: no tasks, no episodes, negative steps, or an unknown split.
@@ -212,7 +212,7 @@ def evaluate(
     sampled = family.sample(tasks, split, seed)
     with progress.stage(f"{name}, {split} tasks"):
         played, end, reached = _play_tasks(agent, family, sampled, episodes, steps, seed, deterministic, long)
-    kinds = strata(sampled)
+    kinds = kinds_of(family, sampled) or strata(sampled)
     error = family.supervised and not family.metric
     if error:
         played = -played
@@ -220,6 +220,8 @@ def evaluate(
     if not np.isnan(reached).any():
         for point, rates in zip(curve, reached.mean(2), strict=True):
             point["success"] = _stratified(rates, kinds)
+            for one, kind in zip(point.get("by_task", []), kinds, strict=True):
+                one["success"] = summary(rates[kind.where])
     report = {
         "name": name,
         "split": split,
@@ -242,7 +244,7 @@ def evaluate(
 
 
 class Stratum(NamedTuple):
-    """One of few distinct tasks, and where it stands among those that were sampled."""
+    """One of few distinct tasks or kinds, and where it stands among those that were sampled."""
 
     task: dict[str, Any]
     where: np.ndarray
@@ -257,6 +259,15 @@ def strata(sampled: Any) -> list[Stratum]:
         return []
     tasks = [{name: value[i].tolist() for name, value in fields.items()} for i in first]
     return [Stratum(task, np.flatnonzero(kind.reshape(-1) == i)) for i, task in enumerate(tasks)]
+
+
+def kinds_of(family: AnyFamily, sampled: Any) -> list[Stratum]:
+    """The kinds of tasks among ``sampled`` as the family names them, where there are several; else none."""
+    named = family.kinds_of(sampled)
+    names, counts = np.unique([] if named is None else named, return_counts=True)
+    if len(names) < 2 or counts.min() < 2:
+        return []
+    return [Stratum({"kind": str(name)}, np.flatnonzero(np.asarray(named) == name)) for name in names]
 
 
 def _stratified(per_task: np.ndarray, kinds: list[Stratum]) -> dict[str, Any]:

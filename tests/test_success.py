@@ -1,5 +1,7 @@
 """Success as a metric: told by environments at their steps, or judged by families of whole episodes."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,6 +56,27 @@ def test_an_episode_succeeds_that_does_at_any_step(online, key):
     for point in report["curve"]:
         assert point["success"]["mean"] == pytest.approx(hard.mean())
         assert point["success"]["ci95"][0] <= hard.mean() <= point["success"]["ci95"][1]
+
+
+class Kinds(GymFamily):
+    """Easy tasks and hard ones."""
+
+    def kinds_of(self, tasks):
+        return ["hard" if one > 0.5 else "easy" for one in tasks.difficulty]
+
+
+def test_kinds_of_tasks_have_their_own_figures(capsys):
+    """Exact ones, as success is decided by the kind here; in the report, on the card and in the terminal."""
+    family = Kinds(Told, {"difficulty": (0.0, 1.0)}, horizon=4, name="told", rows=7)
+    report = evaluate(random_agent(family), family, name="told", tasks=12, episodes=2, steps=1, seed=4)
+    for point in report["curve"]:
+        easy, hard = point["by_task"]
+        assert (easy["task"], hard["task"]) == ({"kind": "easy"}, {"kind": "hard"})
+        assert easy["success"]["mean"] == 0 and hard["success"]["mean"] == 1 and easy["tasks"] + hard["tasks"] == 12
+    print_report(report)
+    assert "kind hard" in (text := capsys.readouterr().out) and text.count("success 100 % [100, 100]") == 1
+    table = results(made_up_metadata(), report)
+    assert "By kind of task:" in table and re.search(r"\| `hard` \| test \| \d+ \| .*, 100 % \[100, 100\] \|", table)
 
 
 def test_nothing_is_said_where_environments_say_nothing():

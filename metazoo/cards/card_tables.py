@@ -47,7 +47,9 @@ def results(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> str:
         table.append("| " + " | ".join(cells) + " |")
     parts = ["## Results", text, "\n".join(table)]
     if kinds:
-        parts += [f"By task, for the family has {len(kinds)} only:", _by_task(shown, metadata, report)]
+        named = any(isinstance(value, str) for value in kinds[0]["task"].values())
+        said = "By kind of task" if named else f"By task, for the family has {len(kinds)} only"
+        parts += [f"{said}:", _by_task(shown, metadata, report)]
     if report.get("online") and len(report["curve"]) > 1:
         parts.append(f"In the whole trial, all episodes added up: {interval(report['total'])}.")
     longer = report.get("at_horizon", {})
@@ -66,9 +68,17 @@ def _by_task(shown: Mapping[str, Any], metadata: Mapping[str, Any], report: Mapp
     lines.append("|" + "---|" * (len(points) + 3))
     for split, curve in shown.items():
         for same in zip(*(point["by_task"] for point in curve), strict=True):
-            task = ", ".join(f"`{name}` {value:g}".replace("-", "−") for name, value in same[0]["task"].items())
-            lines.append(f"| {task} | {split} | {same[0]['tasks']} | " + " | ".join(map(interval, same)) + " |")
+            task = ", ".join(_value(name, value) for name, value in same[0]["task"].items())
+            lines.append(f"| {task} | {split} | {same[0]['tasks']} | " + " | ".join(map(_with_success, same)) + " |")
     return "\n".join(lines)
+
+
+def _value(name: str, value: Any) -> str:
+    return f"`{value}`" if isinstance(value, str) else f"`{name}` {value:g}".replace("-", "−")
+
+
+def _with_success(point: Mapping[str, Any]) -> str:
+    return interval(point) + (f", {percent(point['success'])}" if "success" in point else "")
 
 
 def curves(metadata: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

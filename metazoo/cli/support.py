@@ -228,7 +228,8 @@ def _used(point: Mapping[str, Any], report: Mapping[str, Any]) -> str:
 
 def _label(one: Mapping[str, Any]) -> str:
     """One of few distinct tasks, with how often it was played."""
-    return f"  {', '.join(f'{name} {value:g}' for name, value in one['task'].items())} ({one['tasks']} tasks)"
+    values = {name: value if isinstance(value, str) else f"{value:g}" for name, value in one["task"].items()}
+    return f"  {', '.join(f'{name} {value}' for name, value in values.items())} ({one['tasks']} tasks)"
 
 
 def _iqm(one: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ episode ``(m, e)`` from its own entries alone. So a rollout, the policy and the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -128,6 +128,10 @@ class Family(ABC):
         None where rewards have no noise of their own, or nobody knows it. Learning from the mean is learning the same
         with less variance; policies are still shown the rewards they got.
         """
+        return None
+
+    def kinds_of(self, tasks: Any) -> Sequence[str] | None:
+        """Of each task the kind it is, where figures are to be reported by kind; None where there is but one."""
         return None
 
     def successes(self, tasks: Any, episodes: Any) -> tf.Tensor | None:

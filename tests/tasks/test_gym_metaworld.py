@@ -92,6 +92,7 @@ def test_ml10_has_ten_kinds_to_train_on_and_five_others_to_test_on(monkeypatch):
     assert names["test"] == set(metaworld.env_dict.ML10_V3["test"]) and len(names["test"]) == 5
     assert np.unique(family.sample(9, "test").placement).tolist() == [0, 1], "that of the seed, and zeros beyond"
     assert set(family.env_names) < set(REWRITTEN)
+    assert set(family.kinds_of(family.sample(200, "test"))) == names["test"]
     assert len(ML45(workers=0, rows=1).kinds["train"]) == 45
 
 

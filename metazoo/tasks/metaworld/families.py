@@ -112,6 +112,9 @@ class ManyKinds(MetaWorldFamily):
             raise CollectionError(MISSING) from error
         super().__init__(self.name, *kinds_of(self.original), horizon, workers, rows)
 
+    def kinds_of(self, tasks: Any) -> list[str]:
+        return [self.env_names[int(kind)] for kind in np.asarray(tasks.kind)]
+
 
 @final
 class ML10(ManyKinds):
