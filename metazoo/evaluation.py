@@ -35,8 +35,8 @@ def player(
     agent: Agent, family: AnyFamily, episodes: int, steps: int, deterministic: bool = False, long: Any = None
 ) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """``judging_player``'s without what it says of success."""
-    play = judging_player(agent, family, episodes, steps, deterministic, long)
-    return lambda tasks, key: play(tasks, key)[:2]
+    play = _player(agent, family, episodes, steps, deterministic, long)
+    return _compiled(family, lambda tasks, key: play(tasks, key)[:2])
 
 
 def judging_player(
@@ -53,6 +53,17 @@ def judging_player(
     longer horizon, for one more round with the final memory; without it the second result is empty, as it is for
     online memories.
     """
+    return _compiled(family, _player(agent, family, episodes, steps, deterministic, long))
+
+
+def _compiled(family: AnyFamily, play: Callable[..., Any]) -> Callable[..., Any]:
+    return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
+
+
+def _player(
+    agent: Agent, family: AnyFamily, episodes: int, steps: int, deterministic: bool, long: Any
+) -> Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """``judging_player``'s before it is compiled."""
 
     def start(tasks: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The first memories, and what stands for long returns where there are none."""
@@ -99,8 +110,7 @@ def judging_player(
         return tf.stack(scores)[..., None], none, tf.fill([steps + 1, *none.shape[:1], 1], np.nan)
 
     regression = play_paired if family.paired else play_supervised
-    play = play_trial if agent.online else regression if family.supervised else play_rounds
-    return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
+    return play_trial if agent.online else regression if family.supervised else play_rounds
 
 
 def _successes(family: AnyFamily, tasks: Any, played: Episodes, told: list[Any]) -> tf.Tensor:
