@@ -17,8 +17,8 @@ from metazoo.cards.plots import COLORS
 from metazoo.cards.report import evaluate_preset
 from metazoo.words import count
 
-TASKS = 500
-"""Test tasks: intervals are then a twentieth of what adaptation brings."""
+TASKS = 300
+"""Test tasks."""
 
 
 class Priced(NamedTuple):

@@ -15,9 +15,10 @@ from tests.command import environment
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["maml_navigation", "--clients", "4", "--sampled", "3", "--tasks", "1", "--no-card"]
-SMALL += ["--set", "episodes=2", "--set", "inner_steps=1"]
-NAME = "federated_maml_navigation"
+SMALL = ["dr_navigation", "--clients", "4", "--sampled", "3", "--tasks", "1", "--set", "episodes=2", "--no-card"]
+NAME = "federated_dr_navigation"
+WORKERS = "0", "2"
+"""Without Ray, and with two of its actors."""
 
 
 def command(out: Path, *more: str) -> list[str]:
@@ -54,28 +55,31 @@ def weights(version: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Twenty rounds that nobody disturbed."""
-    return finish(tmp_path_factory.mktemp("whole"), "--rounds", "20", "--workers", "1")
+    """Twenty rounds that nobody disturbed, without Ray."""
+    return finish(tmp_path_factory.mktemp("whole"), "--rounds", "20", "--workers", "0")
 
 
-def test_two_workers_and_one_end_with_the_same_weights(whole, tmp_path):
-    assert weights(finish(tmp_path, "--rounds", "20", "--workers", "2")) == weights(whole)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_however_many_workers_the_weights_are_the_same(whole, workers, tmp_path):
+    assert weights(finish(tmp_path, "--rounds", "20", "--workers", workers)) == weights(whole)
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_weights(whole, tmp_path):
-    process = start(tmp_path, "--rounds", "20")
+@pytest.mark.parametrize("workers", WORKERS)
+def test_killed_it_goes_on_and_ends_with_the_same_weights(whole, workers, tmp_path):
+    process = start(tmp_path, "--rounds", "20", "--workers", workers)
     wait_for_rounds(process, tmp_path, 5)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert rounds(tmp_path) < 20
-    assert weights(finish(tmp_path, "--rounds", "20", "--resume")) == weights(whole)
+    assert weights(finish(tmp_path, "--rounds", "20", "--workers", workers, "--resume")) == weights(whole)
 
 
-def test_ctrl_c_ends_it_after_the_round_with_a_checkpoint(tmp_path):
-    process = start(tmp_path, "--rounds", "2000")
+@pytest.mark.parametrize("workers", WORKERS)
+def test_ctrl_c_ends_it_after_the_round_with_a_checkpoint(workers, tmp_path):
+    process = start(tmp_path, "--rounds", "2000", "--workers", workers)
     wait_for_rounds(process, tmp_path, 5)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     made = rounds(tmp_path)
     assert f"Interrupted after {made} of 2,000 rounds; --resume goes on from there." in said
@@ -88,7 +92,8 @@ def test_a_deployment_over_tls_exports_a_policy(tmp_path):
         [*words, "--out", str(tmp_path)], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    metadata = store.read_metadata(tmp_path / NAME / "savedmodels" / NAME / "1")
+    name = "federated_maml_navigation"
+    metadata = store.read_metadata(tmp_path / name / "savedmodels" / name / "1")
     assert metadata["federated"]["clients"] == 2
-    assert json.loads((tmp_path / NAME / "run.json").read_text())["federation"]["rounds"] == 2
+    assert json.loads((tmp_path / name / "run.json").read_text())["federation"]["rounds"] == 2
     assert not subprocess.run(["pgrep", "-f", f"flower-super.*{tmp_path}"], capture_output=True, check=False).stdout
