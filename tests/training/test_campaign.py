@@ -33,7 +33,7 @@ class Trainer:
     def __init__(self, toy):
         self.toy, self.asked, self.interrupted, self.failing = toy, [], set(), set()
 
-    def __call__(self, preset, out, *, seed, updates, overrides, resume, export_to, callbacks=()):
+    def __call__(self, preset, out, *, seed, updates, overrides, resume, export_to, callbacks=(), elsewhere=None):
         run = out / preset.name
         version = (export_to or run / "savedmodels") / preset.name / "1"
         self.asked.append((preset.name, "resumed" if resume else "begun"))

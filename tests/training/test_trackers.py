@@ -73,7 +73,7 @@ def here(tmp_path, monkeypatch):
 def test_a_training_is_one_run_with_its_settings_and_the_metrics_of_its_table(here):
     check(list(LIBRARIES))
     run = Run(TINY, here / "runs")
-    campaign._train(run, Options(updates=3, card=False, callbacks=tuple(LIBRARIES)))
+    campaign.train_one(run, Options(updates=3, card=False, callbacks=tuple(LIBRARIES)))
     with open(run.directory / "metrics.csv") as file:
         table = list(csv.DictReader(file))
     rows = {int(row["epoch"]): {key: float(row[key]) for key in row if key != "epoch"} for row in table}
