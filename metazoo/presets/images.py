@@ -29,7 +29,7 @@ def _preset(name: str, algorithm: str, family: str, config: dict[str, Any], **ch
 
 
 _FEATURES = {**_NETWORK, "head": False}
-_PROTOTYPES: dict[str, Any] = {"network": _FEATURES, "steps": 1}
+_PROTOTYPES: dict[str, Any] = {"network": _FEATURES, "steps": 1, "updates": 2_000}
 
 IMAGE_PRESETS = (
     _preset("maml_glyphs", "maml", "glyphs", _INNER),
@@ -46,7 +46,7 @@ IMAGE_PRESETS = (
         "prototypical",
         "omniglot",
         {"tasks": 4},
-        family_args={"ways": 20, "held_out": False},
+        family_args={"ways": 20, "queries": 2, "held_out": False},
         **_PROTOTYPES,
     ),
 )
