@@ -26,6 +26,7 @@ class Pictures(ImageClasses):
     """N of the characters of ``SET``."""
 
     name = "pictures"
+    known = len(SET.images)
 
     def image_set(self) -> ImageSet:
         return SET

@@ -59,7 +59,6 @@ class Prototypical(Learner):
     def __init__(self, policy, family, config: PrototypicalConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
         _require_classes(policy, family)
-        self.examples = family.ways * (family.shots + family.queries)
         self.first, self.classes = family.action_space.start, family.action_space.n
         self.features = math.prod(self.network.output["features"].shape[1:])
         self.built = True
@@ -70,7 +69,7 @@ class Prototypical(Learner):
 
     @property
     def env_steps_per_update(self) -> int:
-        return self.config.tasks * self.examples
+        return self.config.tasks * supervised.examples(self.family, 2)
 
     @property
     def exported_variables(self) -> list[keras.Variable]:

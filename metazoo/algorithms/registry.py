@@ -7,6 +7,7 @@ from metazoo.algorithms.distillation import Distillation, RecurrentDistillation
 from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.algorithms.meta_sgd import MetaSGD
+from metazoo.algorithms.pretraining import Pretraining
 from metazoo.algorithms.promp import ProMP
 from metazoo.algorithms.prototypical import Prototypical
 from metazoo.algorithms.reptile import Reptile
@@ -15,7 +16,7 @@ from metazoo.plugins import subclass_of, with_entry_points
 
 _ALL: tuple[type[Learner], ...] = (
     *(MAML, ANIL, MetaSGD, ProMP, Reptile),
-    *(DomainRandomised, RL2, Prototypical),
+    *(DomainRandomised, RL2, Prototypical, Pretraining),
     *(Distillation, RecurrentDistillation),
 )
 

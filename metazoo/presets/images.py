@@ -28,6 +28,8 @@ def _preset(name: str, algorithm: str, family: str, config: dict[str, Any], **ch
     )
 
 
+_REPTILE = {"tasks": 8, "episodes": 1, "inner_steps": 5, "inner_rate": 0.1}
+_NEW_HEAD = {**_NETWORK, "output_gain": 0.0}
 _FEATURES = {**_NETWORK, "head": False}
 _PROTOTYPES: dict[str, Any] = {"network": _FEATURES, "steps": 1, "updates": 2_000}
 
@@ -37,7 +39,8 @@ IMAGE_PRESETS = (
     _preset("fomaml_glyphs", "maml", "glyphs", {**_INNER, "first_order": 1}),
     _preset("anil_glyphs", "anil", "glyphs", {**_INNER, "step_sizes": "parameter"}),
     _preset("metasgd_glyphs", "meta_sgd", "glyphs", {**_INNER, "inner_rate": 0.05, "inner_rate_high": 0.3}),
-    _preset("reptile_glyphs", "reptile", "glyphs", {"tasks": 8, "inner_steps": 5, "inner_rate": 0.1}, steps=5),
+    _preset("reptile_glyphs", "reptile", "glyphs", _REPTILE, steps=5),
+    _preset("finetuned_glyphs", "pretraining", "glyphs", {"tasks": 8, "episodes": 1}, network=_NEW_HEAD, steps=20),
     _preset("proto_glyphs", "prototypical", "glyphs", {"tasks": 8}, **_PROTOTYPES),
     _preset("maml_omniglot", "maml", "omniglot", _INNER),
     _preset("proto_omniglot", "prototypical", "omniglot", {"tasks": 8}, **_PROTOTYPES),
@@ -46,7 +49,7 @@ IMAGE_PRESETS = (
         "prototypical",
         "omniglot",
         {"tasks": 4},
-        family_args={"ways": 20, "queries": 2, "held_out": False},
+        family_args={"ways": 20, "queries": 2},
         **_PROTOTYPES,
     ),
 )

@@ -20,6 +20,11 @@ def rounds(family: AnyFamily, tasks: Any, key: tf.Tensor, count: int, first: Any
     return [one for pair in pairs for one in pair][:count]
 
 
+def examples(family: Any, count: int) -> int:
+    """How many images of a task so many sets hold."""
+    return family.ways * (family.shots * ((count + 1) // 2) + family.queries * (count // 2))
+
+
 def score(query: Episodes, step: Step, memory: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """``[M]``: the percentage of the query set's labels that ``answers`` gets right."""
     labels, found = answers(query, step, memory, key)

@@ -21,7 +21,7 @@ from metazoo.types import Discrete, Episodes
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 """By the distribution of their actions."""
-ON_EPISODES = [name for name in LEARNERS if name != "prototypical"]
+ON_EPISODES = [name for name in LEARNERS if name not in ("prototypical", "pretraining")]
 """Learners that take any family; the others need sets of labelled examples (``test_image_learners.py``)."""
 KINDS = {**FAMILIES, "supervised": Sinusoid}
 

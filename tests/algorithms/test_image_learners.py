@@ -127,6 +127,29 @@ def test_the_loss_of_prototypes_is_that_of_adapting_and_asking():
     assert float(said["loss"]) == pytest.approx(float(tf.reduce_mean(losses_of)), rel=1e-4)
 
 
+def test_pretraining_tells_all_classes_apart_and_fine_tunes_the_head_alone():
+    learner = learner_for("pretraining")
+    weights, tasks = learner.current_weights(), FAMILY.sample(4, "train")
+    rounds = learner.collect(weights, tasks, random.key(1))
+    gradients, said = learner.meta_gradient(weights, learner.prepare(weights, rounds))
+    names = 4 * tasks.characters + tasks.turns
+    total = []
+    for m in range(4):
+        for one in FAMILY.sets(tasks, random.fold(random.fold(random.key(1), tf.range(4)), 0)):
+            labels = tf.cast(tf.gather(names[m], one.actions[:, m, 0]), tf.int32)
+            shown = tf.cast(one.observations[:, m, 0], tf.float32)
+            features = learner.body.apply(learner.body.flat_weights(), shown)["features"]
+            logits = features @ tf.convert_to_tensor(learner.classes.value)
+            total.append(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    assert float(said["loss"]) == pytest.approx(float(tf.reduce_mean(tf.concat(total, 0))), rel=1e-4)
+    moved = [bool(tf.reduce_any(gradient != 0)) for gradient in gradients]
+    assert moved == [True] * len(learner.body.shapes) + [False, False, True]
+    support, _ = FAMILY.sets(tasks, random.spread(random.key(2), 4))
+    memory = tf.broadcast_to(learner.initial_memory(weights), [4, 1, learner.memory_size])
+    after = learner.adapt(weights, memory, support)[0] - memory
+    assert not after[..., : learner.frozen].numpy().any() and after[..., learner.frozen : -1].numpy().any()
+
+
 def test_prototypes_need_classes_and_features():
     navigation = Navigation(5)
     with pytest.raises(ValueError, match="prototypical learns classes; navigation has none, try glyphs"):
@@ -137,7 +160,7 @@ def test_prototypes_need_classes_and_features():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", [*BY_GRADIENT, "prototypical"])
+@pytest.mark.parametrize("algorithm", [*BY_GRADIENT, "pretraining", "prototypical"])
 def test_it_learns_to_tell_made_up_characters_apart(algorithm):
     """Chance is 33 %; held-out characters, after adapting."""
     learner = learner_for(algorithm)

@@ -70,6 +70,8 @@ class FastWeightsLearner(Learner, ABC):
     @property
     def env_steps_per_update(self) -> int:
         rounds = len(self.steps_between_rounds) + 1
+        if self.family.paired:
+            return self.config.tasks * supervised.examples(self.family, rounds)
         return self.config.tasks * self.config.episodes * self.family.horizon * rounds
 
     @property

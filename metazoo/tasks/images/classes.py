@@ -59,6 +59,8 @@ class ImageClasses(TaskFamily, ABC):
     observation_space = Box((SIDE, SIDE), 0, 255, "uint8")
     drawings: ClassVar[int] = 20
     """Of each character in the set."""
+    known: int
+    """How many characters the set has."""
 
     def __init__(self, ways: int = 5, shots: int = 1, queries: int = 5, turned: bool = True):
         for name, number, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)):

@@ -19,6 +19,7 @@ class Glyphs(ImageClasses):
     """2,188 characters of 15 scripts and 7 blocks of symbols; nine scripts are held out."""
 
     name: ClassVar[str] = "glyphs"
+    known = 2_188
 
     def image_set(self) -> ImageSet:
         return rendered()

@@ -17,8 +17,10 @@ from metazoo.tasks.images.classes import ImageClasses
 from metazoo.tasks.images.image_set import SIDE, ImageSet
 from metazoo.words import meant
 
-VALIDATION: Final = {"small": ("Tagalog",), "full": ("Tagalog", "Korean", "N_Ko", "Futurama", "Sanskrit")}
-TEST: Final = ("Korean", "Sanskrit")
+KNOWN: Final = {"small": 242, "full": 1_623}
+"""Characters of each source."""
+VALIDATION: Final = {"small": ("Early_Aramaic",), "full": ("Tagalog", "Korean", "N_Ko", "Futurama", "Sanskrit")}
+TEST: Final = ("Sanskrit", "Tagalog")
 """Of the small sets; of the full one, all alphabets of ``images_evaluation``."""
 
 
@@ -33,9 +35,8 @@ class Run(NamedTuple):
 
 @final
 class Omniglot(ImageClasses):
-    """``source`` ``small``: the 242 characters of the two minimal sets, Korean and Sanskrit held out for tests.
-    ``full``: learned from the background set, tested on the evaluation set. With ``held_out`` false, training takes the
-    test alphabets of ``small`` too: for the official one-shot test, whose alphabets are others.
+    """``source`` ``small``: the 242 characters of the two minimal sets, Sanskrit and Tagalog held out for tests.
+    ``full``: learned from the background set, tested on the evaluation set.
 
     Raises:
         ValueError: another source.
@@ -50,24 +51,20 @@ class Omniglot(ImageClasses):
         queries: int = 5,
         turned: bool = True,
         source: str = "small",
-        held_out: bool = True,
     ):
         if source not in SOURCES:
             raise ValueError(f"source is {source!r}; {meant(source, SOURCES)}")
         super().__init__(ways, shots, queries, turned)
-        self.source, self.held_out = source, held_out
+        self.source, self.known = source, KNOWN[source]
 
     def image_set(self) -> ImageSet:
         return loaded(self.source)
 
     def alphabets(self, split: str) -> tuple[str, ...]:
+        test = TEST if self.source == "small" else alphabets_in(found(SOURCES["full"][1]))
+        held = {"validation": VALIDATION[self.source], "test": test}
         every = set(self.image_set().alphabets.tolist())
-        held = {"validation": VALIDATION[self.source]}
-        held["test"] = TEST if self.source == "small" else alphabets_in(found(SOURCES["full"][1]))
-        if split in held:
-            return held[split]
-        away = {*held["validation"], *(held["test"] if self.held_out else ())}
-        return tuple(sorted(every - away))
+        return held[split] if split in held else tuple(sorted(every - {*held["validation"], *test}))
 
 
 @functools.cache
