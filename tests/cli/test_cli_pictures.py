@@ -1,6 +1,8 @@
 """``metazoo adapt --images`` and ``metazoo download --data``, as a user types them."""
 
 import json
+import re
+import runpy
 import sys
 
 import numpy as np
@@ -14,7 +16,7 @@ from metazoo.policies.policy import Policy
 from metazoo.pretrained import load
 from metazoo.tasks.images import image_set
 from metazoo.training.export import export
-from tests.command import metazoo
+from tests.command import ROOT, metazoo
 from tests.images import SET, Pictures, write_folder
 
 NAMES = ("alef", "bet", "gimel")
@@ -97,6 +99,14 @@ def test_what_is_wrong_is_said_in_a_sentence(run, policy, arguments, message):
 def test_data_is_asked_for_alone(run):
     code, _, error = run("download", "maml_cartpole", "--data", "glyphs")
     assert code == cli.WRONG_REQUEST and "or --data glyphs or omniglot alone" in error
+
+
+def test_the_example_asks_a_server_about_an_encoded_picture(policy, folders, tmp_path, monkeypatch, capsys):
+    known, _ = folders
+    given = ["example", "--policy", str(policy), "--images", str(known), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", given)
+    runpy.run_path(str(ROOT / "examples" / "classify_pictures.py"), run_name="__main__")
+    assert re.search(r"^alef/00.png is 'alef'$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.slow
