@@ -17,7 +17,7 @@ from metazoo.hub.listing import find
 from metazoo.policies.distributions import distribution_for
 from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
-from metazoo.training import experts
+from metazoo.training import experts, sb3_teacher
 
 EXPERTS = "experts"
 Loader = Callable[[Path, AnyFamily], tuple[Teacher, AnyFamily]]
@@ -64,6 +64,7 @@ LOADERS: dict[str, Loader] = {
     signatures.METADATA_FILE: load_policy,
     experts.WEIGHTS_FILE: experts.load_experts,
     "policy_specs.pbtxt": load_tf_agents,
+    sb3_teacher.FILE: sb3_teacher.load_teacher,
 }
 """A file that only such a directory holds → what loads it. A new kind of teacher is one line here."""
 
