@@ -30,6 +30,7 @@ ENV_STEPS, HOST_ENV_STEPS = 160_000, 20_000
 MOST_TASKS = 1000
 NOT_SHIPPED = {
     "anil_glyphs",
+    "finetuned_glyphs",
     "fomaml_glyphs",
     "maml_glyphs",
     "maml_glyphs_k5",
@@ -46,7 +47,6 @@ NOT_SHIPPED = {
     "rl2_metaworld_reach",
     "rl2_metaworld_push",
     "rl2_metaworld_door_open",
-    "rl2_metaworld_drawer_close",
     "rl2_metaworld_button_press",
     "maml_metaworld_reach",
     "rl2_ml10",
