@@ -108,6 +108,7 @@ def test_images_and_several_discrete_actions_train_evaluate_and_export(kind, tmp
     assert adapted.evaluate(Odd(*SPACES[kind]), 2).shape == (2,)
 
 
+@pytest.mark.slow
 def test_rl2_learns_on_the_host_and_its_export_carries_what_the_learner_carries(tmp_path):
     family = GymFamily(Point, goals, 6, name="point")
     policy = RecurrentPolicy(family.observation_space, family.action_space, units=6)

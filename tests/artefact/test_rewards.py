@@ -99,7 +99,7 @@ def test_rl2_warns_of_another_scale(recurrent, change):
 
 
 NAMES = ["rl2_cartpole_goal", "maml_navigation", "rl2_pendulum", "rl2_bandit_k5_n10"]
-QUICK = [(NAMES[1], "test"), (NAMES[3], "ood")]
+QUICK = [(NAMES[3], "ood")]
 OWN_TASKS = [
     pytest.param(name, split, marks=() if (name, split) in QUICK else pytest.mark.slow)
     for name in NAMES

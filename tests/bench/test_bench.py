@@ -181,6 +181,7 @@ def test_serving_is_measured_over_rest_and_grpc(monkeypatch, tmp_path, quick):
     assert all(0 < row["p50_ms"] <= row["p99_ms"] and np.isfinite(row["requests_per_s"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_measurement_that_fails_says_why(monkeypatch):
     group = bench.GROUPS["families"]._replace(names=lambda: ["moons"])
     monkeypatch.setitem(bench.GROUPS, "families", group)

@@ -161,6 +161,7 @@ def test_the_place_of_a_class_is_known_and_that_of_other_objects_is_not(here):
     assert own.place_of(lift_robot.LiftRobot) == ""
 
 
+@pytest.mark.slow
 def test_the_starting_family_is_stepped_in_worker_processes_too(here):
     import numpy as np
 

@@ -281,7 +281,7 @@ def theirs():
 
 @pytest.mark.tf_agents
 @pytest.mark.parametrize(
-    "name", ["evaluate_with_tf_agents", pytest.param("train_with_tf_agents", marks=pytest.mark.slow)]
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in ("evaluate_with_tf_agents", "train_with_tf_agents")]
 )
 def test_the_examples_start_in_a_fresh_process(name):
     """TF-Agents finds no Keras 2 unless metazoo was imported before it."""
@@ -305,7 +305,7 @@ def ours(name, tasks, episodes, steps, seed, deterministic):
     ("name", "protocol"),
     [
         pytest.param("dr_cartpole", (10, 3, 0, 0, True), marks=[needs("dr_cartpole"), pytest.mark.slow]),
-        pytest.param("maml_cartpole", (10, 3, 1, 1, True), marks=needs("maml_cartpole")),
+        pytest.param("maml_cartpole", (10, 3, 1, 1, True), marks=[needs("maml_cartpole"), pytest.mark.slow]),
         pytest.param("rl2_navigation", (10, 3, 0, 2, False), marks=needs("rl2_navigation")),
     ],
     ids=["feed-forward", "adapted", "recurrent"],

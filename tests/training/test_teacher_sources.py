@@ -140,6 +140,7 @@ def test_texts_that_name_no_teacher_are_refused(text, message, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_a_student_is_trained_with_the_experts_of_its_run(experts, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "EPOCH", 4)
     monkeypatch.setattr(callbacks, "VALIDATION_TRIALS", 3)
