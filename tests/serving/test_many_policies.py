@@ -101,7 +101,7 @@ def test_threads_with_different_policies_get_their_own_answers(server, models, p
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="resident memory is read from Linux's /proc")
-@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [pytest.param(count, marks=pytest.mark.slow) for count in (200, 1000)])
 def test_an_adapted_policy_costs_its_parameters(tmp_path, monkeypatch, count):
     monkeypatch.setattr(whole, "flush", lambda directory: None)
     parent = store.latest(savedmodels_directory() / "maml_cartpole")
