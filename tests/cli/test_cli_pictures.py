@@ -44,23 +44,6 @@ def folders(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the program in this process; (exit code, standard output, standard error)."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["metazoo", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
-
-    return call
-
-
 def test_a_folder_is_adapted_to_measured_and_published(policy, folders, tmp_path):
     known, asked = map(str, folders)
     done = metazoo("adapt", policy, "--images", known, "--test-images", asked, "--out", tmp_path / "out", "--json")
