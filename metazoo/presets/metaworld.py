@@ -25,6 +25,8 @@ _SEEN: Final = {
 """Where the object that is seen tells where the goal is."""
 _SHORT: Final[dict[str, Any]] = {"rate": 1e-3, "epochs": 8, "entropy": 0.005, "family_args": {"horizon": 200}}
 """Their episodes need no 500 steps, and what is reached in 200 would be reached in 500."""
+_MANY: Final[dict[str, Any]] = {**_SHORT, "family_args": {"horizon": 200, "train_placements": 500}}
+"""A hidden goal must be searched for, and with 50 of them their places are learned by heart."""
 _ML1: Final = {**_HIDDEN, **_SEEN}
 _ML10: Final = "Robot arm whose task, of ten kinds in training and five others in tests, is hidden"
 
@@ -56,7 +58,9 @@ def _rl2(
     )
 
 
-def _maml(name: str, description: str, family: str, updates: int, tests: int) -> Preset:
+def _maml(
+    name: str, description: str, family: str, updates: int, tests: int, family_args: dict[str, Any] | None = None
+) -> Preset:
     return Preset(
         name=f"maml_{name}",
         description=description,
@@ -73,6 +77,7 @@ def _maml(name: str, description: str, family: str, updates: int, tests: int) ->
             "clip_norm": 0.5,
             "outer": "ppo",
         },
+        family_args=family_args or {},
         network={"hidden": (64, 64), "initial_scale": 1.0},
         updates=updates,
         learning_rate=1e-3,
@@ -103,12 +108,15 @@ def _dr(
 
 
 METAWORLD_PRESETS: Final = (
-    *(_rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 300, 2 * GOALS) for kind, text in _HIDDEN.items()),
+    *(_rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 400, 2 * GOALS, **_MANY) for kind, text in _HIDDEN.items()),
     *(_rl2(f"metaworld_{kind}", text, f"metaworld_{kind}", 100, 2 * GOALS, **_SHORT) for kind, text in _SEEN.items()),
-    _maml("metaworld_reach", _HIDDEN["reach"], "metaworld_reach", 100, 2 * GOALS),
+    _maml("metaworld_reach", _HIDDEN["reach"], "metaworld_reach", 100, 2 * GOALS, _MANY["family_args"]),
     _rl2("ml10", _ML10, "metaworld_ml10", 1000, 5 * GOALS, tasks=40, minibatches=10),
     _maml("ml10", _ML10, "metaworld_ml10", 200, 5 * GOALS),
-    *(_dr(f"metaworld_{kind}", text, f"metaworld_{kind}", 300, 2 * GOALS) for kind, text in _HIDDEN.items()),
+    *(
+        _dr(f"metaworld_{kind}", text, f"metaworld_{kind}", 400, 2 * GOALS, _MANY["family_args"])
+        for kind, text in _HIDDEN.items()
+    ),
     *(
         _dr(f"metaworld_{kind}", text, f"metaworld_{kind}", 100, 2 * GOALS, _SHORT["family_args"])
         for kind, text in _SEEN.items()

@@ -46,6 +46,18 @@ def test_ml1_is_a_family_with_the_benchmarks_tasks():
     assert np.all(seen[:, -3:] == 0), "the goal is hidden"
 
 
+def test_more_placements_to_train_on_go_on_after_the_benchmarks_own():
+    few, many = (Reach(workers=0, rows=1, train_placements=count) for count in (50, 120))
+    drawn = {split: np.unique(many.sample(2000, split).placement, axis=0) for split in ("train", "test")}
+    assert [len(places) for places in drawn.values()] == [120, 50]
+    usual = np.unique(few.sample(400).placement, axis=0)
+    assert np.all(np.isin(usual, drawn["train"])), "the first 50 are ML1's"
+    np.testing.assert_array_equal(drawn["test"], np.unique(few.sample(400, "test").placement, axis=0))
+    assert not np.any(np.isin(drawn["train"][:, 3:], drawn["test"][:, 3:])), "no goal of the tests is trained on"
+    with pytest.raises(ValueError, match="train_placements is 0; there must be at least 1"):
+        Reach(train_placements=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REWRITTEN)
 def test_placements_are_those_that_meta_world_draws(name):

@@ -14,11 +14,10 @@ import metaworld
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS, ML10_V3, ML45_V3
 
+from metazoo.tasks.metaworld.families import GOALS
 from metazoo.words import meant
 
 BENCHMARKS: Final = {"ML10": ML10_V3, "ML45": ML45_V3}
-GOALS: Final = 50
-"""Tasks that Meta-World draws of a kind."""
 MOVED: Final = ("body_pos", "site_pos")
 """What environments change of their model when they are reset."""
 CAMERA: Final = "corner2"
@@ -119,15 +118,16 @@ def _made(env_name: str, render_mode: str | None) -> Any:
 
 
 @cache
-def placements(env_name: str, seed: int) -> np.ndarray:
-    """The 50 placements ``[50, n]`` that ML1 draws with a seed: its training tasks; the test tasks have the next.
+def placements(env_name: str, seed: int, count: int = GOALS) -> np.ndarray:
+    """Placements ``[count, n]``, of which the first 50 are what ML1 draws with a seed: its training tasks; the test
+    tasks have the next.
 
     Like ``metaworld._make_tasks``, without the physics of the resets, on which no draw depends.
     """
     before, env = np.random.get_state(), _without_physics(env_name)
     np.random.seed(seed)  # Meta-World draws from NumPy's global generator
     try:
-        return np.array([_draw(env) for _ in range(GOALS)])
+        return np.array([_draw(env) for _ in range(count)])
     finally:
         np.random.set_state(before)
         env.close()

@@ -17,6 +17,8 @@ from metazoo.tasks.gym.rows import Imported
 MISSING: Final = "Meta-World is not installed: pip install 'metazoo[metaworld]'"
 SEEDS: Final = {"train": 0, "test": 1, "validation": 2}
 """Of ML1's own draws: its test tasks are those of the seed after the training tasks'."""
+GOALS: Final = 50
+"""Placements that Meta-World has of a kind in each split."""
 LONGEST: Final = 500
 """Steps after which Meta-World's environments must be reset."""
 NUMBERS: Final = 6
@@ -26,12 +28,15 @@ NUMBERS: Final = 6
 class MetaWorldFamily(GymFamily):
     """Tasks of some kinds in ``train`` and ``test``: a kind is drawn, then one of the 50 placements of a split.
 
+    ``train_placements`` above 50 is more to train on than Meta-World's protocol has: the same draws, gone on with.
+    Validation and test keep their 50.
+
     Observation ``[39]`` with zeros for the goal, action ``[4]`` in ±1, Meta-World's reward of version v2, 500 steps,
     success as Meta-World has it. No tasks are out of range.
 
     Raises:
         CollectionError: Meta-World is not installed, or has no such environment.
-        ValueError: a horizon above Meta-World's own.
+        ValueError: a horizon above Meta-World's own, or no placements to train on.
     """
 
     joins = True
@@ -49,10 +54,14 @@ class MetaWorldFamily(GymFamily):
         horizon: int = LONGEST,
         workers: int | None = None,
         rows: int = 100,
+        train_placements: int = GOALS,
     ):
         if horizon > LONGEST:
             raise ValueError(f"horizon is {horizon}; Meta-World's environments end after {LONGEST} steps.")
+        if train_placements < 1:
+            raise ValueError(f"train_placements is {train_placements}; there must be at least 1 to train on.")
         workers = min(2, cores()) if workers is None else workers
+        self.counts = {**dict.fromkeys(SEEDS, GOALS), "train": train_placements}
         self.kinds = {"train": train, "validation": train, "test": test}
         self.env_names = tuple(dict.fromkeys((*train, *test)))
         make = Imported("metazoo.tasks.metaworld.envs", "SawyerEnv", MISSING, "metazoo.tasks.metaworld.rows:SawyerRows")
@@ -69,7 +78,7 @@ class MetaWorldFamily(GymFamily):
             raise CollectionError(MISSING) from error
         kinds = self.kinds[split]
         kind = kinds[generator.integers(len(kinds))] if len(kinds) > 1 else kinds[0]
-        choice = placements(kind, SEEDS[split])
+        choice = placements(kind, SEEDS[split], self.counts[split])
         placement = choice[generator.integers(len(choice))]
         if len(self.env_names) == 1:
             return {"placement": placement}
@@ -84,17 +93,31 @@ class ML1(MetaWorldFamily):
     name: str
     original: str
 
-    def __init__(self, horizon: int = LONGEST, workers: int | None = None, rows: int = 100):
-        super().__init__(self.name, (self.original,), (self.original,), horizon, workers, rows)
+    def __init__(
+        self,
+        horizon: int = LONGEST,
+        workers: int | None = None,
+        rows: int = 100,
+        train_placements: int = GOALS,
+    ):
+        one = (self.original,)
+        super().__init__(self.name, one, one, horizon, workers, rows, train_placements)
 
 
 @final
 class MetaWorldML1(MetaWorldFamily):
     """ML1 of any of Meta-World's 50 environments, by its name: ``MetaWorldML1("hammer-v3")``."""
 
-    def __init__(self, env_name: str = "reach-v3", horizon: int = LONGEST, workers: int | None = None, rows: int = 100):
+    def __init__(
+        self,
+        env_name: str = "reach-v3",
+        horizon: int = LONGEST,
+        workers: int | None = None,
+        rows: int = 100,
+        train_placements: int = GOALS,
+    ):
         name = f"metaworld_{env_name.removesuffix('-v3').replace('-', '_')}"
-        super().__init__(name, (env_name,), (env_name,), horizon, workers, rows)
+        super().__init__(name, (env_name,), (env_name,), horizon, workers, rows, train_placements)
 
 
 class ManyKinds(MetaWorldFamily):
@@ -105,12 +128,18 @@ class ManyKinds(MetaWorldFamily):
     hidden: ClassVar[str] = "kind of the task, place of the goal"
     units: ClassVar[Mapping[str, str]] = {"kind": "", "placement": "m"}
 
-    def __init__(self, horizon: int = LONGEST, workers: int | None = None, rows: int = 100):
+    def __init__(
+        self,
+        horizon: int = LONGEST,
+        workers: int | None = None,
+        rows: int = 100,
+        train_placements: int = GOALS,
+    ):
         try:
             from metazoo.tasks.metaworld.envs import kinds_of
         except ImportError as error:
             raise CollectionError(MISSING) from error
-        super().__init__(self.name, *kinds_of(self.original), horizon, workers, rows)
+        super().__init__(self.name, *kinds_of(self.original), horizon, workers, rows, train_placements)
 
     def kinds_of(self, tasks: Any) -> list[str]:
         return [self.env_names[int(kind)] for kind in np.asarray(tasks.kind)]
