@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MKDOCS = Path(sys.executable).with_name("mkdocs")
+PLACES = "algorithms.common.learner.agent_of", "cards.plots.adaptation_curve"
 pytestmark = pytest.mark.skipif(not MKDOCS.exists(), reason="mkdocs is not installed")
 
 
@@ -42,7 +43,7 @@ def test_the_reference_has_the_public_names_with_what_they_raise(site):
     page = (site / "api.html").read_text("utf-8")
     for name in ("metazoo.load", "metazoo.train", "metazoo.find", "metazoo.average"):
         assert f'id="{name}"' in page, name
-    for name in ("pretrained.Pretrained.adapt", "evaluation.evaluate", "tasks.family.TaskFamily.step"):
+    for name in ("pretrained.Pretrained.adapt", "evaluation.evaluate", "tasks.family.TaskFamily.step", *PLACES):
         assert f'id="metazoo.{name}"' in page, name
     assert page.count("Raises:") > 20 and 'id="serving.client.Client.adapt"' in page
 

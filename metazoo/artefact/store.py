@@ -172,6 +172,9 @@ def prune(base_path: PathLike, keep: int, grace_seconds: float = 0.0, live: int 
     Args:
         grace_seconds: a version also stays until the one after it is so old, for servers that report to nobody.
         live: the newest version that the server reports as available; it and all above it stay.
+
+    Raises:
+        StoreError: ``keep`` is below 1.
     """
     if keep < 1:
         raise StoreError(f"keep is {keep}: at least the newest version must stay")

@@ -58,7 +58,7 @@ FamilyArg = cli_support.FamilyArg
 
 def main() -> None:
     """The program ``metazoo``."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", cli_support.QUIET)
     streams.prepare()
     debug = "--debug" in sys.argv
     sys.argv = cli_support.with_addresses([argument for argument in sys.argv if argument != "--debug"])

@@ -20,6 +20,9 @@ from metazoo.tasks.images import archives
 from metazoo.words import count, meant
 
 INTERRUPTED: Final = 130
+QUIET: Final = "3"
+"""TensorFlow's C++ logs nothing but what ends the program: its errors come as exceptions, too, and processors without
+AVX-512 would be complained of whenever a policy with discrete actions adapts."""
 LOCAL: Final = "local"
 """What ``--ray`` stands for without an address."""
 
@@ -268,7 +271,7 @@ def load_tensorflow() -> None:
 
     Both are shown if TF_CPP_MIN_LOG_LEVEL is 0.
     """
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0" or "tensorflow" in sys.modules:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET) == "0" or "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
     kept = os.dup(2)

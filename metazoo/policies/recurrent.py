@@ -54,7 +54,10 @@ class RecurrentPolicy:
         require_usable(observation_space, action_space)
         pixels = observation_space.dtype == "uint8"
         if pixels and len(observation_space.shape) > 1:
-            raise ValueError(f"observations are images {observation_space.shape}; a recurrent policy takes vectors.")
+            raise ValueError(
+                f"observations are images of shape {list(observation_space.shape)}; a recurrent policy takes vectors,"
+                " so choose a learner such as maml, or flatten them."
+            )
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; {meant(cell, CELLS)}")
         if head not in HEADS:

@@ -38,6 +38,12 @@ BODY_CONFIG: Final = {"minibatches": 10, "epochs": 6, "gamma": 0.97, "lambda_": 
 ALIKE: Final = {"advantages": "update"}
 """What a task can still gain counts in proportion: where tasks are opposite ones, a policy that fails in half of them
 would otherwise look no worse than one that does nothing."""
+CLASSES: Final[dict[str, Any]] = {"tasks": 8, "episodes": 1}
+"""Of families of image classes, whose support and query set are one episode each."""
+FEATURES: Final[dict[str, dict[str, Any]]] = {"prototypical": {"head": False}, "pretraining": {"output_gain": 0.0}}
+"""What the network of learners of classes needs."""
+ADAPTS: Final = {"prototypical": 1, "pretraining": 20, "reptile": 5}
+"""Steps of adapting to image classes; where it does not stand here, 2."""
 DEVIATION: Final = 0.5
 """A Gaussian's first standard deviation, as a share of half the range of an action."""
 
@@ -67,7 +73,8 @@ def preset_of(
         arguments, learner = {**arguments, family.reveals[0]: True}, TWIN
     where = "graph" if hasattr(family, "sample_task") and not hasattr(family, "rows") else "host"
     steps = 0 if learner in (TWIN, "rl2") or "distill" in learner else 2
-    episodes = EPISODES.get(learner, 4)
+    steps = ADAPTS.get(learner, steps) if family.paired else steps
+    episodes = 1 if family.paired else EPISODES.get(learner, 4)
     return Preset(
         name=name or name_of(algorithm, family.name),
         description=_description(family, algorithm),
@@ -79,10 +86,12 @@ def preset_of(
         network=_network(family, learner),
         updates=MOST_UPDATES[where],
         learning_rate=2e-3 if learner == "rl2" else 1e-3,
-        episodes=episodes if learner != TWIN else 4,
+        episodes=min(episodes, 4) if learner == TWIN else episodes,
         steps=steps,
         evaluation_tasks={"host": 100, "graph": 1000}[where],
-        baselines=() if learner == TWIN else tuple(name_of(one, family.name) for one in (TWIN, ORACLE)),
+        baselines=()
+        if learner == TWIN or family.paired
+        else tuple(name_of(one, family.name) for one in (TWIN, ORACLE)),
     )
 
 
@@ -100,6 +109,8 @@ def _description(family: "AnyFamily", algorithm: str) -> str:
 
 
 def _config(family: "AnyFamily", learner: str, episodes: int, steps: int, where: str) -> dict[str, Any]:
+    if family.paired:
+        return _of_classes(learner, steps)
     low, high = TASKS.get(learner, (8, 128))
     tasks = max(low, min(high, STEPS[where] // (episodes * (steps + 1) * family.horizon)))
     tasks -= tasks % (20 if learner == "rl2" else 2)  # so that replicas and minibatches divide it
@@ -123,6 +134,16 @@ def _config(family: "AnyFamily", learner: str, episodes: int, steps: int, where:
     return {**config, "inner_steps": steps, "clip_norm": 0.5, **alike, **_step_sizes(learner), **inner}
 
 
+def _of_classes(learner: str, steps: int) -> dict[str, Any]:
+    """Of learners on image classes, as the zoo's presets have them."""
+    if learner == "prototypical":
+        return {"tasks": CLASSES["tasks"]}
+    if learner in ("maml", "anil", "meta_sgd"):
+        rate = {**_step_sizes(learner), "inner_rate": 0.05 if learner == "meta_sgd" else 0.2}
+        return {**CLASSES, "inner_steps": steps, "every_step": 0, "clip_norm": 10.0, **rate}
+    return {**CLASSES, **({"inner_steps": steps} if learner == "reptile" else {})}
+
+
 def _step_sizes(learner: str) -> dict[str, Any]:
     """Of gradient-based learners: learned ones, as they forgive a bad first value."""
     if learner == "meta_sgd":
@@ -133,6 +154,8 @@ def _step_sizes(learner: str) -> dict[str, Any]:
 
 
 def _network(family: "AnyFamily", learner: str) -> dict[str, Any]:
+    if family.paired and family.observation_space.dtype == "uint8":
+        return {"blocks": 4, "filters": 32, **FEATURES.get(learner, {})}
     recurrent = learner in ("rl2", "recurrent_distillation")
     actions = family.action_space
     gaussian, discrete = isinstance(actions, Box), isinstance(actions, Discrete)

@@ -14,7 +14,7 @@ from metazoo.pretrained import Pretrained, load
 from metazoo.tasks import own
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.training.campaign import Options, Run, train_all
-from metazoo.training.train import Elsewhere, override, version_of
+from metazoo.training.train import Elsewhere, build, override, version_of
 from metazoo.training.user_callbacks import check
 from metazoo.words import meant
 
@@ -57,7 +57,8 @@ def presets(
     ``settings`` are of the algorithms, not of the compared ones.
 
     Raises:
-        ValueError: an unknown algorithm or setting, a name that the zoo has, or one name for several.
+        ValueError: an unknown algorithm or setting, an algorithm that is not for such a family, a name that the zoo
+            has, or one name for several.
     """
     for algorithm in algorithms:
         if algorithm not in (*LEARNERS, ORACLE):
@@ -71,7 +72,9 @@ def presets(
     if taken := next((preset.name for preset in asked if preset.name in PRESETS), None):
         raise ValueError(f"the zoo has a policy {taken!r}; choose another name.")
     adapting = any(preset.algorithm != TWIN for preset in asked)
-    others = [TWIN] * (twin and adapting) + [ORACLE] * oracle
+    for preset in asked:  # an algorithm that is not for these spaces says so now, not after the twin's training
+        build(preset)
+    others = [TWIN] * (twin and adapting and not of.family.paired) + [ORACLE] * oracle
     compared = [preset_of(of.family, one, family_from=of.reference, family_args=of.arguments) for one in others]
     known = {preset.name for preset in asked}
     return [*(one for one in compared if one.name not in known), *asked]

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from metazoo.artefact.places import savedmodels_directory
 from metazoo.demo.main import POLICY
 from tests import toy_policy
 from tests.command import COMMAND, environment, metazoo
@@ -99,10 +100,13 @@ def test_the_work_itself_needs_no_standard_error(tmp_path):
     assert json.loads(done.stdout)["published"] == str(tmp_path / "out" / "toy-CartPole-v1" / "1")
 
 
-def test_standard_error_holds_our_lines_alone(tmp_path):
-    """TensorFlow's C++ speaks of processors and drivers while it starts; the test's environment does not silence it."""
-    toy_policy.export_toy(tmp_path / "toy" / "1")
-    words = ["adapt", tmp_path / "toy", "--env", "CartPole-v1", "--episodes", 1, "--steps", 1, "--test-episodes", 2]
+@pytest.mark.skipif(
+    not (savedmodels_directory() / "maml_cartpole").is_dir(), reason="there is no pretrained maml_cartpole"
+)
+def test_standard_error_holds_our_lines_alone():
+    """TensorFlow's C++ speaks of processors and drivers while it starts, and again when whole numbers are turned about
+    on a processor without AVX-512; the test's environment does not silence it."""
+    words = ["adapt", "maml_cartpole", "--env", "CartPole-v1", "--episodes", 1, "--steps", 1, "--test-episodes", 2]
     done = metazoo(*words)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()

@@ -118,6 +118,12 @@ class GymFamily(HostFamily):
         return self.ranges if self._ranges is None else {**self._ranges, **self.ranges}
 
     def reset(self, tasks: Any, seeds: np.ndarray) -> np.ndarray:
+        """Begins an episode of each task ``[N]``; the first observations ``[N, ...]``.
+
+        Raises:
+            ValueError: more episodes than ``rows``.
+            CollectionError: an environment that raises, hangs, or answers with something unusable.
+        """
         count = len(seeds)
         if count > self.rows:
             raise ValueError(f"there are {count} episodes; {self.name} plays {self.rows} side by side.")
