@@ -42,7 +42,6 @@ NOT_SHIPPED = {
     "reptile_glyphs",
     "rl2_bandit_k50_n100",
     "rl2_darkroom",
-    "rl2_gridworld",
     "rl2_pendulum_hidden",
     "rl2_metaworld_reach",
     "rl2_metaworld_push",

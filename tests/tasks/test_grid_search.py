@@ -175,3 +175,10 @@ def test_a_family_that_has_many_tasks_may_not_say_that_they_are_few():
     slippery.few_tasks = True
     with pytest.raises(AssertionError, match=r"few_tasks is True, but 1024 of 1024 tasks differ; few are up to 128"):
         testing.check_splits(slippery)
+
+
+def test_what_a_variant_leaves_out_is_on_no_card():
+    assert PUBLISHED.parameter_ranges()["slip"].train == (0.0, 0.0) and not PUBLISHED.out_of_range
+    assert Gridworld().parameter_ranges()["slip"].train == (0.0, 0.1) and Gridworld().out_of_range
+    assert not np.any(PUBLISHED.sample(64, "test").slip) and np.any(Gridworld().sample(64, "test").slip)
+    assert DarkRoom(unseen=20).out_of_range and not DarkRoom().out_of_range

@@ -58,6 +58,7 @@ class DarkRoom(TaskFamily):
         if not 0 <= unseen <= most:
             raise ValueError(f"unseen is {unseen!r}; a room of {size} × {size} cells keeps 0 to {most} goals back.")
         self.size, self.horizon, self.unseen = size, horizon, unseen
+        self.out_of_range = unseen > 0  # else that split holds the same tasks as all others
         self.observation_space = Box((2,), 0.0, size - 1.0)
 
     def sample_task(self, key: tf.Tensor, split: str) -> DarkRoomTask:

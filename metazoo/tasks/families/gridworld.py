@@ -22,6 +22,8 @@ PUBLISHED = (5, 15)
 """Cells along a side and steps of an episode in VariBAD."""
 TRIAL = 4
 """Episodes of a trial there."""
+NEVER = Range((0.0, 0.0), ((0.0, 0.0),))
+"""Where moves do not fail."""
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 """Stay, up, right, down, left."""
 
@@ -54,7 +56,7 @@ class Gridworld(TaskFamily):
 
     def __init__(self, size: int = 5, horizon: int = 15, slips: bool = True):
         self.size = size
-        self.slips = slips
+        self.slips = self.out_of_range = slips
         self.few_tasks = not slips
         self.horizon = horizon
         self.observation_space = Box((2,), 0.0, size - 1.0)
@@ -62,9 +64,11 @@ class Gridworld(TaskFamily):
     def sample_task(self, key: tf.Tensor, split: str) -> GridworldTask:
         cells = self._goals()
         chosen = random.integers(random.fold(key, 0), len(cells))
-        slip = self.ranges["slip"].sample(random.fold(key, 1), split)
-        slip = slip if self.slips else tf.zeros_like(slip)
+        slip = self.parameter_ranges()["slip"].sample(random.fold(key, 1), split)
         return GridworldTask(tf.gather(tf.constant(cells, tf.float32), chosen), slip)
+
+    def parameter_ranges(self) -> Mapping[str, Range]:
+        return self.ranges if self.slips else {"slip": NEVER}
 
     def _goals(self) -> list[tuple[int, int]]:
         return [(x, y) for x in range(self.size) for y in range(self.size) if max(x, y) > 1]
