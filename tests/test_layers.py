@@ -26,7 +26,8 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("averaging", "classifiers", "finding", "presets", "tf_agents"),
     ("cards",),
     ("training",),
-    ("distributed", "federated", "tuning", "similarity", "explain", "tasks.testing"),
+    ("distributed", "federated", "tuning", "explain", "tasks.testing"),
+    ("similarity",),
     ("gallery", "demo", "bench"),
     ("cli", "serving"),  # the alias of the package beside it
 )

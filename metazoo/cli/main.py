@@ -26,6 +26,7 @@ from metazoo.cli.find import find
 from metazoo.cli.gallery import gallery
 from metazoo.cli.new import new
 from metazoo.cli.serve import serve
+from metazoo.cli.similar import similar
 from metazoo.cli.train import train
 from metazoo.cli.tune import tune
 
@@ -150,6 +151,7 @@ app.command()(policies.evaluate)
 app.command()(policies.adapt)
 app.command()(find)
 app.command()(explain)
+app.command()(similar)
 app.command()(export_command)
 app.command()(serve)
 app.command()(gallery)

@@ -1,0 +1,1 @@
+"""Which tasks are alike, as a policy sees them: ``metazoo similar``."""
