@@ -19,7 +19,7 @@ METAZOO: tuple[tuple[str, ...], ...] = (
     ("losses", "axes", "summaries"),
     ("artefact",),
     ("hub", "tasks", "policies", "collect", "edge"),
-    ("rollouts",),
+    ("rollouts", "samplers"),
     ("algorithms", "classical"),
     ("evaluation",),
     ("pretrained",),

@@ -28,6 +28,8 @@ class State(NamedTuple):
     version: int
     iterations: int
     values: list[np.ndarray]
+    tasks: list[np.ndarray]
+    """Those that a sampler chose for the update; empty where all are drawn alike."""
 
 
 class Recipe(NamedTuple):
@@ -41,16 +43,18 @@ class Recipe(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """A share's part of an outer step, and how much it counts in the mean over all."""
+    """A share's part of an outer step, how much it counts in the mean over all, and what a sampler is to hear."""
 
     gradients: list[np.ndarray]
     metrics: dict[str, float]
     weight: float
+    returns: np.ndarray | None = None
 
 
 def state_of(learner: Learner, version: int) -> State:
     """The learner's state as it is now."""
-    return State(version, int(learner.optimizer.iterations), [np.asarray(value) for value in learner.variables])
+    tasks = learner.sampling.arrays() if learner.sampling else []
+    return State(version, int(learner.optimizer.iterations), [np.asarray(value) for value in learner.variables], tasks)
 
 
 @final
@@ -66,7 +70,7 @@ class Replica:
             _prepare(learner, recipe)
         self._tasks = self._learner.config.tasks
         self._version = -1
-        self._update, self._batches = -1, dict[int, Any]()
+        self._update, self._batches, self._returns = -1, dict[int, Any](), dict[int, np.ndarray]()
         self._compile()
 
     def episodes(self, update: int, share: int, start: State) -> Any:
@@ -82,7 +86,8 @@ class Replica:
         batch = self._batch(update, share, start, part)
         self._load(now)
         gradients, metrics, weight = self._gradient(batch, tf.constant(index))
-        return Gradient(_arrays(gradients), {name: float(value) for name, value in metrics.items()}, float(weight))
+        means = {name: float(value) for name, value in metrics.items()}
+        return Gradient(_arrays(gradients), means, float(weight), self._returns.get(share))
 
     def measure(self, update: int, share: int, start: State, part: Any, now: State) -> dict[str, float]:
         """What the learner measures of the weights of ``now`` after an update's outer steps."""
@@ -92,7 +97,7 @@ class Replica:
 
     def _batch(self, update: int, share: int, start: State, part: Any) -> Any:
         if update != self._update:
-            self._update, self._batches = update, {}
+            self._update, self._batches, self._returns = update, {}, {}
         if share not in self._batches:
             self._batches[share] = self._prepared(update, share, start) if part is None else _tensors(part)
         return self._batches[share]
@@ -100,6 +105,8 @@ class Replica:
     def _prepared(self, update: int, share: int, start: State) -> Any:
         self._load(start)
         played = self._play(tf.constant(update), tf.constant(share))
+        if self._learner.sampling:
+            self._returns[share] = self._learner.sampling.returns
         return self._prepare(played) if self._learner.on_host else played
 
     def _load(self, state: State) -> None:
@@ -108,6 +115,8 @@ class Replica:
         self._learner.optimizer.iterations.assign(state.iterations)
         for variable, value in zip(self._learner.variables, state.values, strict=True):
             variable.assign(value)
+        if self._whole.sampling:
+            self._whole.sampling.put_arrays(state.tasks)
         self._version = state.version
 
     def _compile(self) -> None:
@@ -130,7 +139,10 @@ class Replica:
         tasks, key = self._whole.drawn(update)
         first = share * self._tasks
         some = tf.nest.map_structure(lambda field: _rows(field, first, self._tasks), tasks)
-        return self._learner.collect(self._learner.current_weights(), some, key, first)
+        rounds = self._learner.collect(self._learner.current_weights(), some, key, first)
+        if self._learner.sampling:
+            self._learner.sampling.hear(rounds)
+        return rounds
 
 
 def _rows(field: tf.Tensor, first: tf.Tensor, count: int) -> tf.Tensor:

@@ -51,6 +51,8 @@ class SharedUpdate:
                 "gradient", lambda share, now=now, index=index: (number, share, start, parts[share], now, index)
             )
             metrics = self._step(answers)
+            if index == 0 and whole is None and learner.sampling:
+                learner.sampling.keep(np.concatenate([answer.returns for answer in answers]))
         if whole is not None:
             learner.learn_statistics(whole)
         found = self._measure(number, start, parts) if learner.measured else {}
@@ -68,6 +70,8 @@ class SharedUpdate:
         played = self._ask("episodes", lambda share: (number, share, start))
         rounds = [joined(list(parts), 0) for parts in zip(*played, strict=True)]
         rounds = tf.nest.map_structure(tf.constant, rounds)
+        if self._learner.sampling:
+            self._learner.sampling.hear(rounds)
         return self._prepare(self._learner.current_weights(), rounds)
 
     def _parts(self, whole: Any) -> list[Any]:

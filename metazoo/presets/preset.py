@@ -31,11 +31,14 @@ class Preset:
     """Presets that ``evaluate`` reports beside it, on the same tasks."""
     teacher: str = ""
     """Whom a distilled student learns from: see ``metazoo.training.teacher_sources``."""
+    sampler: str = "uniform"
+    """Who chooses the tasks that are trained on: see ``metazoo.samplers.registry``."""
 
 
 def settings_of(preset: Preset) -> dict[str, Any]:
-    """All that a preset says, without what only presets of users' own families have where it is empty."""
-    return {key: value for key, value in asdict(preset).items() if key != "family_from" or value}
+    """All that a preset says, without what few presets have where it is as in the others."""
+    usual = {"family_from": "", "sampler": "uniform"}
+    return {key: value for key, value in asdict(preset).items() if key not in usual or value != usual[key]}
 
 
 def train_arguments(preset: Preset, seed: int | None, updates: int | None, changed: Mapping[str, Any]) -> list[str]:

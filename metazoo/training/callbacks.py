@@ -59,7 +59,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._best_update = tf.Variable(0, dtype=tf.int64)
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         progress = [self._score, self._update, self._seconds, self._best_update]
-        saved = tf.train.Checkpoint(state=unique, best=self._best, progress=progress)
+        self._sampler = {name: tf.Variable(value) for name, value in self._sampler_state.items()}
+        chosen = {"sampler": self._sampler} if self._sampler else {}
+        saved = tf.train.Checkpoint(state=unique, best=self._best, progress=progress, **chosen)
         self._manager = tf.train.CheckpointManager(saved, str(directory), max_to_keep=2)
         self._saved = saved
         self._clock = time.monotonic()
@@ -80,6 +82,11 @@ class Checkpoints(keras.callbacks.Callback):
         return float(self._score)
 
     @property
+    def _sampler_state(self) -> dict[str, np.ndarray]:
+        """What the learner's task sampler knows; empty without one."""
+        return self.learner.sampling.sampler.state if self.learner.sampling else {}
+
+    @property
     def seconds(self) -> float:
         """Wall-clock of the training, over all its parts."""
         return float(self._seconds)
@@ -88,6 +95,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Loads the newest checkpoint; the number of updates it had made, 0 without one."""
         if self._manager.latest_checkpoint:
             self._saved.restore(self._manager.latest_checkpoint).assert_consumed()
+            self._sampler_state.update({name: variable.numpy() for name, variable in self._sampler.items()})
         self._clock = time.monotonic()
         return self.update
 
@@ -113,6 +121,8 @@ class Checkpoints(keras.callbacks.Callback):
         now = time.monotonic()
         self._seconds.assign_add(now - self._clock)
         self._clock = now
+        for name, value in self._sampler_state.items():
+            self._sampler[name].assign(value)
         self._manager.save(checkpoint_number=self.update)
 
 

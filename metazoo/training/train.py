@@ -3,11 +3,9 @@
 import contextlib
 import dataclasses
 import json
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,22 +18,23 @@ from metazoo.algorithms.common.learner import updates as update_indices
 from metazoo.algorithms.distillation import Student
 from metazoo.algorithms.registry import LEARNERS
 from metazoo.artefact.whole import write_whole
-from metazoo.cores import cores
 from metazoo.keras_settings import require_for_training
 from metazoo.policies.networks import network_for
 from metazoo.policies.policy import Policy
 from metazoo.policies.recurrent import RecurrentPolicy
 from metazoo.presets.preset import Preset, evaluate_command, settings_of, train_arguments
 from metazoo.presets.registry import PRESETS
+from metazoo.samplers.registry import UNIFORM, check_name
 from metazoo.tasks import own
 from metazoo.training.callbacks import Advance, Checkpoints, Divergence, Interrupt, Validation, Watch, keep_epochs
 from metazoo.training.export import export
+from metazoo.training.machine import hardware, versions
+from metazoo.training.sampled import sampling_of
 from metazoo.training.teacher_sources import teacher_for
 from metazoo.words import count, meant
 
 EPOCH = 50
 """Updates between two checkpoints and validations; what Keras calls an epoch."""
-PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
 class Elsewhere(Protocol):
@@ -64,11 +63,15 @@ def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Le
         policy: Any = RecurrentPolicy(*spaces, **options)
     else:
         policy = Policy(network_for(*spaces, **options), *spaces)
-    return learner(policy, family, learner.config_class(**preset.config), seed=seed)
+    made = learner(policy, family, learner.config_class(**preset.config), seed=seed)
+    if preset.sampler != UNIFORM:
+        made.sampling = sampling_of(preset, made, seed)
+    return made
 
 
 def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
-    """The preset with ``key=value`` settings: of the learner's config, ``learning_rate``, a student's ``teacher``.
+    """The preset with ``key=value`` settings: of the learner's config, ``learning_rate``, ``sampler``, a student's
+    ``teacher``.
 
     Raises:
         ValueError: an unknown key (the known ones are listed) or a value that is not of the field's type or range.
@@ -77,12 +80,16 @@ def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
     if issubclass(LEARNERS[preset.algorithm], Student) and "teacher" in settings:
         preset = dataclasses.replace(preset, teacher=settings["teacher"])
         settings = {key: text for key, text in settings.items() if key != "teacher"}
+    if "sampler" in settings:
+        check_name(settings["sampler"])
+        preset = dataclasses.replace(preset, sampler=settings["sampler"])
+        settings = {key: text for key, text in settings.items() if key != "sampler"}
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     config = dict(preset.config)
     rate = preset.learning_rate
     for key, text in settings.items():
         if key != "learning_rate" and key not in fields:
-            known = ["learning_rate", *fields, *(["teacher"] if preset.teacher else [])]
+            known = ["learning_rate", "sampler", *fields, *(["teacher"] if preset.teacher else [])]
             right = meant(key, known, f"it has {', '.join(known)}")
             raise ValueError(f"{preset.algorithm} has no setting {key!r}; {right}")
         kind: type = float if key == "learning_rate" else type(fields[key].default)
@@ -300,7 +307,7 @@ def begin(run: Path, settings: dict[str, Any], resume: bool) -> int:
         return earlier.get("threads", 1)
     run.mkdir(parents=True, exist_ok=True)
     threads = side_by_side.threads()
-    begun = {**settings, "threads": threads, "versions": _versions(), "hardware": _hardware()}
+    begun = {**settings, "threads": threads, "versions": versions(), "hardware": hardware()}
     write_whole(path, json.dumps(begun, indent=2) + "\n")  # a kill must not leave half a file to resume from
     return threads
 
@@ -310,6 +317,7 @@ def _provenance(
 ) -> dict[str, Any]:
     settings = {**preset.config, "learning_rate": preset.learning_rate}
     settings |= {"teacher": preset.teacher} if preset.teacher else {}
+    settings |= {"sampler": preset.sampler} if preset.sampler != UNIFORM else {}
     how = elsewhere.arguments(preset) if elsewhere else []
     command = shlex.join(["metazoo", "train", *train_arguments(preset, seed, total, settings), *how])
     if own.was_given(preset.family) and not preset.family_from:  # an object, which only its owner's program has
@@ -322,24 +330,7 @@ def _provenance(
         "env_steps": total * learner.env_steps_per_update,
         "best_update": done.best_update,
         "seconds": round(done.seconds, 1),
-        "versions": _versions(learner.family.played_by),
-        "hardware": _hardware(),
+        "versions": versions(learner.family.played_by),
+        "hardware": hardware(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _versions(more: tuple[str, ...] = ()) -> dict[str, str]:
-    return {"python": platform.python_version(), **{package: version(package) for package in (*PACKAGES, *more)}}
-
-
-def _hardware() -> str:
-    """Cores that this process may use, and the processor's name where the system tells."""
-    names = [line.partition(":")[2].strip() for line in _processors() if line.startswith("model name")]
-    return f"{cores()} core(s), {', '.join([platform.machine(), *names[:1]])}, no GPU"
-
-
-def _processors() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []

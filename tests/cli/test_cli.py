@@ -24,7 +24,7 @@ from tests import toy_policy
 from tests.cards.reports import made_up_report
 
 COMMANDS = (
-    *("list", "card", "download", "push", "train", "tune", "federate", "new", "find"),
+    *("list", "card", "download", "push", "train", "tune", "federate", "new", "find", "similar"),
     *("evaluate", "adapt", "export", "serve", "bench", "demo"),
 )
 

@@ -12,6 +12,7 @@ from metazoo.algorithms.common import side_by_side
 from metazoo.algorithms.common.config import Config
 from metazoo.algorithms.common.host_calls import compiled, with_memory_apart
 from metazoo.algorithms.common.outer_step import optimize
+from metazoo.algorithms.common.sampling import BetweenUpdates, Sampling
 from metazoo.keras_settings import require_for_training
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.policy import Policy
@@ -49,6 +50,8 @@ class Learner(keras.Model, ABC):
     """Into how many an update's batch is cut for outer steps, each with a thread of its own; ``compile`` decides."""
     elsewhere: "MakeUpdate | None" = None
     """What makes the updates where this process does not make them alone; ``compile`` is told."""
+    sampling: Sampling | None = None
+    """Who chooses an update's tasks, where they are not drawn alike."""
     measured: ClassVar[tuple[str, ...]] = ()
     """What ``measure`` finds after an update's outer steps."""
 
@@ -173,7 +176,10 @@ class Learner(keras.Model, ABC):
     def sample_tasks(self, key: tf.Tensor) -> Any:
         """The training tasks ``[M, ...]`` of one update; each ``replicas`` times in a row, where the config says so."""
         replicas = getattr(self.config, "replicas", 1)
-        tasks = self.family.sample(self.config.tasks // replicas, "train", key)
+        if self.sampling:
+            tasks = self.sampling.tasks
+        else:
+            tasks = self.family.sample(self.config.tasks // replicas, "train", key)
         return tf.nest.map_structure(lambda field: tf.repeat(field, replicas, 0), tasks) if replicas > 1 else tasks
 
     def train_step(self, update: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -195,11 +201,20 @@ class Learner(keras.Model, ABC):
         return self.sample_tasks(random.fold(key, 0)), random.fold(key, 1)
 
     def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
-        return self.collect(weights, *self.drawn(update))
+        rounds = self.collect(weights, *self.drawn(update))
+        if self.sampling:
+            self.sampling.hear(rounds)
+        return rounds
 
     def fit(self, *args: Any, **settings: Any) -> Any:
-        """As Keras' ``fit``. Raises KerasSettingsError under settings that would train other weights."""
+        """As Keras' ``fit``; a task sampler comes before the other callbacks.
+
+        Raises:
+            KerasSettingsError: under settings that would train other weights.
+        """
         require_for_training(self.optimizer)
+        if self.sampling:
+            settings["callbacks"] = [BetweenUpdates(self), *(settings.get("callbacks") or [])]
         return super().fit(*args, **settings)
 
     def compile(

@@ -1,0 +1,1 @@
+"""Which tasks an update trains on: ``sampler`` of a preset."""
