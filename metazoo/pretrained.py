@@ -15,6 +15,7 @@ import tensorflow as tf
 from metazoo import axes
 from metazoo import collect as collecting
 from metazoo.artefact import answers, lineage, rewards, signatures, store
+from metazoo.artefact import warm_start as warm
 from metazoo.artefact.intervals import HELD_OUT_SEED, better
 from metazoo.artefact.logs import is_log
 from metazoo.artefact.off_policy import check_on_policy
@@ -119,6 +120,7 @@ class Pretrained(Exports):
         seed: int = 0,
         off_policy: bool = False,
         keep_better: int = 0,
+        warm_start: str | os.PathLike[str] | None = None,
     ) -> "Pretrained":
         """A policy adapted to an environment, or by recorded episodes.
 
@@ -131,10 +133,14 @@ class Pretrained(Exports):
         and returns the one with the higher mean return; ``metadata["adapted"]["kept"]`` has the evidence. It costs 2 N
         episodes, and few of them may choose wrongly.
 
+        ``warm_start`` is a directory of published adaptations: the first step takes over the memory of the nearest one
+        if held-back episodes say that it is better (``metazoo.artefact.warm_start``); the record says whose.
+
         Raises:
             collect.CollectionError: it is neither; the spaces do not fit, or the environment answers with something
                 unusable; or the recorded episodes are another controller's.
-            ValueError: ``steps`` below 1, or above 1 with recorded episodes; ``keep_better`` below 0, or with these.
+            ValueError: ``steps`` below 1, or above 1 with recorded episodes; ``keep_better`` below 0, or with these;
+                ``warm_start`` with one episode, or of a policy without fast weights.
         """
         if keep_better < 0 or (keep_better and is_log(env_or_episodes)):
             raise ValueError(
@@ -142,7 +148,7 @@ class Pretrained(Exports):
             )
         trained = self.metadata["adapt"]
         if is_log(env_or_episodes):
-            return self._adapt_to_recorded(env_or_episodes, steps, off_policy)
+            return self._adapt_to_recorded(env_or_episodes, steps, off_policy, warm_start)
         steps = max(1, trained["steps"]) if steps is None else steps
         episodes = trained["episodes"] if episodes is None else episodes
         if steps < 1:
@@ -154,7 +160,7 @@ class Pretrained(Exports):
             if made == 0:
                 self._warn_of_rewards(played)
             said = adapted._on_policy(played.episodes, True) if made == steps - 1 else {}
-            adapted = adapted._inner_step(played.episodes, said)
+            adapted = adapted._inner_step(played.episodes, said, None if made else warm_start)
         return self._better(adapted, env_or_episodes, keep_better, seed) if keep_better else adapted
 
     def _better(self, adapted: "Pretrained", env: Any, episodes: int, seed: int) -> "Pretrained":
@@ -164,7 +170,7 @@ class Pretrained(Exports):
         metadata = {**adapted.metadata, "adapted": {**adapted.metadata["adapted"], "kept": kept}}
         return Pretrained(self.directory, metadata, self._model, (adapted if kept["which"] == "after" else self).memory)
 
-    def _adapt_to_recorded(self, episodes: Any, steps: int | None, off_policy: bool) -> "Pretrained":
+    def _adapt_to_recorded(self, episodes: Any, steps: int | None, off_policy: bool, warm_start: Any) -> "Pretrained":
         """One inner step; several for a supervised policy, whose examples do not depend on what it did."""
         supervised = self.metadata.get("supervised", False)
         steps = (max(1, self.metadata["adapt"]["steps"]) if supervised else 1) if steps is None else steps
@@ -174,7 +180,7 @@ class Pretrained(Exports):
         said, adapted = self._on_policy(fields, off_policy), self
         rewards.warn(fields.rewards, fields.mask, self.metadata)
         for _ in range(steps):
-            adapted = adapted._inner_step(fields, said)
+            adapted = adapted._inner_step(fields, said, warm_start)
         return adapted
 
     def evaluate(self, env: Any, episodes: int = 20, seed: int = 10_000, deterministic: bool = False) -> np.ndarray:
@@ -257,12 +263,28 @@ class Pretrained(Exports):
 
         return check_on_policy(episodes, self.metadata, predict, self.memory, own=False, insist=insist)
 
-    def _inner_step(self, episodes: Episodes, said: Mapping[str, float]) -> "Pretrained":
+    def _inner_step(self, episodes: Episodes, said: Mapping[str, float], warm_start: Any = None) -> "Pretrained":
+        """``warm_start``: a directory of adaptations, one of which may take the step's place."""
         answer = self._run(signatures.ADAPT, memory=self.memory[None], **episodes._asdict())
         diagnostics = {name: float(answer[name][0]) for name in ("loss", "kl")} | dict(said)
         made = lineage.adapted_since(self.metadata, self.name, self.version)
         record = lineage.with_step(made, episodes.mask.shape[1], diagnostics)
-        return Pretrained(self.directory, {**self.metadata, "adapted": record}, self._model, answer["memory"][0])
+        memory = answer["memory"][0]
+        if warm_start is not None and (found := self._warmer(episodes, Path(warm_start))):
+            memory, record["warm_start"] = found
+        return Pretrained(self.directory, {**self.metadata, "adapted": record}, self._model, memory)
+
+    def _warmer(self, episodes: Episodes, directory: Path) -> warm.Choice | None:
+        """The memory of a published adaptation that is better than an inner step, by the episodes held back."""
+        index = warm.Index(directory, self.name, self.version, self.memory)
+        return warm.start(
+            index,
+            lambda memory, fit: self._run(signatures.ADAPT, memory=memory[None], **fit._asdict())["memory"][0],
+            lambda inputs: self.step(**inputs),
+            self.metadata,
+            episodes,
+            self.memory,
+        )
 
     def _run(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
         function = self._model.signatures[signature]

@@ -10,7 +10,8 @@ from metazoo.samplers.sampler import Sampler
 from metazoo.words import meant
 
 UNIFORM: Final = "uniform"
-SAMPLERS: Final[dict[str, type[Sampler]]] = {one.name: one for one in (PLR, ALPGMM, RoML, PDTS)}
+_ALL: tuple[Any, ...] = (PLR, ALPGMM, RoML, PDTS)
+SAMPLERS: Final[dict[str, Any]] = {one.name: one for one in _ALL}
 NAMES: Final = (UNIFORM, *SAMPLERS)
 
 

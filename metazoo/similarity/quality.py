@@ -36,14 +36,16 @@ def rank_correlations(coordinates: np.ndarray, parameters: dict[str, np.ndarray]
 def _correlation(mine: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
     """ρ over pairs, and its interval: in a resample a pair counts as often as both its tasks were drawn."""
     upper, count = np.triu_indices(len(mine), 1), len(mine)
-    ranks = []
-    for far in (mine, theirs):
-        ranked = np.zeros((count, count))
-        ranked[upper] = stats.rankdata(far[upper]) / len(upper[0])
-        ranks.append(ranked + ranked.T)
+
+    def ranked(far: np.ndarray) -> np.ndarray:
+        ranks = np.zeros((count, count))
+        ranks[upper] = stats.rankdata(far[upper]) / len(upper[0])
+        return ranks + ranks.T
+
+    one, other = ranked(mine), ranked(theirs)
     rng = np.random.default_rng(0)
-    drawn = [_weighted(*ranks, rng.multinomial(count, np.full(count, 1 / count))) for _ in range(RESAMPLES)]
-    return {"rho": _weighted(*ranks, np.ones(count)), "ci95": np.percentile(drawn, [2.5, 97.5]).tolist()}
+    drawn = [_weighted(one, other, rng.multinomial(count, np.full(count, 1 / count))) for _ in range(RESAMPLES)]
+    return {"rho": _weighted(one, other, np.ones(count)), "ci95": np.percentile(drawn, [2.5, 97.5]).tolist()}
 
 
 def _weighted(first: np.ndarray, second: np.ndarray, often: np.ndarray) -> float:

@@ -17,12 +17,13 @@ import numpy as np
 
 from metazoo.artefact import lineage, signatures, store
 from metazoo.artefact.lineage import Parent, Target
+from metazoo.artefact.warm_start import Index
 from serving.adapting import request as adapt_request
 from serving.adapting.idempotency import Idempotency, used
 from serving.adapting.request import AdaptRequest
 from serving.adapting.retention import Keeper, size_of
 from serving.engine import inner_step
-from serving.engine.inner_step import Kept, Made, Whose, refusals
+from serving.engine.inner_step import Given, Kept, Made, Whose, refusals
 from serving.engine.servable import Servable
 from serving.errors import Code, ServingError, invalid
 from serving.handlers import DataPlane
@@ -41,6 +42,7 @@ class Adapter:
         polled = self._options.models_config is not None
         self._keeper = None if directory is None else Keeper(directory, self._options.retention, polled=polled)
         self._idempotency = Idempotency(directory=directory)
+        self._indexes: dict[tuple[str, int], Index] = {}
 
     def warm_up(self) -> None:
         """Write a tiny checkpoint: TensorFlow's first one takes a tenth of a second, which no client should wait."""
@@ -156,7 +158,21 @@ class Adapter:
         if not given:
             memory = self._own_memory(servable)
         whose = Whose(request.off_policy, live=True, at_once=min(64, self._options.batching.max_rows))
-        return inner_step.take(predict, parent, episodes, memory, given, whose)
+        made = inner_step.take(predict, parent, episodes, memory, given, whose)
+        if not request.warm_start:
+            return made
+        start = lineage.check_memory(memory, parent.metadata["memory"]["size"])
+        return inner_step.warmer(predict, self._index(parent, start), parent.metadata, made, Given(episodes, start))
+
+    def _index(self, parent: Parent, start: np.ndarray) -> Index:
+        """The published adaptations of a version, kept up to date; those of its older versions are let go."""
+        assert self._directory is not None
+        known = self._indexes.get((parent.name, parent.version))
+        if known is None:
+            known = Index(self._directory, parent.name, parent.version, start)
+            others = {key: one for key, one in self._indexes.items() if key[0] != parent.name}
+            self._indexes = {**others, (parent.name, parent.version): known}
+        return known
 
     def _kept(self, request: AdaptRequest, parent: Parent, target: Target) -> Kept:
         """The better one of the policy and what it was before adapting, by the returns of the request."""

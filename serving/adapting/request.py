@@ -52,14 +52,24 @@ class AdaptRequest:
     digest: str = field(default="")
     off_policy: bool = False
     kept: HeldOut | None = None
+    warm_start: bool = False
+    """The nearest published adaptation may take the step's place."""
 
     def __post_init__(self) -> None:
+        if self.warm_start and (self.memory is not None or self.kept is not None):
+            raise invalid('A "warm_start" is for episodes of the policy as it is: leave "memory" and "keep_better" out')
         if self.key is not None and not (0 < len(self.key) <= KEY_LENGTH and self.key.isprintable()):
             raise invalid(f"Idempotency-Key {self.key!r:.100} must be 1 to {KEY_LENGTH} printable characters")
 
 
 def from_body(
-    policy: str, body: bytes, task_name: str | None, key: str | None, limit: int, off_policy: str | None = None
+    policy: str,
+    body: bytes,
+    task_name: str | None,
+    key: str | None,
+    limit: int,
+    off_policy: str | None = None,
+    warm_start: str | None = None,
 ) -> AdaptRequest:
     """A REST request.
 
@@ -69,6 +79,7 @@ def from_body(
             episodes' fields (and ``memory``); or JSON with ``{"keep_better": {"before", "after"}}`` for ``episodes``.
         task_name: from the query string; the body's wins.
         off_policy: from the query string too: ``true`` or ``false``.
+        warm_start: the same; in the body it is a boolean.
         key: the ``Idempotency-Key``.
         limit: how many bytes an npz may have unpacked.
 
@@ -76,9 +87,10 @@ def from_body(
         ServingError: not such a body.
     """
     digest, insisted = digest_of(policy, task_name, body, off_policy), _flag(off_policy)
+    warm = _flag(warm_start, "warm_start")
     if body[:2] == b"PK":
         arrays = _read_npz(body, limit)
-        return AdaptRequest(policy, task_name, arrays, arrays.pop("memory", None), key, digest, insisted)
+        return AdaptRequest(policy, task_name, arrays, arrays.pop("memory", None), key, digest, insisted, None, warm)
     document = codec.parse_json(body)
     named_in_body, episodes, memory = (document.get(name) for name in ("task", "episodes", "memory"))
     if named_in_body is not None and type(named_in_body) is not str:
@@ -91,16 +103,19 @@ def from_body(
     insisted = document.get("off_policy", insisted)
     if type(insisted) is not bool:
         raise invalid(f'"off_policy" must be true or false, not {insisted!r:.100}')
+    warm = document.get("warm_start", warm)
+    if type(warm) is not bool:
+        raise invalid(f'"warm_start" must be true or false, not {warm!r:.100}')
     if memory is not None:
         memory = codec.dense_array(memory, "float")
         if memory is None:
             raise invalid('"memory" must be a list of numbers')
-    return AdaptRequest(policy, named_in_body or task_name, episodes or {}, memory, key, digest, insisted, kept)
+    return AdaptRequest(policy, named_in_body or task_name, episodes or {}, memory, key, digest, insisted, kept, warm)
 
 
-def _flag(text: str | None) -> bool:
+def _flag(text: str | None, name: str = "off_policy") -> bool:
     if text not in (None, "true", "false"):
-        raise invalid(f"off_policy is {text!r:.100} in the address: it must be true or false")
+        raise invalid(f"{name} is {text!r:.100} in the address: it must be true or false")
     return text == "true"
 
 

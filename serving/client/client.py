@@ -155,7 +155,7 @@ class Client:
 
     def adapt(
         self, name: str, env: Env, episodes: int | None = None, steps: int = 1, task: str = "task", seed: int = 0,
-        keep_better: int = 0,
+        keep_better: int = 0, warm_start: bool = False,
     ) -> Adaptation:  # fmt: skip
         """Adapt a served policy to ``env`` and publish the result as ``NAME-TASK``.
 
@@ -171,12 +171,16 @@ class Client:
             keep_better: so many held-out episodes are played with the policy as it was and as many as it is then, on
                 the same seeds, and the better one is published; it costs twice so many episodes, and few of them may
                 choose wrongly. 0: the adapted one is what is published.
+            warm_start: the first round takes over the nearest published adaptation of the policy where held-back
+                episodes say that this is better; the record says whose. Over REST alone.
 
         Raises:
             ServingError: the server refuses. CollectionError: the environment does not fit or fails.
         """
         if steps < 1:
             raise ValueError(f"steps is {steps}: at least one round of adaptation is needed")
+        if warm_start and not isinstance(self._zoo, RestTransport):
+            raise ValueError("warm_start is for the embedded server, over REST: give its http address")
         if keep_better < 0:
             raise ValueError(f"keep_better is {keep_better}: it must be a number of episodes")
         before = self._before(name, env, keep_better, seed) if keep_better else None
@@ -188,7 +192,9 @@ class Client:
             collected = self._play(playing, metadata, env, episodes, seed + number)
             if number == 0:  # one warning is enough
                 rewards.warn(collected.episodes.rewards, collected.episodes.mask, metadata)
-            answer = self._adapt_to(playing, collected.episodes, None if number else task)
+            answer = self._adapt_to(
+                playing, collected.episodes, None if number else task, False, warm_start and not number
+            )
             keys = ("model", "version", "diagnostics", "timings")
             rounds.append(Round(collected.returns, *(answer[key] for key in keys)))
             playing = answer["model"]
@@ -221,10 +227,13 @@ class Client:
         rewards.say_all(answer)
         return answer
 
-    def _adapt_to(self, name: str, episodes: Any, task: str | None, off_policy: bool = False) -> dict[str, Any]:
+    def _adapt_to(
+        self, name: str, episodes: Any, task: str | None, off_policy: bool = False, warm_start: bool = False
+    ) -> dict[str, Any]:
         if not isinstance(episodes, Episodes):
             episodes = load_episodes(episodes, self.metadata_cached(name))
-        return self._zoo.adapt(name, task, episodes._asdict(), uuid.uuid4().hex, off_policy)
+        more = {"warm_start": True} if warm_start else {}
+        return self._zoo.adapt(name, task, episodes._asdict(), uuid.uuid4().hex, off_policy, **more)
 
     def delete(self, name: str) -> None:
         """Delete an adapted policy."""

@@ -58,9 +58,11 @@ def policy(name: str) -> Request:
 
 
 def adapt(
-    name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
-) -> Request:
-    given = {"task": task_name, "off_policy": "true" if off_policy else None}
+    name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False,
+    warm_start: bool = False,
+) -> Request:  # fmt: skip
+    flags = {"off_policy": off_policy, "warm_start": warm_start}
+    given = {"task": task_name, **{name: "true" if flag else None for name, flag in flags.items()}}
     query = urlencode({name: value for name, value in given.items() if value is not None}, quote_via=quote)
     path = f"{POLICIES}/{quote(name, safe='')}:adapt{'?' if query else ''}{query}"
     file = io.BytesIO()

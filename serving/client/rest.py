@@ -46,9 +46,10 @@ class RestTransport:
         return self._ask(messages.policy(name))
 
     def adapt(
-        self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False
-    ) -> dict[str, Any]:
-        return self._ask(messages.adapt(name, task_name, arrays, key, off_policy))
+        self, name: str, task_name: str | None, arrays: Mapping[str, np.ndarray], key: str, off_policy: bool = False,
+        warm_start: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        return self._ask(messages.adapt(name, task_name, arrays, key, off_policy, warm_start))
 
     def keep(
         self, name: str, memory: np.ndarray | None, before: np.ndarray, after: np.ndarray, key: str

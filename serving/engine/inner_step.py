@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metazoo.artefact import lineage, rewards, signatures
+from metazoo.artefact import lineage, rewards, signatures, warm_start
 from metazoo.artefact.intervals import better
 from metazoo.artefact.off_policy import check_on_policy
 from metazoo.artefact.store import StoreError
@@ -32,14 +32,18 @@ class Made(NamedTuple):
     diagnostics: dict[str, float]
     episodes: int
     warnings: tuple[str, ...] = ()
+    warm_start: Mapping[str, Any] | None = None
+    """Whose memory it is instead, and what held-back episodes said."""
 
     def answer(self) -> dict[str, Any]:
         """What the answer says besides the record."""
-        return {"warnings": list(self.warnings)} if self.warnings else {}
+        said: dict[str, Any] = {"warnings": list(self.warnings)} if self.warnings else {}
+        return said if self.warm_start is None else {**said, "warm_start": dict(self.warm_start)}
 
     def record(self, before: Mapping[str, Any], request: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The record of the policy with this step."""
-        return lineage.with_step(before, self.episodes, self.diagnostics, request)
+        after = lineage.with_step(before, self.episodes, self.diagnostics, request)
+        return after if self.warm_start is None else {**after, "warm_start": dict(self.warm_start)}
 
 
 class Kept(NamedTuple):
@@ -96,6 +100,13 @@ def checked_episodes(fields: Mapping[str, Any], name: str, metadata: Mapping[str
         raise invalid(f"The episodes do not fit {name}: {error}") from error
 
 
+class Given(NamedTuple):
+    """What a step starts from: batch-major ``episodes`` and a ``memory [S]``."""
+
+    episodes: Episodes
+    memory: np.ndarray
+
+
 class Whose(NamedTuple):
     """How to look whose episodes they are: ``insist``: take them all the same; ``live``: the policy's version that
     ``predict`` runs is the one that is adapted; ``at_once``: so many rows may be asked for at most."""
@@ -131,6 +142,20 @@ def take(predict: Predict, parent: lineage.Parent, episodes: Episodes, memory: A
     count = int(episodes.mask[0].any(-1).sum())  # padding is no episode
     doubt = rewards.doubts(episodes.rewards, episodes.mask, parent.metadata)
     return Made(after, diagnostics | said, count, () if doubt is None else (doubt,))
+
+
+def warmer(predict: Predict, index: warm_start.Index, metadata: Mapping[str, Any], made: Made, given: Given) -> Made:
+    """The step that was made, or the memory of an adaptation in ``index`` that held-back episodes say is better."""
+
+    def adapt(memory: np.ndarray, fit: Episodes) -> np.ndarray:
+        outputs = predict({"memory": memory[None], **fit._asdict()}, signatures.ADAPT, ("memory",))
+        return np.asarray(outputs["memory"], np.float32).reshape(-1)
+
+    def step(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return predict(inputs, signatures.STEP, ())
+
+    found = warm_start.start(index, adapt, step, metadata, given.episodes, given.memory)
+    return made if found is None else made._replace(memory=found.memory, warm_start=found.record)
 
 
 def _check_on_policy(

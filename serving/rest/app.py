@@ -181,9 +181,10 @@ class RestApp:
         else:
             name, verb, query = unquote(match[1]), match[2], parse_qs(match[3] or "")
             if method == "POST" and verb:
-                task_name, insist = (query.get(name, [None])[0] for name in ("task", "off_policy"))
+                asked = ("task", "off_policy", "warm_start")
+                task_name, insist, warm = (query.get(name, [None])[0] for name in asked)
                 limit, given = self._options.quota.body_bytes, None if key is None else key.decode("latin-1")
-                request = from_body(name, body, task_name, given, limit, insist)
+                request = from_body(name, body, task_name, given, limit, insist, warm)
                 answer = self._adapter.adapt(request)
             elif method == "GET" and not verb:
                 answer = self._adapter.get(name)

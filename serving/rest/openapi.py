@@ -112,6 +112,7 @@ SCHEMAS: Final = {
         episodes=_object(signatures.EPISODE_FIELDS, **{name: _list(ANY) for name in signatures.EPISODE_FIELDS}),
         memory=_list({"type": "number"}),
         off_policy={"type": "boolean", "description": "The episodes may be another controller's"},
+        warm_start={"type": "boolean", "description": "The nearest published adaptation may take the step's place"},
         keep_better=_object(
             ("before", "after"),
             more=False,
@@ -201,6 +202,7 @@ def _zoo() -> Schema:
     guarded = {"security": [{}, {"token": []}]}
     task = {"name": "task", "in": "query", "schema": TEXT, "description": "For npz; published as POLICY-TASK"}
     insist = {"name": "off_policy", "in": "query", "schema": {"enum": ["true", "false"]}, "description": "For npz"}
+    warm = {"name": "warm_start", "in": "query", "schema": {"enum": ["true", "false"]}, "description": "For npz"}
     key = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
     npz = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     return {
@@ -217,7 +219,7 @@ def _zoo() -> Schema:
         "/zoo/v1/policies/{policy}:adapt": {
             "post": {
                 "operationId": "adapt",
-                "parameters": [policy, task, insist, key],
+                "parameters": [policy, task, insist, warm, key],
                 "requestBody": {"required": True, "content": {**_json(_ref("Adapt")), **npz}},
                 "responses": _answers("Adapted", 401, 409, 413, 429, 503),
                 **guarded,
