@@ -16,7 +16,7 @@ LINKS = re.compile(r"(\[[^\]]*\]\([^)]*\)[ ()·]*)+")
 """A list of links is looked through, not read."""
 PAGES = ("README.md", *(f"docs/{name}.md" for name in (
     "install", "quickstart", "your-own-environment", "logs", "gallery", "explain", "hub", "edge", "tuning",
-    "federated", "training", "serving", "which-tasks",
+    "federated", "training", "serving", "which-tasks", "continual",
 )))  # fmt: skip
 
 
