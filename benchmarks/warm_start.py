@@ -22,15 +22,19 @@ TESTED = 20
 def published(policy, family, count: int, directory: Path) -> None:
     """Adapts to ``count`` training tasks as the policy was trained to, and publishes the results."""
     from metazoo.artefact import lineage
+    from metazoo.artefact.warm_start import sketch
     from metazoo.explain.played import play
+    from metazoo.similarity.embeddings import embed
 
     parent = lineage.Parent(policy.name, policy.version, policy.directory, policy.metadata)
-    memories = play(policy, family, family.sample(min(count, 200), "train", 5), 5).memories
-    adapt = policy.metadata["adapt"]
+    tasks, adapt = family.sample(min(count, 200), "train", 5), policy.metadata["adapt"]
+    memories = play(policy, family, tasks, 5).memories
+    firsts = embed(policy, family, tasks, adapt["episodes"], 6)
     for number in range(count):
         memory = memories[number % len(memories)]
         record = {"from": policy.name, "from_version": policy.version, "task": f"t{number}", "steps": adapt["steps"],
-                  "episodes": adapt["steps"] * adapt["episodes"]}  # fmt: skip
+                  "episodes": adapt["steps"] * adapt["episodes"],
+                  "sketch": sketch(firsts[number % len(memories)]).tolist()}  # fmt: skip
         lineage.publish(parent, directory, lineage.Target(f"{policy.name}-t{number}", record), memory)
 
 
@@ -70,7 +74,8 @@ def measure(policy, family, directory: Path, count: int) -> dict:
         found = warm_start.start(index, adapt, lambda inputs: policy.step(**inputs), policy.metadata, one, start)
         seconds.append(time.perf_counter() - begun)
         near[i, 0] = index.nearest(np.asarray(once)[i, 0] - start, 1)[0].memory
-        if found:
+        near[i, 0, -1] = 1.0
+        if found.memory is not None:
             warm[i, 0], taken = found.memory, taken + 1
     arms = {"before": first, "cold, 1 step": once, "warm, taken over": warm, "nearest, always": near}
     arms |= {"cold, 2 steps": round_of(once, 2)[1], "warm, then 1 step": round_of(warm, 2)[1]}

@@ -270,12 +270,13 @@ class Pretrained(Exports):
         made = lineage.adapted_since(self.metadata, self.name, self.version)
         record = lineage.with_step(made, episodes.mask.shape[1], diagnostics)
         memory = answer["memory"][0]
-        if warm_start is not None and (found := self._warmer(episodes, Path(warm_start))):
-            memory, record["warm_start"] = found
+        if warm_start is not None:
+            found = self._warmer(episodes, Path(warm_start))
+            memory, record = memory if found.memory is None else found.memory, {**record, **found.record}
         return Pretrained(self.directory, {**self.metadata, "adapted": record}, self._model, memory)
 
-    def _warmer(self, episodes: Episodes, directory: Path) -> warm.Choice | None:
-        """The memory of a published adaptation that is better than an inner step, by the episodes held back."""
+    def _warmer(self, episodes: Episodes, directory: Path) -> warm.Choice:
+        """The memory of a published adaptation, if it is better than an inner step by the episodes held back."""
         index = warm.Index(directory, self.name, self.version, self.memory)
         return warm.start(
             index,

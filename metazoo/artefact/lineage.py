@@ -9,7 +9,7 @@ and ``Pretrained.publish``. What a policy was adapted from stands in its ``metaz
 - ``last_episodes``: those that went into the latest step; ``diagnostics``: what that step measured (loss, kl);
 - ``classes``: of a classifier, what its labels mean, in their order;
 - ``kept``: whether it is what it was before or after adapting, where held-out episodes decided that, and the returns;
-- ``warm_start``: whose memory its first step took over instead, and the held-back episodes that said so;
+- ``warm_start``: whose memory its first step took over, and why; ``sketch``: how its task is recognised;
 - ``request``: the key and the digest of the request that made the latest step, if it had a key.
 
 A policy takes its *next step* when it is adapted under its own task (or none) and published where it stands; under
@@ -35,6 +35,7 @@ KEPT_VERSIONS: Final = 2
 """Old versions of an adapted policy are pruned to this many: the one in use and the one being replaced."""
 LARGEST: Final = 1e18
 """No number of a memory may be larger: its square would not be a float32."""
+LATEST: Final = ("last_episodes", "diagnostics", "classes", "kept", "warm_start", "sketch")
 SUMMARY: Final = ("family", "algorithm", "memory", "horizon", "adapt", "adapted")
 
 
@@ -342,8 +343,6 @@ def _copy(own: Mapping[str, Any], task_name: str) -> Target:
 def _joined(before: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """``before``, and what was done since."""
     counts = {key: before[key] + made[key] for key in ("steps", "episodes")}
-    latest = {
-        key: made[key] for key in ("last_episodes", "diagnostics", "classes", "kept", "warm_start") if key in made
-    }
+    latest = {key: made[key] for key in LATEST if key in made}
     earlier = {key: value for key, value in before.items() if key != "kept" or not made["steps"]}
     return {**earlier, **counts, **latest}

@@ -1,16 +1,17 @@
 """Starting from another's adaptation: the published policy of the same parent whose task is most alike.
 
-A task is known by the direction of an inner step, so published memories m are compared by the cosine of m − m₀ with the
-step that the new episodes make, m₀ the parent's own memory. Whether one is a better start is asked of episodes that are
-held back: the self-normalised importance-weighted advantage of their steps,
+A task is known by the first inner step from the parent's own memory. Steps are compared by their distance after a
+random projection to 64 numbers (Johnson and Lindenstrauss 1984), the *sketch*, which a record keeps. Whether one is a
+better start is asked of episodes that are held back: the self-normalised importance-weighted advantage of their steps,
 
 Σ r A / Σ r,   r = π(a | o) / π₀(a | o), at most 10,
 
 where A is the discounted return less its mean over the episodes at that step, in standard deviations, and π₀ the policy
-that played them (Precup et al. 2000; Kakade and Langford 2002). The higher one is taken: the inner step on the other
-episodes, or the published memory as it is.
+that played them (Precup et al. 2000; Kakade and Langford 2002). The published memory is taken if it is better than the
+inner step on the other episodes by more than a standard error; it counts as one step then.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -38,8 +39,23 @@ Step = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """The signature ``step`` on rows."""
 
 
+SKETCH: Final = 64
+
+
+def sketch(step: np.ndarray) -> np.ndarray:
+    """64 numbers of a step ``[S]``, without the counter of inner steps that is its last entry."""
+    weights = np.asarray(step, np.float32).reshape(-1)[:-1]
+    return weights @ _signs(weights.size)
+
+
+@functools.cache
+def _signs(size: int) -> np.ndarray:
+    drawn = np.random.default_rng(0).integers(2, size=(size, SKETCH))
+    return (2.0 * drawn - 1.0).astype(np.float32) / np.float32(SKETCH**0.5)
+
+
 class Near(NamedTuple):
-    """A published adaptation, and 1 − cosine of its direction and that of the new step."""
+    """A published adaptation, and how far its first step is from the new one, in lengths of the new one."""
 
     name: str
     version: int
@@ -50,8 +66,9 @@ class Near(NamedTuple):
 class Index:
     """The newest memories of all policies in ``directory`` that were adapted from one version of a policy.
 
-    Brute force over one matrix: 1,000 policies of 5,000 weights take milliseconds, 10⁵ need a gigabyte for every 2,500
-    weights and then an approximate index (such as HNSW) is better. Thread-safe; ``refresh`` reads what has changed.
+    Of those whose record has a sketch, or says that the memory is the first step itself. Brute force over one matrix,
+    which 10⁵ policies allow; from then on an approximate index (such as HNSW) is better, and most of the time goes into
+    looking what has changed anyway. Thread-safe; ``refresh`` reads what has.
     """
 
     def __init__(self, directory: str | os.PathLike[str], parent: str, version: int, start: np.ndarray):
@@ -62,7 +79,7 @@ class Index:
         self._rows: dict[str, int] = {}
         self._entries: list[tuple[str, int]] = []
         self._memories = np.zeros((0, self._start.size), np.float32)
-        self._directions = np.zeros((0, self._start.size - 1), np.float32)
+        self._sketches = np.zeros((0, SKETCH), np.float32)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -81,11 +98,12 @@ class Index:
 
     def nearest(self, step: np.ndarray, count: int = TRIED) -> list[Near]:
         """The ``count`` nearest to a step ``[S]`` from the parent's memory, the nearest first."""
-        toward = _direction(np.asarray(step, np.float32).reshape(-1))
+        wanted = sketch(step)
         with self._lock:
-            alike = self._directions[: len(self._entries)] @ toward
-            best = np.argsort(-alike, kind="stable")[:count]
-            return [Near(*self._entries[i], self._memories[i].copy(), float(1.0 - alike[i])) for i in best]
+            far = np.linalg.norm(self._sketches[: len(self._entries)] - wanted, axis=1)
+            far /= max(float(np.linalg.norm(wanted)), 1e-12)
+            best = np.argsort(far, kind="stable")[:count]
+            return [Near(*self._entries[i], self._memories[i].copy(), float(far[i])) for i in best]
 
     def _there(self) -> dict[str, int]:
         """When each adapted policy's directory last got or lost a version."""
@@ -111,20 +129,23 @@ class Index:
         except (OSError, store.StoreError):  # it is being deleted
             self._forget(name)
             return
-        if memory.shape == self._start.shape:
-            self._put(name, int(path.name), memory)
+        first = record.get("sketch") if record else None
+        if first is None and record and record["steps"] == 1 and "warm_start" not in record:
+            first = sketch(memory - self._start)
+        if memory.shape == self._start.shape and np.shape(first) == (SKETCH,):
+            self._put(name, int(path.name), memory, np.asarray(first, np.float32))
 
-    def _put(self, name: str, version: int, memory: np.ndarray) -> None:
+    def _put(self, name: str, version: int, memory: np.ndarray, first: np.ndarray) -> None:
         row = self._rows.setdefault(name, len(self._entries))
         if row == len(self._entries):
             self._entries.append((name, version))
             if row == len(self._memories):
                 more = max(16, row)
                 self._memories = np.pad(self._memories, ((0, more), (0, 0)))
-                self._directions = np.pad(self._directions, ((0, more), (0, 0)))
+                self._sketches = np.pad(self._sketches, ((0, more), (0, 0)))
         self._entries[row] = (name, version)
         self._memories[row] = memory
-        self._directions[row] = _direction(memory - self._start)
+        self._sketches[row] = first
 
     def _forget(self, name: str) -> None:
         """Puts the last row in its place."""
@@ -135,13 +156,7 @@ class Index:
         if row < len(self._entries):
             end = len(self._entries)
             self._entries[row], self._rows[last[0]] = last, row
-            self._memories[row], self._directions[row] = self._memories[end], self._directions[end]
-
-
-def _direction(step: np.ndarray) -> np.ndarray:
-    """Of unit length, without the counter of inner steps, which is a memory's last entry."""
-    weights = step[:-1]
-    return weights / max(float(np.linalg.norm(weights)), 1e-12)
+            self._memories[row], self._sketches[row] = self._memories[end], self._sketches[end]
 
 
 def check_possible(metadata: Mapping[str, Any], episodes: int) -> None:
@@ -163,9 +178,10 @@ def parts(episodes: Episodes) -> tuple[Episodes, Episodes]:
 
 
 class Choice(NamedTuple):
-    """The memory to go on from, and what the record says of it."""
+    """The memory to go on from (None: that of the usual step), and what the record says: ``sketch``, and of a memory
+    that was taken over ``warm_start``."""
 
-    memory: np.ndarray
+    memory: np.ndarray | None
     record: dict[str, Any]
 
 
@@ -175,24 +191,24 @@ Adapt = Callable[[np.ndarray, Episodes], np.ndarray]
 
 def start(
     index: Index, adapt: Adapt, step: Step, metadata: Mapping[str, Any], episodes: Episodes, memory: np.ndarray
-) -> Choice | None:
-    """The memory of a policy in ``index``, if it is better than an inner step on ``[1, K, ...]`` episodes; else None.
+) -> Choice:
+    """The memory of a policy in ``index``, if it is better than an inner step on ``[1, K, ...]`` episodes.
 
     Raises:
         LineageError: the policy has no fast weights, or there is but one episode.
     """
     check_possible(metadata, int(episodes.mask.shape[1]))
     index.refresh()
-    if not len(index):
-        return None
     cold = adapt(memory, parts(episodes)[0])
-    return choose(step, metadata, episodes, memory, cold, index.nearest(cold - memory))
+    near = index.nearest(cold - memory)
+    found = choose(step, metadata, episodes, memory, cold, near) if near else Choice(None, {})
+    return found._replace(record={**found.record, "sketch": [round(float(x), 6) for x in sketch(cold - memory)]})
 
 
 def choose(
     step: Step, metadata: Mapping[str, Any], episodes: Episodes, start: np.ndarray, cold: np.ndarray, near: list[Near]
-) -> Choice | None:
-    """The best of ``near`` if held-back episodes say that it is better than ``cold``; else None.
+) -> Choice:
+    """The best of ``near`` if held-back episodes say that it is better than ``cold``.
 
     Args:
         step: runs the signature.
@@ -208,18 +224,20 @@ def choose(
     seen, done = held.observations[0][chosen], held.actions[0][chosen]
     space = space_from_metadata(metadata["action_space"])
 
-    def score(memory: np.ndarray) -> float:
-        return expected_advantage(_log_probs(step, memory, seen, done, space) - before, worth)
+    def score(memory: np.ndarray) -> np.ndarray:
+        return weighed_advantages(_log_probs(step, memory, seen, done, space) - before, worth)
 
     before = _log_probs(step, start, seen, done, space)
     scores, other = [score(one.memory) for one in near], score(cold)
-    best = int(np.argmax(scores))
-    if not scores[best] > other:
-        return None
-    found = near[best]
+    best = int(np.argmax([one.sum() for one in scores]))
+    apart = scores[best] - other
+    if not apart.sum() > apart.std() * len(apart) ** 0.5:
+        return Choice(None, {})
+    found, memory = near[best], near[best].memory.copy()
+    memory[-1] = start[-1] + 1.0  # it stands for the first step: the next one has the size of a second
     record = {"from": found.name, "version": found.version, "distance": found.distance}
-    record["held_back"] = {"warm": scores[best], "cold": other, "episodes": int(held.mask.shape[1])}
-    return Choice(found.memory, record)
+    said = {"warm": float(scores[best].sum()), "cold": float(other.sum()), "episodes": int(held.mask.shape[1])}
+    return Choice(memory, {"warm_start": {**record, "held_back": said}})
 
 
 def _steps(held: Episodes) -> tuple[np.ndarray, np.ndarray]:
@@ -247,10 +265,10 @@ def advantages(episodes: Episodes, discount: float) -> np.ndarray:
     return apart / max(spread, 1e-9)
 
 
-def expected_advantage(log_ratios: np.ndarray, worth: np.ndarray) -> float:
-    """Σ r A / Σ r of steps ``[N]``."""
+def weighed_advantages(log_ratios: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """The terms ``[N]`` of Σ r A / Σ r over steps."""
     ratios = np.exp(np.clip(log_ratios, -50.0, np.log(LARGEST_RATIO)))
-    return float((ratios * worth).sum() / max(ratios.sum(), 1e-12))
+    return ratios * worth / max(ratios.sum(), 1e-12)
 
 
 def _log_probs(step: Step, memory: np.ndarray, seen: np.ndarray, done: np.ndarray, space: Any) -> np.ndarray:

@@ -89,7 +89,7 @@ def override(preset: Preset, settings: Mapping[str, str]) -> Preset:
     rate = preset.learning_rate
     for key, text in settings.items():
         if key != "learning_rate" and key not in fields:
-            known = ["learning_rate", "sampler", *fields, *(["teacher"] if preset.teacher else [])]
+            known = ["learning_rate", *fields, "sampler", *(["teacher"] if preset.teacher else [])]
             right = meant(key, known, f"it has {', '.join(known)}")
             raise ValueError(f"{preset.algorithm} has no setting {key!r}; {right}")
         kind: type = float if key == "learning_rate" else type(fields[key].default)

@@ -32,18 +32,17 @@ class Made(NamedTuple):
     diagnostics: dict[str, float]
     episodes: int
     warnings: tuple[str, ...] = ()
-    warm_start: Mapping[str, Any] | None = None
-    """Whose memory it is instead, and what held-back episodes said."""
+    more: Mapping[str, Any] = {}
+    """Of a warm start, for the record: whose memory it is instead, and the task's sketch."""
 
     def answer(self) -> dict[str, Any]:
         """What the answer says besides the record."""
         said: dict[str, Any] = {"warnings": list(self.warnings)} if self.warnings else {}
-        return said if self.warm_start is None else {**said, "warm_start": dict(self.warm_start)}
+        return {**said, "warm_start": self.more["warm_start"]} if "warm_start" in self.more else said
 
     def record(self, before: Mapping[str, Any], request: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The record of the policy with this step."""
-        after = lineage.with_step(before, self.episodes, self.diagnostics, request)
-        return after if self.warm_start is None else {**after, "warm_start": dict(self.warm_start)}
+        return {**lineage.with_step(before, self.episodes, self.diagnostics, request), **self.more}
 
 
 class Kept(NamedTuple):
@@ -155,7 +154,7 @@ def warmer(predict: Predict, index: warm_start.Index, metadata: Mapping[str, Any
         return predict(inputs, signatures.STEP, ())
 
     found = warm_start.start(index, adapt, step, metadata, given.episodes, given.memory)
-    return made if found is None else made._replace(memory=found.memory, warm_start=found.record)
+    return made._replace(memory=made.memory if found.memory is None else found.memory, more=found.record)
 
 
 def _check_on_policy(

@@ -36,10 +36,11 @@ def test_the_start_that_held_back_episodes_like_better_is_taken():
     likes_one, likes_two = near([-2, 2], "one"), near([2, -2], "two")
     cold = np.array([-0.1, 0.1, 1.0], np.float32)
     found = warm_start.choose(step, METADATA, played(rewarded=1), START, cold, [likes_two, likes_one])
-    assert found.record["from"] == "one" and found.record["held_back"]["episodes"] == 2
+    said = found.record["warm_start"]
+    assert said["from"] == "one" and said["held_back"]["episodes"] == 2
     np.testing.assert_array_equal(found.memory, likes_one.memory)
-    assert found.record["held_back"]["warm"] > found.record["held_back"]["cold"] > 0
-    assert warm_start.choose(step, METADATA, played(rewarded=0), START, -cold, [likes_one]) is None
+    assert said["held_back"]["warm"] > said["held_back"]["cold"] > 0
+    assert warm_start.choose(step, METADATA, played(rewarded=0), START, -cold, [likes_one]) == (None, {})
 
 
 def test_what_a_start_is_worth_by_hand():
@@ -48,8 +49,10 @@ def test_what_a_start_is_worth_by_hand():
     worth = warm_start.advantages(episodes, 0.0)
     assert worth[episodes.actions == 1].mean() > 0.9 and worth[episodes.actions == 0].mean() < -0.9
     ratios = np.log(np.where(np.arange(10) < 5, 0.9, 0.1) / 0.5)
-    assert warm_start.expected_advantage(ratios, np.where(np.arange(10) < 5, 1.0, -1.0)) == pytest.approx(0.8)
-    assert warm_start.expected_advantage(np.full(4, 90.0), np.arange(4.0)) == pytest.approx(1.5), "ratios have a limit"
+    found = warm_start.weighed_advantages(ratios, np.where(np.arange(10) < 5, 1.0, -1.0))
+    assert found.sum() == pytest.approx(0.8)
+    limited = warm_start.weighed_advantages(np.full(4, 90.0), np.arange(4.0))
+    assert limited.sum() == pytest.approx(1.5), "ratios have a limit"
 
 
 def test_advantages_by_hand():
@@ -106,9 +109,13 @@ def test_the_index_follows_what_is_published_changed_and_deleted(toy, tmp_path):
     publish(toy, tmp_path, "older", directions(0), version=7)
     (tmp_path / "toy-empty").mkdir()
     index.refresh()
-    found = index.nearest(directions(0) * 5.0, 3)
-    assert [one.name for one in found] == ["toy-a", "toy-c", "toy-b"], "of the same version alone"
-    assert [one.distance for one in found] == pytest.approx([0, 1 - 1 / np.sqrt(3), 1], abs=1e-6)
+    found = index.nearest(directions(0), 3)
+    assert found[0].name == "toy-a" and len(found) == 3, "of the same version alone"
+    by_hand = {"toy-a": (0,), "toy-b": (1,), "toy-c": (0, 1, 2)}
+    whole = np.linalg.norm(warm_start.sketch(directions(0)))
+    for one in found:
+        apart = warm_start.sketch(directions(*by_hand[one.name]) - directions(0))
+        assert one.distance == pytest.approx(np.linalg.norm(apart) / whole, abs=1e-5)
     np.testing.assert_array_equal(found[0].memory, start + directions(0))
     publish(toy, tmp_path, "b", directions(0, 3))
     store.delete_model(tmp_path / "toy-a")
@@ -116,6 +123,17 @@ def test_the_index_follows_what_is_published_changed_and_deleted(toy, tmp_path):
     found = index.nearest(directions(0, 3), 3)
     assert [(one.name, one.version) for one in found] == [("toy-b", 2), ("toy-c", 1)]
     assert found[0].distance == pytest.approx(0, abs=1e-6)
+
+
+def test_sketches_keep_distances_and_leave_the_counter_out():
+    rng = np.random.default_rng(0)
+    steps = np.concatenate([rng.normal(size=(40, 3)) @ rng.normal(size=(3, 4000)), rng.normal(size=(40, 1))], 1)
+    found = np.array([warm_start.sketch(one) for one in steps])
+    true = np.linalg.norm(steps[:, None, :-1] - steps[None, :, :-1], axis=-1)
+    ours = np.linalg.norm(found[:, None] - found[None], axis=-1)
+    upper = np.triu_indices(40, 1)
+    assert ours[upper] / true[upper] == pytest.approx(1.0, abs=0.35)
+    assert stats.spearmanr(ours[upper], true[upper])[0] > 0.95
 
 
 def test_what_cannot_be_started_warmly_is_refused():
