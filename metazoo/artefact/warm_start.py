@@ -103,7 +103,8 @@ class Index:
             far = np.linalg.norm(self._sketches[: len(self._entries)] - wanted, axis=1)
             far /= max(float(np.linalg.norm(wanted)), 1e-12)
             best = np.argsort(far, kind="stable")[:count]
-            return [Near(*self._entries[i], self._memories[i].copy(), float(far[i])) for i in best]
+            found = [(*self._entries[i], self._memories[i].copy(), float(far[i])) for i in best]
+        return [Near(name, version, memory, distance) for name, version, memory, distance in found]
 
     def _there(self) -> dict[str, int]:
         """When each adapted policy's directory last got or lost a version."""
@@ -129,7 +130,7 @@ class Index:
         except (OSError, store.StoreError):  # it is being deleted
             self._forget(name)
             return
-        first = record.get("sketch") if record else None
+        first: Any = record.get("sketch") if record else None
         if first is None and record and record["steps"] == 1 and "warm_start" not in record:
             first = sketch(memory - self._start)
         if memory.shape == self._start.shape and np.shape(first) == (SKETCH,):
