@@ -15,7 +15,7 @@ from metazoo.artefact.locks import at_work
 from metazoo.artefact.whole import write_whole
 from metazoo.evaluation import play_split
 from metazoo.presets.preset import Preset, settings_of
-from metazoo.training.callbacks import validation_score, validation_tasks
+from metazoo.training.callbacks import DivergedError, validation_score, validation_tasks
 from metazoo.training.train import begin, fitted, override
 
 TASKS_SEED: Final = 1
@@ -32,22 +32,23 @@ def confirmed(
 ) -> dict[str, Any]:
     """The preset with these settings after ``total`` updates: ``seeds``, their ``scores``, and the ``mean`` of them.
 
-    Runs are in ``study/confirm/<name>/seed-N``; what is finished is not made again.
+    Runs are in ``study/confirm/<name>/seed-N``; what is finished is not made again. A training that diverges has no
+    score (None), and then there is no mean.
 
     Raises:
         Interrupted: by Ctrl-C.
         ValueError: another process makes the same training.
     """
     changed, numbers = override(preset, settings), list(seeds)
-    scores = []
+    scores = list[float | None]()
     with progress.stage(f"{name} with fresh seeds", len(numbers)) as advance:
         for seed in numbers:
             scores.append(_score(changed, study / "confirm" / name / f"seed-{seed}", seed, total))
             advance(1)
-    return {"seeds": numbers, "scores": scores, "mean": sum(scores) / len(scores)}
+    return {"seeds": numbers, "scores": scores, "mean": None if None in scores else sum(scores) / len(scores)}
 
 
-def _score(preset: Preset, run: Path, seed: int, total: int) -> float:
+def _score(preset: Preset, run: Path, seed: int, total: int) -> float | None:
     """A training's score on its fresh tasks, read where it is known already."""
     run.mkdir(parents=True, exist_ok=True)
     if (mark := at_work(run)) is None:
@@ -55,7 +56,7 @@ def _score(preset: Preset, run: Path, seed: int, total: int) -> float:
     try:
         if not (run / FIGURE).exists():
             write_whole(run / FIGURE, json.dumps(_train(preset, run, seed, total)) + "\n")
-        return float(json.loads((run / FIGURE).read_text())["score"])
+        return json.loads((run / FIGURE).read_text())["score"]
     finally:
         os.close(mark)
 
@@ -63,7 +64,11 @@ def _score(preset: Preset, run: Path, seed: int, total: int) -> float:
 def _train(preset: Preset, run: Path, seed: int, total: int) -> dict[str, Any]:
     resume = (run / "run.json").exists()
     threads = begin(run, {"preset": settings_of(preset), "seed": seed, "updates": total}, resume)
-    learner, _, finished = fitted(preset, run, seed, total, threads, resume)
+    try:
+        learner, _, finished = fitted(preset, run, seed, total, threads, resume)
+    except DivergedError as error:
+        progress.say(f"seed {seed}: {error}")
+        return {"score": None, "why": str(error)}
     if not finished:
         raise Interrupted
     tasks = validation_tasks(learner)

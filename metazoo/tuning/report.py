@@ -70,9 +70,15 @@ def text_of(report: Mapping[str, Any]) -> str:
     if not importance:
         lines.append(f"  (what mattered is said from {FEWEST} trials to the end on)")
     for name, found in report.get("confirmed", {}).items():
-        scores = ", ".join(f"{score:.4g}" for score in found["scores"])
-        lines.append(f"{'' if name == 'preset' else chr(10)}{name:7} with fresh seeds: {found['mean']:.4g} ({scores})")
+        scores = ", ".join(map(_shown, found["scores"]))
+        lines.append(
+            f"{'' if name == 'preset' else chr(10)}{name:7} with fresh seeds: {_shown(found['mean'])} ({scores})"
+        )
     return "\n".join([*lines, "", report["picture"], best["command"]])
+
+
+def _shown(score: float | None) -> str:
+    return "diverged" if score is None else f"{score:.4g}"
 
 
 def applied(preset: Preset, settings: Mapping[str, str]) -> str:

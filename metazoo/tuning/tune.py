@@ -10,8 +10,9 @@ import optuna
 
 from metazoo import progress
 from metazoo.presets.preset import Preset, settings_of
+from metazoo.presets.registry import PRESETS
 from metazoo.training.callbacks import DivergedError
-from metazoo.training.train import Fitted, begin, fitted, override
+from metazoo.training.train import Fitted, begin, fitted, override, preset_value
 from metazoo.tuning.confirm import Interrupted, confirmed
 from metazoo.tuning.report import report_of
 from metazoo.tuning.space import Space, as_settings, space_of, start_of
@@ -61,12 +62,28 @@ def tune(preset: Preset, out: Path, narrowed: Mapping[str, str], options: Option
             progress.say("Other processes work on trials of this study: the last one to end trains the winner again.")
         return report
     seeds = range(seed + 1, seed + 1 + options.confirm)
-    contestants = {f"trial-{report['best']['trial']}": report["best"]["settings"], "preset": {}}
+    won, own = report["best"]["settings"], _own_settings(preset, space)
+    winner = "preset" if override(preset, won) == override(preset, own) else f"trial-{report['best']['trial']}"
+    runs = {winner: won, "preset": own}
     try:
-        found = [confirmed(preset, study.directory, name, one, seeds, total) for name, one in contestants.items()]
+        found = {name: confirmed(preset, study.directory, name, one, seeds, total) for name, one in runs.items()}
     except Interrupted:
         return None
-    return {**report, "confirmed": dict(zip(("winner", "preset"), found, strict=True))}
+    return {**report, "confirmed": {"winner": found[winner], "preset": found["preset"]}}
+
+
+def _own_settings(preset: Preset, space: Space) -> dict[str, str]:
+    """The zoo's values of what is searched: where ``--set`` has others, they are where the search begins.
+
+    None where they do not go with what else ``--set`` has changed: then the preset is the one that was given.
+    """
+    known = preset if preset.family_from else PRESETS.get(preset.name, preset)
+    own = {key: str(preset_value(key, known)) for key in space}
+    try:
+        override(preset, own)
+    except ValueError:
+        return {}
+    return own
 
 
 def _search(study: Study, preset: Preset, space: Space, options: Options, seed: int, total: int) -> bool:

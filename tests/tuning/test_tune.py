@@ -111,6 +111,36 @@ def test_the_winner_and_the_preset_are_trained_with_fresh_seeds(tmp_path, traine
     assert tune(TINY, tmp_path, RATE, options) == report and len(seeds) == 2, "called again, nothing is made anew"
 
 
+def test_the_zoo_s_preset_is_compared_where_set_only_begins_the_search(tmp_path, trainer, monkeypatch):
+    """And what diverges has no figure; nor is trained twice what won as it began."""
+    made = []
+
+    def diverges(preset, run, seed, total, threads, resume):
+        made.append((run.parent.name, preset.learning_rate, preset.config["episodes"]))
+        raise DivergedError("Training diverged.")
+
+    monkeypatch.setattr(confirm, "fitted", diverges)
+    monkeypatch.setitem(tuning.PRESETS, "tiny", TINY)
+    bad = train.override(TINY, {"learning_rate": "0.9", "episodes": "3"})
+    report = tune(bad, tmp_path / "bad", RATE, Options(trials=2, updates=4, confirm=1))
+    (winner, won, _), (name, rate, _) = made
+    assert (name, rate) == ("preset", TINY.learning_rate) and winner.startswith("trial-") and won != rate
+    assert {episodes for *_, episodes in made} == {3}
+    assert report["confirmed"]["winner"] == {"seeds": [1], "scores": [None], "mean": None}
+    assert "winner  with fresh seeds: diverged (diverged)" in text_of(report)
+    made.clear()
+    report = tune(TINY, tmp_path / "same", RATE, Options(trials=1, updates=4, confirm=2))
+    assert [one[0] for one in made] == ["preset"] * 2
+    assert report["confirmed"]["winner"] == report["confirmed"]["preset"]
+
+
+def test_values_of_set_that_the_zoo_s_do_not_go_with_stay(tmp_path, trainer, monkeypatch):
+    monkeypatch.setitem(tuning.PRESETS, "tiny", TINY)
+    given = train.override(TINY, {"epochs": "3", "outer": "ppo"})
+    space = space_of(given, {"outer": "ppo,trpo"})
+    assert tuning._own_settings(given, space) == {}
+
+
 def test_a_trial_below_the_median_ends_early(tmp_path, trainer):
     report = tune(TINY, tmp_path, RATE, Options(trials=25, confirm=0))
     trials = opened(tmp_path).trials()
