@@ -67,9 +67,9 @@ def seconds(ways: dict[str, Update], updates: int) -> dict[str, float]:
     return {way: statistics.median(times[2:]) for way, times in taken.items()}
 
 
-def measured(preset: Preset, updates: int) -> dict[str, Any]:
+def measured(preset: Preset, updates: int, shares: int | None = None) -> dict[str, Any]:
     """The figures of one preset."""
-    shares = shares_for(preset, None, 2)
+    shares = shares_for(preset, shares, 2)
     with connect.connected(connect.LOCAL, 3), on_ray(preset, shares, 1) as one, on_ray(preset, shares, 2) as two:
         found = seconds({"plain": plain(preset), "ray_1": one, "ray_2": two}, updates)
     return {
@@ -116,14 +116,17 @@ def table(preset: Preset, row: dict[str, Any], price: float) -> list[dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("presets", nargs="+", choices=sorted(PRESETS), metavar="PRESET")
+    parser.add_argument("--shares", type=int, help="of an update; as metazoo train has them by default")
     parser.add_argument("--updates", type=int, default=20, help="updates that count, of each way")
     parser.add_argument("--price", type=float, default=0.05, help="of a core for an hour")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the preset")
     given = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # a plain training has one core, as a worker has
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     changes = dict(item.split("=", 1) for item in given.set)
     for name in given.presets:
         preset = override(PRESETS[name], changes)
-        row = measured(preset, given.updates)
+        row = measured(preset, given.updates, given.shares)
         print(json.dumps({**row, "table": table(preset, row, given.price)}, indent=1), flush=True)
 
 

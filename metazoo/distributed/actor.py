@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any, final
 
 import cloudpickle
@@ -61,8 +62,9 @@ class _Worker:
         self._replica = Replica(cloudpickle.loads(recipe))
         return ray.get_runtime_context().get_node_id()
 
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """What the replica answers."""
+    def ask(self, method: str, together: Sequence[int], *arguments: Any) -> Any:
+        """What the replica answers; ``together`` are the shares that it is asked for at once."""
+        self._replica.together = together
         return getattr(self._replica, method)(*arguments)
 
 

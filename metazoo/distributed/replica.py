@@ -2,8 +2,14 @@
 
 Every answer is a function of the arguments alone. A worker keeps the batches that it has played, for the outer steps
 that follow on them; one that has none, because another worker died, plays the same episodes once more.
+
+A time step of environments on the host costs about as much for few rows as for many. So a worker plays the shares that
+it is asked for at once side by side, where every task acts by weights of its own: then no bit of a task's episodes
+depends on how many tasks there are.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -18,8 +24,10 @@ from metazoo.distributed.shares import share_of
 from metazoo.presets.preset import Preset
 from metazoo.tasks import own
 from metazoo.tasks.gym.family import GymFamily
+from metazoo.tasks.host_family import HostFamily
 from metazoo.training.teacher_sources import teacher_for
 from metazoo.training.train import build
+from metazoo.types import Episodes
 
 
 class State(NamedTuple):
@@ -59,7 +67,12 @@ def state_of(learner: Learner, version: int) -> State:
 
 @final
 class Replica:
-    """A learner with one share's tasks."""
+    """A learner with one share's tasks.
+
+    ``together`` are the shares that it is asked for at once; they change how long an answer takes, and nothing in it.
+    """
+
+    together: Sequence[int] = ()
 
     def __init__(self, recipe: Recipe):
         own.give_again(recipe.preset.family, recipe.preset.family_from)
@@ -68,15 +81,19 @@ class Replica:
         self._learner.compile(keras.optimizers.SGD())  # settings may depend on how many steps were made
         for learner in (self._whole, self._learner):
             _prepare(learner, recipe)
-        self._tasks = self._learner.config.tasks
+        self._recipe, self._tasks = recipe, self._learner.config.tasks
+        self._players = {1: self._learner}
+        """By how many shares they play at once."""
         self._version = -1
         self._update, self._batches, self._returns = -1, dict[int, Any](), dict[int, np.ndarray]()
+        self._played: dict[int, Any] = {}
         self._compile()
 
     def episodes(self, update: int, share: int, start: State) -> Any:
         """A share's episodes of all rounds, played by the weights of ``start``."""
+        self._begin(update)
         self._load(start)
-        return _arrays(self._play(tf.constant(update), tf.constant(share)))
+        return _arrays(self._rounds_of(update, share))
 
     def gradient(self, update: int, share: int, start: State, part: Any, now: State, index: int) -> Gradient:
         """A share's gradient for the ``index``-th outer step, of the weights of ``now``.
@@ -96,18 +113,58 @@ class Replica:
         return {name: float(value) for name, value in self._measure(batch).items()}
 
     def _batch(self, update: int, share: int, start: State, part: Any) -> Any:
-        if update != self._update:
-            self._update, self._batches, self._returns = update, {}, {}
+        self._begin(update)
         if share not in self._batches:
             self._batches[share] = self._prepared(update, share, start) if part is None else _tensors(part)
         return self._batches[share]
 
     def _prepared(self, update: int, share: int, start: State) -> Any:
         self._load(start)
-        played = self._play(tf.constant(update), tf.constant(share))
+        played = self._rounds_of(update, share)
         if self._learner.sampling:
             self._returns[share] = self._learner.sampling.returns
         return self._prepare(played) if self._learner.on_host else played
+
+    def _begin(self, update: int) -> None:
+        if update != self._update:
+            self._update, self._batches, self._returns, self._played = update, {}, {}, {}
+
+    def _rounds_of(self, update: int, share: int) -> Any:
+        """A share's episodes, or in the graph what is prepared of them."""
+        if not self._learner.on_host:
+            return self._play(tf.constant(update), tf.constant(share))
+        if share not in self._played:
+            self._play_together(update, share)
+        rounds = self._played.pop(share)
+        if self._learner.sampling:
+            self._learner.sampling.hear(rounds)
+        return rounds
+
+    def _play_together(self, update: int, share: int) -> None:
+        """Plays the shares that are asked for with this one, if they may be played side by side; else this alone."""
+        shares = list(self.together)
+        neighbours = share in shares and shares == list(range(shares[0], shares[0] + len(shares)))
+        if not (neighbours and self._fit(len(shares))):
+            shares = [share]
+        rounds = self._play(tf.constant(update), tf.constant(shares[0]), self._player(len(shares)))
+        for i, number in enumerate(shares):
+            self._played[number] = [_tasks_of(played, i * self._tasks, self._tasks) for played in rounds]
+
+    def _fit(self, shares: int) -> bool:
+        """Whether so many are played in one turn, each task by weights of its own."""
+        family, config = self._learner.family, self._learner.config
+        assert isinstance(family, HostFamily)
+        mine = self._learner.memory_kind == "fast_weights"
+        return mine and shares * config.tasks * config.episodes <= family.rows
+
+    def _player(self, shares: int) -> Learner:
+        """A learner with the tasks of so many shares; it plays with the weights that it is given."""
+        if shares not in self._players:
+            preset, config = self._recipe.preset, self._recipe.preset.config
+            learner = build(replace(preset, config={**config, "tasks": shares * self._tasks}), self._recipe.seed)
+            _prepare(learner, self._recipe)
+            self._players[shares] = learner
+        return self._players[shares]
 
     def _load(self, state: State) -> None:
         if state.version == self._version:
@@ -124,7 +181,7 @@ class Replica:
         learner = self._learner
         here = learner.whole_batch or learner.on_host
         prepare = lambda rounds: learner.prepare(learner.current_weights(), rounds)  # noqa: E731
-        play = self._rounds if here else lambda *numbers: prepare(self._rounds(*numbers))
+        play = self._rounds if here else lambda *which: prepare(self._rounds(*which))
         self._play: Any = play if learner.on_host else compiled(play)
         self._prepare = compiled(prepare)
 
@@ -135,12 +192,14 @@ class Replica:
         self._gradient = compiled(gradient)
         self._measure = compiled(lambda batch: learner.measure(learner.current_weights(), batch))
 
-    def _rounds(self, update: tf.Tensor, share: tf.Tensor) -> Any:
+    def _rounds(self, update: tf.Tensor, share: tf.Tensor, player: Learner | None = None) -> Any:
+        """The episodes of a share's tasks, and of as many after them as the ``player`` plays."""
+        player = player or self._learner
         tasks, key = self._whole.drawn(update)
         first = share * self._tasks
-        some = tf.nest.map_structure(lambda field: _rows(field, first, self._tasks), tasks)
-        rounds = self._learner.collect(self._learner.current_weights(), some, key, first)
-        if self._learner.sampling:
+        some = tf.nest.map_structure(lambda field: _rows(field, first, player.config.tasks), tasks)
+        rounds = player.collect(self._learner.current_weights(), some, key, first)
+        if self._learner.sampling and not self._learner.on_host:
             self._learner.sampling.hear(rounds)
         return rounds
 
@@ -149,6 +208,15 @@ def _rows(field: tf.Tensor, first: tf.Tensor, count: int) -> tf.Tensor:
     """``count`` rows of a field ``[M, ...]``, of a shape that is known where ``first`` is not."""
     shape = field.shape[1:]
     return tf.slice(field, [first, *[0] * shape.rank], [count, *shape])
+
+
+def _tasks_of(played: Episodes, first: int, count: int) -> Episodes:
+    """The episodes of ``count`` tasks."""
+    fields = played._asdict()
+    final = fields.pop("final_observations")[first : first + count]
+    return Episodes(
+        final_observations=final, **{name: field[:, first : first + count] for name, field in fields.items()}
+    )
 
 
 def _prepare(learner: Learner, recipe: Recipe) -> None:

@@ -76,9 +76,9 @@ class RayWorkers:
         self._method = method
         while len(answers) < len(calls):
             self._begin_missing()
-            for number in waiting if self._ready else ():
-                worker = self._worker_for(number, len(calls), asked)
-                asked[self._actors[worker].ask.remote(method, *calls[number])] = Call(number, worker)
+            for worker, numbers in self._assigned(waiting, len(calls), asked).items():
+                for number in numbers:
+                    asked[self._actors[worker].ask.remote(method, numbers, *calls[number])] = Call(number, worker)
                 self._heard.setdefault(worker, time.monotonic())
             waiting = [] if self._ready else waiting
             waiting += self._await(asked, answers)
@@ -97,13 +97,16 @@ class RayWorkers:
                 self._beginning[actor.begin.remote(*self._setup)] = number
                 self._heard[number] = time.monotonic()
 
-    def _worker_for(self, number: int, calls: int, asked: dict[Any, Call]) -> int:
-        """The call's own worker; where that is not there, the one with the fewest calls."""
-        own = number * self._most // calls
-        if own in self._ready:
-            return own
-        busy = Counter(call.worker for call in asked.values())
-        return min(self._ready, key=lambda worker: (busy[worker], worker))
+    def _assigned(self, waiting: list[int], calls: int, asked: dict[Any, Call]) -> dict[int, list[int]]:
+        """Which worker is asked for which calls: for its own; where theirs is not there, the one with the fewest."""
+        ready, busy = self._ready, Counter(call.worker for call in asked.values())
+        assigned: dict[int, list[int]] = {}
+        for number in waiting if ready else ():
+            own = number * self._most // calls
+            worker = own if own in ready else min(ready, key=lambda one: (busy[one], one))
+            busy[worker] += 1
+            assigned.setdefault(worker, []).append(number)
+        return assigned
 
     def _await(self, asked: dict[Any, Call], answers: dict[int, Any]) -> list[int]:
         """Waits for something to happen; the calls that must be asked again."""

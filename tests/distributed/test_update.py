@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from metazoo.distributed.replica import Recipe, Replica, state_of
+from metazoo.training.train import build
 from tests.distributed.tiny import MAML, NAVIGATION, TASKS, Preset, alone, shared, values
 from tests.without_xla import without_xla
 
@@ -22,9 +24,10 @@ def recurrent(algorithm: str, **config) -> Preset:
 
 CHEETAH = {
     "family": "half_cheetah_vel",
-    "family_args": {"horizon": 4, "workers": 1, "rows": 6},
+    "family_args": {"horizon": 4, "workers": 1, "rows": 16},
     "network": {"hidden": (3,)},
 }
+PROMP = {"algorithm": "promp", "config": {**TASKS, "epochs": 2}}
 OTHERS = {
     "promp": preset("promp", inner_steps=2, epochs=3, kl_target=1e-4, step_sizes="parameter"),
     "maml of alike advantages": preset("maml", advantages="update", outer="ppo", epochs=2),
@@ -39,7 +42,7 @@ OTHERS = {
         algorithm="maml",
         config={**TASKS, "inner_steps": 2},
     ),
-    "host promp": Preset(**{**NAVIGATION, **CHEETAH}, algorithm="promp", config={**TASKS, "epochs": 2}),
+    "host promp": Preset(**{**NAVIGATION, **CHEETAH}, **PROMP),
     "host rl2": Preset(
         **{**NAVIGATION, **CHEETAH, "network": {"units": 4}}, algorithm="rl2", config={**TASKS, "epochs": 2}
     ),
@@ -70,7 +73,30 @@ def test_updates_in_shares_are_those_of_one_process(name):
 
 
 @pytest.mark.slow
-def test_who_computes_a_share_does_not_change_a_bit():
-    (one, _), (other, _) = shared(MAML, 3, 4, workers=1), shared(MAML, 3, 4, workers=2)
-    for mine, theirs in zip(values(one), values(other), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+@pytest.mark.mujoco
+@pytest.mark.parametrize("preset", [MAML, OTHERS["host promp"]])
+def test_who_computes_a_share_does_not_change_a_bit(preset):
+    """Shares of environments on the host are played side by side, all four, two and two, or each alone."""
+    (one, _), (two, _), (four, _) = (shared(preset, 3, 4, workers) for workers in (1, 2, 4))
+    for first, second, third in zip(values(one), values(two), values(four), strict=True):
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_array_equal(first, third)
+
+
+@pytest.mark.slow
+@pytest.mark.mujoco
+def test_neighbouring_shares_on_the_host_are_played_at_once():
+    preset = Preset(**{**NAVIGATION, **CHEETAH, "family_args": {"horizon": 4, "workers": 0, "rows": 8}}, **PROMP)
+    replica, played = Replica(Recipe(preset, 0, 4, 1, "nowhere")), []
+    play = replica._play
+    replica._play = lambda update, share, player: (played.append(player.config.tasks), play(update, share, player))[1]
+    state = state_of(build(preset), 1)
+    alone = [replica.episodes(0, share, state) for share in range(4)]
+    for together, tasks in (([0, 1], [4]), ([1, 3], [2, 2]), ([0, 1, 2], [2, 2, 2])):  # of two episodes each
+        played.clear()
+        replica.together = together
+        for share in together:
+            for mine, theirs in zip(replica.episodes(0, share, state), alone[share], strict=True):
+                for name in mine._fields:
+                    np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+        assert played == tasks

@@ -36,7 +36,10 @@ class Here:
 
     def ask(self, method, calls):
         self.asked.append(method)
-        return [getattr(self.replicas[number % len(self.replicas)], method)(*call) for number, call in enumerate(calls)]
+        owners = [self.replicas[number * len(self.replicas) // len(calls)] for number in range(len(calls))]
+        for replica in self.replicas:
+            replica.together = [number for number, owner in enumerate(owners) if owner is replica]
+        return [getattr(owner, method)(*call) for owner, call in zip(owners, calls, strict=True)]
 
 
 def compiled(preset: Preset, seed=0):

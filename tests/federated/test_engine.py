@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metazoo.artefact import store
+from metazoo.tasks.views.make import make_task
+from serving.client import Client
+from serving.server import Server
 from tests.command import environment
 
 pytestmark = pytest.mark.slow
@@ -86,7 +90,7 @@ def test_ctrl_c_ends_it_after_the_round_with_a_checkpoint(workers, tmp_path):
 
 
 def test_a_deployment_over_tls_exports_a_policy(tmp_path):
-    """SuperLink and SuperNodes as processes; afterwards none of them is left."""
+    """SuperLink and SuperNodes as processes, none of which is left afterwards. The policy is served as any other."""
     words = [sys.executable, "examples/federated/deploy.py", "--clients", "2", "--rounds", "2", "--tasks", "1"]
     done = subprocess.run(
         [*words, "--out", str(tmp_path)], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
@@ -97,3 +101,9 @@ def test_a_deployment_over_tls_exports_a_policy(tmp_path):
     assert metadata["federated"]["clients"] == 2
     assert json.loads((tmp_path / name / "run.json").read_text())["federation"]["rounds"] == 2
     assert not subprocess.run(["pgrep", "-f", f"flower-super.*{tmp_path}"], capture_output=True, check=False).stdout
+    env = make_task(metadata, {"goal": "[3, 2]"})
+    with Server(tmp_path / name / "savedmodels", adapted_dir=tmp_path / "adapted") as server:
+        client = Client(server.url)
+        adapted = client.adapt(name, env, episodes=2, steps=1, task="mine").model
+        assert client.act(adapted, np.zeros(2, np.float32)).shape == (2,)
+        client.close()
