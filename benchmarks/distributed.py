@@ -12,6 +12,7 @@ goes a table for more workers than this machine has, which says so.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import statistics
 import time
@@ -89,28 +90,39 @@ def fitted(one: float, two: float, shares: int) -> dict[str, float]:
     return {"alone": round(max(0.0, one - shared), 4), "shared": round(min(shared, one), 4)}
 
 
-def table(preset: Preset, row: dict[str, Any], price: float) -> list[dict[str, Any]]:
-    """Steps a second and the price of the whole training, by workers, as the model has them."""
+def table(preset: Preset, row: dict[str, Any], price: float, tasks: int | None = None) -> list[dict[str, Any]]:
+    """Steps a second and the price of the whole training, by workers, as the model has them.
+
+    ``tasks``: of an update with so many; what is shared then grows with them.
+    """
     learner = build(preset)
-    counts, model, lines = possible(learner.config), row["model"], []
+    config, model, lines = learner.config, row["model"], []
+    times = 1.0 if tasks is None else tasks / config.tasks
+    counts = possible(config if tasks is None else dataclasses.replace(config, tasks=tasks))
     for workers in MANY:
-        shares = row["shares"] if workers <= 2 else next((n for n in counts if n >= workers), counts[-1])
+        shares = row["shares"] if workers <= 2 else best(workers, counts)
         at_work = min(workers, shares)
         if lines and at_work <= lines[-1]["workers"]:
             break  # there are no more tasks
-        update = model["alone"] + model["shared"] * -(-shares // at_work) / shares
+        update = model["alone"] + times * model["shared"] * -(-shares // at_work) / shares
         hours = update * preset.updates / 3600
         lines.append(
             {
                 "workers": at_work,
                 "shares": shares,
-                "env_steps_per_s": round(learner.env_steps_per_update / update),
+                "env_steps_per_s": round(times * learner.env_steps_per_update / update),
                 "hours": round(hours, 3),
                 "price": round(hours * (at_work + 1) * price, 3),  # the driver has a core too
-                "measured": at_work <= 2,
+                "measured": at_work <= 2 and tasks is None,
             }
         )
     return lines
+
+
+def best(workers: int, counts: list[int]) -> int:
+    """Of the possible numbers of shares the one with which the busiest worker has the least to do."""
+    enough = [n for n in counts if n >= workers] or counts[-1:]
+    return min(enough, key=lambda n: (-(-n // workers) / n, n))
 
 
 def main() -> None:
@@ -118,6 +130,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="+", choices=sorted(PRESETS), metavar="PRESET")
     parser.add_argument("--shares", type=int, help="of an update; as metazoo train has them by default")
     parser.add_argument("--updates", type=int, default=20, help="updates that count, of each way")
+    parser.add_argument("--table-tasks", type=int, help="calculate the table for so many tasks of an update")
     parser.add_argument("--price", type=float, default=0.05, help="of a core for an hour")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the preset")
     given = parser.parse_args()
@@ -127,7 +140,7 @@ def main() -> None:
     for name in given.presets:
         preset = override(PRESETS[name], changes)
         row = measured(preset, given.updates, given.shares)
-        print(json.dumps({**row, "table": table(preset, row, given.price)}, indent=1), flush=True)
+        print(json.dumps({**row, "table": table(preset, row, given.price, given.table_tasks)}, indent=1), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ library only, but for bars, which are Rich's.
 """
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -147,6 +148,20 @@ class _Bars:
 
     def end(self, stage: Any) -> None:
         self._bars.remove_task(stage)
+
+
+@contextlib.contextmanager
+def native_log_hidden() -> Iterator[None]:
+    """Nothing on standard error: what libraries write there past Python, whatever their log level is."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from metazoo import progress
 from metazoo.cli import options as cli_options
 from metazoo.presets.images import OMNIGLOT_PRESETS
 from metazoo.presets.metaworld import METAWORLD_PRESETS
@@ -273,17 +274,10 @@ def load_tensorflow() -> None:
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET) == "0" or "tensorflow" in sys.modules:
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with progress.native_log_hidden():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
     # evaluating several policies compiles the same lines of ours for each, as it must
     tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
+from metazoo import progress
 from metazoo.cores import cores
 
 LOCAL: Final = "local"
@@ -91,7 +92,8 @@ def _join(address: str, **how: Any) -> None:
 
     for attempt in range(ATTEMPTS):
         try:
-            ray.init(address=address, logging_level=logging.ERROR, **how)
+            with progress.native_log_hidden():  # where something answers that is no cluster, twenty lines
+                ray.init(address=address, logging_level=logging.ERROR, **how)
         except Exception as error:  # Ray raises many kinds, even this one  # noqa: BLE001
             if "timed out during startup" in str(error) and attempt + 1 < ATTEMPTS:
                 ray.shutdown()

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,19 @@ def test_what_cannot_be_is_said_in_a_sentence(words, sentence):
     done = metazoo("train", "maml_navigation", *words)
     assert done.returncode == 2
     assert done.stderr.startswith(f"metazoo: {sentence}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_what_answers_and_is_no_cluster_is_said_in_one_sentence():
+    """Half a minute, as long as Ray tries; a dashboard's port instead of the head's is a usual slip."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        done = metazoo("train", "maml_navigation", "--ray", address, timeout=600)
+        server.shutdown()
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"metazoo: --ray is '{address}', and Ray cannot join a cluster there: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -110,9 +125,10 @@ def test_ctrl_c_ends_a_training_after_its_update_with_a_checkpoint(tmp_path):
         start_new_session=True,
         cwd=ROOT,
     )
-    for line in process.stderr:
-        if "validation return" in line:
-            break
+    said = []
+    while not any("validation return" in line for line in said):
+        said.append(process.stderr.readline())
+        assert said[-1], said  # it ended
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes of the group are told
     _, rest = process.communicate(timeout=600)
     assert process.returncode == 130, rest

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from metazoo.distributed.replica import Recipe, Replica, state_of
-from metazoo.training.train import build
 from tests.distributed.tiny import MAML, NAVIGATION, TASKS, Preset, alone, shared, values
 from tests.without_xla import without_xla
 
@@ -90,7 +89,7 @@ def test_neighbouring_shares_on_the_host_are_played_at_once():
     replica, played = Replica(Recipe(preset, 0, 4, 1, "nowhere")), []
     play = replica._play
     replica._play = lambda update, share, player: (played.append(player.config.tasks), play(update, share, player))[1]
-    state = state_of(build(preset), 1)
+    state = state_of(replica._learner, 1)
     alone = [replica.episodes(0, share, state) for share in range(4)]
     for together, tasks in (([0, 1], [4]), ([1, 3], [2, 2]), ([0, 1, 2], [2, 2, 2])):  # of two episodes each
         played.clear()
