@@ -45,7 +45,8 @@ def confirmed(
         for seed in numbers:
             scores.append(_score(changed, study / "confirm" / name / f"seed-{seed}", seed, total))
             advance(1)
-    return {"seeds": numbers, "scores": scores, "mean": None if None in scores else sum(scores) / len(scores)}
+    known = [score for score in scores if score is not None]
+    return {"seeds": numbers, "scores": scores, "mean": sum(known) / len(known) if known == scores else None}
 
 
 def _score(preset: Preset, run: Path, seed: int, total: int) -> float | None:
