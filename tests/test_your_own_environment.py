@@ -66,13 +66,13 @@ def test_the_page_runs_and_so_does_the_command_on_its_environment(tmp_path, monk
 
 def test_the_pages_family_keeps_its_contract_and_is_short(tmp_path):
     """All that a user writes to get from an environment to a served policy: the file, and the page's commands."""
-    files = {name: blocks(f" file={name}") for name in ("quadrotor_env.py", "quadrotor.py")}
+    files = {name: blocks(f" file={name}") for name in ("quadrotor_env.py", "quadrotor.py", "robot.py")}
     text = "\n".join(files.values())
-    commands = re.findall(
-        r"^metazoo (?:train|evaluate|adapt|serve) .*quad.*$|^metazoo serve --models models$", PAGE, re.MULTILINE
+    (commands,) = (
+        block.splitlines() for block in re.findall(r"^```\n(metazoo train .*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     )
+    assert [line.split()[1] for line in commands] == ["train", "evaluate", "card", "find", "adapt", "export", "serve"]
     assert len([line for line in text.splitlines() if line.strip()]) + len(commands) <= 60
-    assert commands[0].startswith("metazoo train --family quadrotor:Quadrotor --algorithm rl2")
     with working_in(tmp_path):
         for name, content in files.items():
             (tmp_path / name).write_text(content)

@@ -19,6 +19,8 @@ def explain(
     tasks: Annotated[int | None, options.whole(20, 10**5, help="Test tasks; by default 200, on the host 40.")] = None,
     seed: Annotated[int, options.seed(help="Decides tasks and draws.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("explain"),
+    family: support.Family = None,
+    family_arg: support.FamilyArg = None,
     on_card: Annotated[bool, typer.Option("--record", help="Write it on the policy's card as well.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,7 +31,9 @@ def explain(
     metazoo explain rl2_navigation --task goal=[1,0.5] --out pictures
     metazoo explain rl2_bandit_k5_n10 --json
     metazoo explain savedmodels/my_policy --record
+    metazoo explain runs/rl2_altitude/savedmodels/rl2_altitude --family robots/my_robot.py:Altitude
     """
+    family_arguments = support.family_arguments(family, family_arg)
     given = {key: _value(key, value) for key, value in support.pairs(task, "--task").items()}
     with support.stdout_is_for_json(as_json), progress.shown():
         support.load_tensorflow()
@@ -38,6 +42,7 @@ def explain(
         from metazoo.pretrained import load
 
         policy = load(name)
+        support.give_family(family, family_arguments, [policy.directory], on_card)
         found = explained(policy, tasks=tasks, seed=seed, given=given)
         paths = pictures.draw(found, out)
         if on_card:

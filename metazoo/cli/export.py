@@ -21,6 +21,8 @@ def export(
     float16: Annotated[bool, typer.Option("--float16", help="act alone, its weights in 16 bits.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="act alone, its large weights in 8 bits.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file; NAME.tflite or NAME.onnx by default.")] = None,
+    family: support.Family = None,
+    family_arg: support.FamilyArg = None,
     as_json: Json = False,
 ) -> None:
     """Write a policy as one file that acts and adapts on a device, without TensorFlow.
@@ -34,9 +36,12 @@ def export(
     metazoo export adapted/maml_cartpole-CartPole-v1 --out robot.tflite
     metazoo export maml_cartpole --format onnx
     metazoo export dr_cartpole --int8
+    metazoo export runs/dr_altitude/savedmodels/dr_altitude --int8 --family robots/my_robot.py:Altitude
 
-    --float16 and --int8 print what they cost: the return on 50 test tasks, with modes as actions.
+    --float16 and --int8 print what they cost: the return on 50 test tasks, with modes as actions. --family says where
+    these tasks are, for a policy whose family was moved.
     """
+    family_arguments = support.family_arguments(family, family_arg)
     small = "float16" if float16 else "int8" if int8 else None
     if (small or kind == "onnx") and (episodes is not None or steps is not None):
         raise ValueError(f"--episodes and --steps are sizes of adapt, which {_without_adapt(kind, small)} leaves out.")
@@ -53,6 +58,7 @@ def export(
         from metazoo import pretrained
 
         policy = metazoo.load(version)
+        support.give_family(family, family_arguments, [version], record=False)
         if small:
             pretrained.family_of(policy.metadata)  # without its tasks, what is lost cannot be measured
         with progress.stage(f"converting {policy.name}"):

@@ -73,8 +73,7 @@ def evaluate(
         with support.stdout_is_for_json(as_json):
             with progress.shown():
                 support.load_tensorflow()
-                if family is not None:
-                    support.give_family(family, family_arguments, versions, record)
+                support.give_family(family, family_arguments, versions, record)
                 _require_families(versions)
                 film = None if video is None else _film(versions[0], video, protocol)
                 measure = _recorder(versions, runs) if record else _evaluator(protocol)
@@ -157,6 +156,8 @@ def adapt(
     env: Annotated[str | None, typer.Option(metavar="ID", help="A Gymnasium environment.")] = None,
     env_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument or attribute.")] = None,
     task: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A task of its own family.")] = None,
+    family: support.Family = None,
+    family_arg: support.FamilyArg = None,
     episodes_file: Annotated[
         str | None, typer.Option(metavar="FILE|minari:ID", help=".npz, .json, .jsonl or .csv; allows one step.")
     ] = None,
@@ -193,12 +194,15 @@ def adapt(
         raise ValueError("give one of --env ID, --task KEY=VALUE, --episodes-file FILE and --images DIR.")
     if images is None and (convert or test_images is not None):
         raise ValueError(f"{'--convert' if convert else '--test-images'} needs --images DIR.")
+    if family is not None and not task:
+        raise ValueError(f"--family is {family}; it needs --task KEY=VALUE.")
     if env_arg and env is None:
         raise ValueError(f"--env-arg is {env_arg[0]!r}; it needs --env ID.")
     if topic_map is not None and episodes_file is None:
         raise ValueError(f"--topic-map is {topic_map}; it needs --episodes-file FILE.")
     if off_policy and episodes_file is None:
         raise ValueError("--off-policy needs --episodes-file FILE.")
+    family_arguments = support.family_arguments(family, family_arg)
     env_arguments, parameters = support.pairs(env_arg, "--env-arg"), support.pairs(task, "--task")
     places.directory(out, "--out")
     (version,) = _versions([name], record=False)
@@ -221,6 +225,7 @@ def adapt(
         elif env is not None:
             target, label = gym_make.make(env, env_arguments), env.rpartition(":")[2].rpartition("/")[2]
         else:
+            support.give_family(family, family_arguments, [version], record=False)
             target, label = gym_make.make_task(policy.metadata, parameters), policy.metadata["family"]
         task_name = publishable(policy, label, out)
         with progress.stage(f"adapting {policy.name}"):

@@ -70,8 +70,8 @@ def family_arguments(family: str | None, given: list[str] | None) -> dict[str, A
     return {key: _value(text) for key, text in pairs(given, "--family-arg").items()}
 
 
-def give_family(reference: str, arguments: dict[str, Any], versions: list[Path], record: bool) -> None:
-    """The policies in ``versions`` are of the family at ``reference`` from now on; ``record`` keeps that.
+def give_family(reference: str | None, arguments: dict[str, Any], versions: list[Path], record: bool) -> None:
+    """The policies in ``versions`` are of the family at ``reference`` from now on, if any; ``record`` keeps that.
 
     Raises ValueError where its spaces are not theirs, or where another family's figures would be recorded.
     """
@@ -80,6 +80,8 @@ def give_family(reference: str, arguments: dict[str, Any], versions: list[Path],
     from metazoo.tasks import own
     from metazoo.tasks.views.gym_view import gym_spaces_of
 
+    if reference is None:
+        return
     for version in versions:
         metadata = store.read_metadata(version) or {}
         theirs = arguments or (metadata.get("family_args", {}) if metadata.get("family_from") else {})

@@ -226,6 +226,19 @@ def test_adapt_to_an_environment_and_publish(run, toy, tmp_path):
     assert not np.array_equal(store.read_memory(published), store.read_memory(toy / "toy" / "1"))
 
 
+def test_adapt_keeps_the_better_with_its_evidence(run, refused, toy, tmp_path):
+    options = ["--env", "CartPole-v1", "--episodes", "2", "--steps", "1", "--keep-better", "3", "--test-episodes", "2"]
+    code, printed, _ = run("adapt", toy / "toy", *options, "--out", tmp_path, "--json")
+    kept = json.loads(printed)["kept"]
+    better = "after" if kept["after"]["mean"] > kept["before"]["mean"] else "before"
+    assert code == 0 and (kept["which"], kept["episodes"]) == (better, 6)
+    assert store.read_metadata(tmp_path / "toy-CartPole-v1" / "1")["adapted"]["kept"] == kept
+    code, printed, _ = run("adapt", toy / "toy", *options)
+    assert f"kept as it was {better} adapting: " in printed and "in 6 held-out episodes" in printed
+    recorded = episodes_file(tmp_path / "recorded.npz")
+    assert "it plays" in refused("adapt", toy / "toy", "--episodes-file", recorded, "--keep-better", "3")
+
+
 def test_adapt_on_recorded_episodes(run, toy, tmp_path):
     recorded = episodes_file(tmp_path / "recorded.npz")
     code, printed, _ = run("adapt", toy / "toy", "--episodes-file", recorded, "--out", tmp_path)

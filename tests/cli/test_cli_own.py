@@ -18,6 +18,18 @@ from tests.without_xla import without_xla
 
 TRAIN = ("train", "--family", "lift_robot:LiftRobot", "--family-arg", "horizon=4", "--updates", "1")
 
+WATCHING = """
+import json
+from pathlib import Path
+import keras
+
+def watch():
+    return keras.callbacks.LambdaCallback(on_train_batch_end=write)
+
+def write(update, logs):
+    Path("watched.json").write_text(json.dumps({name: float(value) for name, value in logs.items()}))
+"""
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -48,10 +60,11 @@ def test_a_family_is_begun_described_trained_moved_and_measured(here, run):
     about = json.loads(run("card", "--family", "lift_robot:LiftRobot", "--json")[1])
     assert about["horizon"] == 50 and about["presets"]["rl2"]["name"] == "rl2_lift_robot"
     assert "mass               0.5 to 1.5" in run("card", "--family", "lift_robot:LiftRobot")[1]
-    code, said, error = run(
-        *TRAIN, "--algorithm", "maml", "--set", "tasks=2", "--no-card", "--no-baseline", "--export", "models"
-    )
+    (here / "watching.py").write_text(WATCHING)
+    options = ("--set", "tasks=2", "--no-card", "--no-baseline", "--export", "models")
+    code, said, error = run(*TRAIN, "--algorithm", "maml", *options, "--callback", "watching:watch")
     assert code == 0, error
+    assert json.loads((here / "watched.json").read_text())["return_0"] < 0
     assert said.splitlines() == ["models/maml_lift_robot/1"]
     assert listing.entries(here / "models")[0]["does"] == "Box(1)"
     evaluate = ("evaluate", "models/maml_lift_robot", "--tasks", "3", "--episodes", "2", "--steps", "1", "--json")
@@ -76,7 +89,27 @@ def test_a_family_is_begun_described_trained_moved_and_measured(here, run):
     code, _, error = run(*evaluate)
     assert code == cli.WRONG_REQUEST and "If it is elsewhere now, say so with --family." in error
     assert json.loads(run(*evaluate, "--family", "moved:LiftRobot")[1])["curve"] == report["curve"]
+    own._GIVEN.clear()
+    assert json.loads(run(*task, "--family", "moved:LiftRobot")[1])["after"]["episodes"] == 2
     assert store.read_metadata(here / "models/maml_lift_robot/1")["family_from"] == "lift_robot:LiftRobot"
+
+
+@pytest.mark.slow  # evaluating and adapting, above, are the quick ones
+def test_a_family_that_was_moved_is_named_to_export_and_explain(here, run):
+    run("new", "family", "lift_robot")
+    options = ("--set", "tasks=2", "--no-card", "--no-baseline", "--export", "models")
+    assert run(*TRAIN, "--algorithm", "maml", *options)[0] == 0
+    (here / "lift_robot.py").rename(here / "moved.py")
+    del sys.modules["lift_robot"]
+    for words in (
+        ("export", "models/maml_lift_robot", "--int8"),
+        ("explain", "models/maml_lift_robot", "--tasks", "20"),
+    ):
+        own._GIVEN.clear()
+        code, _, error = run(*words)
+        assert code == cli.WRONG_REQUEST and "If it is elsewhere now, say so with --family." in error
+        code, _, error = run(*words, "--family", "moved.py:LiftRobot")
+        assert code == 0, error
 
 
 def test_families_of_users_are_measured_like_those_of_the_zoo(here, run, monkeypatch):
@@ -125,6 +158,7 @@ def test_nothing_is_overwritten(here, run):
         (("train", "--family", "nowhere:B", "--algorithm", "rl2"), "there is no module 'nowhere' here"),
         (("card",), "give the name of a policy, or --family MODULE:OBJECT"),
         (("bench", "learners", "--family", "a:B"), "it goes with metazoo bench families"),
+        (("adapt", "a", "--env", "b", "--family", "c:D"), "--family is c:D; it needs --task"),
         (("find", "--env", "Nowhere-v9"), "Nowhere-v9"),
         (("find", "--env", "CartPole-v1", "--models", "nowhere"), "there is no models directory nowhere"),
     ],

@@ -77,10 +77,23 @@ def test_a_module_prefix_imports_the_module_that_registers_the_environment(tmp_p
     assert env.unwrapped.length == 0.8
 
 
+def test_a_class_or_a_function_of_a_module_need_not_be_registered():
+    env = gym_make.make(f"{__name__}:Sized", {"size": "3", "max_episode_steps": "7"})
+    assert env.observation_space.shape == (3,) and env._max_episode_steps == 7
+    assert gym_make.make(f"{__name__}:windy", {"wind": "0.5"}).wind == 0.5
+    for name in ("Sizes", "spaces"):
+        with pytest.raises(CollectionError, match=f"the environment {__name__}:{name} cannot be made: .*{name}"):
+            gym_make.make(f"{__name__}:{name}", {})
+
+
 class Sized(gym.Env):
     def __init__(self, size=5, wind=0.0):
         self.size, self.wind = size, wind
         self.observation_space, self.action_space = spaces.Box(-1, 1, (size,)), spaces.Discrete(2)
+
+
+def windy(wind: float = 0.0) -> gym.Env:
+    return Sized(wind=wind)
 
 
 class Parent(Sized):

@@ -11,6 +11,7 @@ import pytest
 
 from metazoo.training import callbacks, campaign, train
 from metazoo.training.campaign import Options, Run
+from metazoo.training.trackers import TRACKERS
 from metazoo.training.user_callbacks import check
 from tests.own_families import working_in
 from tests.training.tiny_training import TINY
@@ -105,3 +106,30 @@ def test_without_the_library_one_sentence_says_what_to_install(tmp_path):
         if importlib.util.find_spec(name) is None:
             with pytest.raises(ValueError, match=f"--callback {name} needs the library {name}: pip install {name}."):
                 check([name])
+
+
+TRIED = {"wandb": "0.31.0", "mlflow": "3.17.2"}
+"""The libraries themselves, in the versions that were tried (mlflow-skinny is enough)."""
+
+
+@pytest.mark.slow  # it needs them, which are no extras of ours
+@pytest.mark.parametrize("name", TRIED)
+def test_the_library_itself_goes_on_with_its_run(name, tmp_path, monkeypatch):
+    pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    ids = []
+    for turn in range(2):  # the second is what --resume makes
+        tracker = TRACKERS[name]("tiny", tmp_path, {"tasks": 2, "network": {"hidden": [4]}})
+        tracker.on_train_begin()
+        tracker.on_epoch_end(turn, {"loss": 1.5 - turn})
+        tracker.on_train_end()
+        ids.append((tmp_path / f"{name}-run").read_text().strip())
+    assert ids[0] == ids[1]
+    if name == "wandb":
+        assert len(list(tmp_path.glob(f"wandb/offline-run-*-{ids[0]}/*.wandb"))) == 2
+    else:
+        client = pytest.importorskip("mlflow").MlflowClient()
+        assert [(one.step, one.value) for one in client.get_metric_history(ids[0], "loss")] == [(0, 1.5), (1, 0.5)]
+        assert client.get_run(ids[0]).data.params["tasks"] == "2"

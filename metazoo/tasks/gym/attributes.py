@@ -89,18 +89,27 @@ def make(env_id: str, values: Mapping[str, Any], **options: Any) -> gym.Env:
 def by_id(env_id: str, **options: Any) -> Constructor:
     """What ``gym.make`` makes of an id with those options.
 
-    ``package.module:Id`` registers its environments when the module is imported, as for ``gym.make``.
+    ``package.module:Id`` registers its environments when the module is imported, as for ``gym.make``; what was not
+    registered may be a class or a function of the module.
 
     Raises:
         CollectionError: an unknown id, a missing package.
     """
     with named(env_id):
-        module, colon, _ = env_id.partition(":")
-        if colon:
-            importlib.import_module(module)
-        spec = gym.spec(env_id.rpartition(":")[2])  # unlike make, spec knows no module prefix
+        module, colon, name = env_id.rpartition(":")
+        creator = getattr(importlib.import_module(module), name, None) if colon else None
+        if callable(creator) and name not in gym.registry:
+            taken, _ = accepted_by(creator)
+            given = {key: value for key, value in options.items() if key in {*taken, "max_episode_steps"}}
+            return Constructor(creator, partial(_limited, creator, **given), {"max_episode_steps"})
+        spec = gym.spec(name)  # unlike make, spec knows no module prefix
         creator = spec.entry_point if callable(spec.entry_point) else load_env_creator(str(spec.entry_point))
     return Constructor(creator, partial(gym.make, env_id, **options), {"max_episode_steps"})
+
+
+def _limited(creator: Callable[..., gym.Env], max_episode_steps: int | None = None, **arguments: Any) -> gym.Env:
+    env = creator(**arguments)
+    return env if max_episode_steps is None else gym.wrappers.TimeLimit(env, int(max_episode_steps))
 
 
 @contextmanager
