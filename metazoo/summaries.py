@@ -8,6 +8,8 @@ from scipy import stats
 
 RESAMPLES, BATCH = 2000, 100
 """Of the bootstrap, and how many of them are held in memory at once."""
+NORMAL: Final = 1.96
+"""95 % of a normal distribution lie within so many standard deviations of its mean."""
 WORST: Final = 0.1
 """The share of the tasks that CVaR averages over."""
 PARTS: Final = 4
@@ -44,6 +46,17 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *strata: np.ndarray
         strata, statistic, n_resamples=RESAMPLES, batch=BATCH, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return [float(found.low), float(found.high)]
+
+
+def by_step(rewards: np.ndarray) -> dict[str, list[float]]:
+    """Mean reward of each step over tasks, from ``rewards [tasks, steps]``, and its 95 % interval ``low`` to ``high``.
+
+    The interval is the normal one: steps are many, and so are the tasks.
+    """
+    mean = rewards.mean(0, dtype=np.float64)
+    error = NORMAL * rewards.std(0, dtype=np.float64) / np.sqrt(len(rewards))
+    ends = {"mean": mean, "low": mean - error, "high": mean + error}
+    return {name: [round(float(value), 4) for value in values] for name, values in ends.items()}
 
 
 def cvar(values: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -28,15 +28,16 @@ from metazoo.algorithms.maml import MAML, MAMLConfig
 from metazoo.artefact import store
 from metazoo.artefact.places import savedmodels_directory
 from metazoo.classical.comparison import FAMILIES as FAMILIES_WITH_CLASSICS
-from metazoo.classical.comparison import classical_baselines
+from metazoo.classical.comparison import bandit_rewards, classical_baselines
 from metazoo.evaluation import evaluate, player
 from metazoo.policies.networks import mlp
 from metazoo.policies.policy import Policy
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import Pretrained, family_of, load
 from metazoo.rollouts.agent import random_agent
-from metazoo.summaries import summary
+from metazoo.summaries import by_step, summary
 from metazoo.tasks import own
+from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.host_family import AnyFamily
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -172,8 +173,16 @@ def _classical(family: AnyFamily, protocol: Protocol) -> dict[str, Any]:
         return {}
     tasks = family.sample(protocol.tasks, protocol.split, protocol.seed)
     with progress.stage("classical algorithms"):
+        if isinstance(family, Bandit) and protocol.episodes == 1:
+            return {name: _of_trials(one) for name, one in bandit_rewards(family, tasks, 1, protocol.seed).items()}
         earned = classical_baselines(family, tasks, protocol.episodes, protocol.seed)
     return {name: {**summary(one.mean(1)), "total": summary(one.sum(1))} for name, one in earned.items()}
+
+
+def _of_trials(rewards: np.ndarray) -> dict[str, Any]:
+    """Of one episode each, ``rewards [tasks, steps]``."""
+    whole = summary(rewards.sum(1))
+    return {**whole, "total": whole, "by_step": by_step(rewards)}
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Model cards: a README.md in Hugging Face's format beside the versions of a policy, from what was recorded.
 
 Every figure comes from the policy's metadata and its evaluation report; ``assets.extra/metazoo.json`` is the same
-content for machines. ``python -m metazoo.cards.card savedmodels/NAME`` writes a card again from it.
+content for machines. ``python -m metazoo.cards.card savedmodels/NAME`` writes a card and its picture again from it.
 """
 
 import json
@@ -17,6 +17,7 @@ from metazoo.artefact import device_file, store
 from metazoo.artefact.whole import write_whole
 from metazoo.cards.card_tables import curves, example, results, seeds
 from metazoo.cards.images import USE, tables
+from metazoo.cards.plots import adaptation_curve
 from metazoo.cards.tail_tables import explained, parameters, served, tail
 from metazoo.cards.task_ranges import range_rows
 from metazoo.presets.registry import PRESETS
@@ -237,8 +238,7 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any], family: AnyF
     else:
         limits.append("Nothing was measured outside the training ranges.")
     text = "## What it cannot do\n\n" + "\n".join(f"- {limit}" for limit in limits)
-    caveat = family.caveat
-    return f"{text}\n\n{caveat}" if caveat else text
+    return f"{text}\n\n{family.caveat}" if family.caveat else text
 
 
 def _space(space: Mapping[str, Any]) -> str:
@@ -302,8 +302,8 @@ All of this for programs: `metazoo card {metadata["name"]} --json`."""
 
 def _steps(metadata: Mapping[str, Any]) -> str:
     """Steps of training as they were planned: what ended early was not counted."""
-    nominal = "" if metadata.get("supervised") else ", nominal: every episode counted at its full length"
-    return f"{metadata['provenance']['env_steps']:,}{nominal}"
+    steps = f"{metadata['provenance']['env_steps']:,}"
+    return steps if metadata.get("supervised") else f"{steps}, nominal: every episode counted at its full length"
 
 
 def _teacher_row(metadata: Mapping[str, Any]) -> str:
@@ -322,8 +322,7 @@ def _federated_row(metadata: Mapping[str, Any]) -> str:
     sent = (among["bytes_down"] + among["bytes_up"]) / among["clients"]
     turns = f"{count(among['rounds'], 'round')} of {among['sampled']:,} of them"
     row = f"\n| federated | {count(among['clients'], 'client')}, {turns}, {sent / 1e3:,.0f} kB sent per client |"
-    promised = among.get("privacy")
-    if not promised:
+    if not (promised := among.get("privacy")):
         return row
     noise = f"noise multiplier {promised['noise']:.3g}, updates clipped to {promised['clip']:g}"
     return f"{row}\n| privacy of clients | ε = {promised['epsilon']:g} at δ = {promised['delta']:g}: {noise} |"
@@ -347,4 +346,5 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         version = store.latest(argument)
         recorded = store.read_metadata(version) or {}
+        adaptation_curve([recorded["evaluation"]], version.parent / "curve.png")
         print(write_card(version.parent, recorded, recorded["evaluation"]))

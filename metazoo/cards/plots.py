@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from metazoo.cards import dots
 from metazoo.cards.card_tables import number
+from metazoo.cards.styles import BASELINE, COLORS, DPI, SIZE, SMALL, WIDTH, style_of
+from metazoo.words import count
 
 SUFFIXES = (".png", ".svg")
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette: told apart with any kind of colour vision."""
-BASELINE = "#555555"
 MAX_TICKS = 9
 LABEL_GAP = 0.055
 """Least distance between the labels of two baselines, in heights of the axes."""
@@ -18,22 +18,22 @@ MARGIN = 0.5
 TICK_GAP = 0.04
 """Least distance between two ticks, in widths of the axes."""
 LEAST_HEIGHT = 0.05
-"""Of the curves, as a share of their values: a single point with a short interval has almost none."""
+"""Of the curves, as a share of their values: flat ones have almost none."""
 SIDES = 0.08
 """Left free on either side of a single curve, in widths of the curve."""
 DIGIT = 0.018
 """The width of a digit, in widths of the axes where long names beside them make them narrow."""
 STEEP = 0.3
 """From which share of the picture's height on a line between two points may cross the number above the lower one."""
-DASHES = ((5, 3), (1, 1.5), (5, 1.5, 1, 1.5), (8, 2))
 
 
 def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
     """Draws return against adaptation steps, one line with its 95 % band per report, and writes ``file``.
 
-    Below the steps stands how many episodes of the new task they took. Baselines are grey, labelled at the right:
-    horizontal lines, or curves of those that adapt. The picture is the same bytes whenever it is drawn from the same
-    reports.
+    Below the steps stands how many episodes of the new task they took. Baselines are labelled at the right: horizontal
+    lines, or curves of those that adapt. Where curves would be points, or lie on each other, dots with intervals stand
+    in their place, and the rewards of the steps where a trial is one episode (``metazoo.cards.dots``). The picture is
+    the same bytes whenever it is drawn from the same reports.
 
     Raises:
         ValueError: no reports, or a file name that ends in neither .png nor .svg.
@@ -46,22 +46,32 @@ def adaptation_curve(reports: list[dict[str, Any]], file: Path) -> Path:
         raise ValueError(f"the picture's file is {file.name!r}; its name must end in {' or '.join(SUFFIXES)}.")
     if not reports:
         raise ValueError("there are 0 reports to draw; give at least one policy.")
-    with rc_context({"svg.hashsalt": "metazoo", "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-        axes, axis = figure.add_subplot(), _axis(reports)
-        for report, color in zip(reports, _cycle(len(reports)), strict=True):
-            tell_cost = axis == "steps" and _cost(reports) is None
-            _draw_curve(axes, report, color, axis, tell_cost, spread=_has_spread(reports))
-        if len(reports) == 1:
-            _write_means(axes, reports[0]["curve"], axis)
+    with rc_context({"svg.hashsalt": "metazoo", "svg.fonttype": "none", "font.size": SIZE}):
+        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        if len(reports) == 1 and "by_step" in reports[0]:
+            dots.draw_trial(figure, reports[0])
+        elif all(len(report["curve"]) == 1 for report in reports):
+            dots.draw_points(figure, reports)
+        elif dots.are_close(reports):
+            dots.draw_comparison(figure, reports, _names(reports), _titles(reports))
         else:
-            columns = 2 if _cost(reports) else 1
-            figure.legend(loc="outside lower left", ncols=columns, frameon=False, borderaxespad=0.6)
-        far = _draw_baselines(axes, _baselines(reports), axis)
-        _label(axes, reports, far)
+            _draw_curves(figure, reports)
         dated = {"Date": None} if file.suffix.lower() == ".svg" else {"Software": None}
-        figure.savefig(file, dpi=150, metadata=dated)
+        figure.savefig(file, dpi=DPI, metadata=dated)
     return file
+
+
+def _draw_curves(figure: Any, reports: list[dict[str, Any]]) -> None:
+    axes, axis = figure.add_subplot(), _axis(reports)
+    for report, name, color in zip(reports, _names(reports), _cycle(len(reports)), strict=True):
+        _draw_curve(axes, report, color, axis, name, spread=_has_spread(reports))
+    if len(reports) == 1:
+        _write_means(axes, reports[0]["curve"], axis)
+    else:
+        columns = 2 if _cost(reports) else 1
+        figure.legend(loc="outside lower left", ncols=columns, frameon=False, borderaxespad=0.6)
+    far = _draw_baselines(axes, _baselines(reports), axis)
+    _label(axes, reports, far)
 
 
 def _cycle(count: int) -> list[str]:
@@ -73,28 +83,41 @@ def _axis(reports: list[dict[str, Any]]) -> str:
     return "episodes" if any(report.get("online") for report in reports) else "steps"
 
 
-def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, tell_cost: bool, spread: bool) -> None:
+def _names(reports: list[dict[str, Any]]) -> list[str]:
+    """What policies are called; with what a step costs where it costs some more than others."""
+    if _axis(reports) == "episodes" or _cost(reports) is not None:
+        return [report["name"] for report in reports]
+    return [f"{report['name']} ({_cost_of_step(report)})" for report in reports]
+
+
+def _cost_of_step(report: dict[str, Any]) -> str:
+    last = report["curve"][-1]
+    return (
+        f"{report['horizon']} points" if _points([report]) else f"{last['episodes'] // last['steps']} episodes a step"
+    )
+
+
+def _titles(reports: list[dict[str, Any]]) -> list[str]:
+    """Of each point of the longest curve: what was made or played of the new task before it."""
+    longest = max((report["curve"] for report in reports), key=len)
+    if _axis(reports) == "episodes":
+        return [f"after {count(point['episodes'], 'episode')}" for point in longest]
+    cost, what = _cost(reports), "point" if _points(reports) else "episode"
+    steps = [point["steps"] for point in longest]
+    return [f"after {count(made, 'step')}" + (f",\n{count(cost[made], what)}" if cost else "") for made in steps]
+
+
+def _draw_curve(axes: Any, report: dict[str, Any], color: str, axis: str, label: str, spread: bool) -> None:
     """The mean over tasks with its interval, and how far tasks lie apart; points where there are few."""
     steps = [point[axis] for point in report["curve"]]
     means = [point["mean"] for point in report["curve"]]
     low, high = zip(*(point["ci95"] for point in report["curve"]), strict=True)
-    each = report["curve"][-1]["episodes"] // max(1, report["curve"][-1]["steps"])
-    cost = f"{report['horizon']} points" if _points([report]) else f"{each} episodes a step"
-    label = f"{report['name']} ({cost})" if tell_cost else report["name"]
     if spread:
         lowest, highest = zip(*(_middle(point) for point in report["curve"]), strict=True)
-        _draw_band(axes, steps, lowest, highest, color, 0.08)
-    _draw_band(axes, steps, low, high, color, 0.25)
+        axes.fill_between(steps, lowest, highest, color=color, alpha=0.08, linewidth=0)
+    axes.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
     few = len(steps) <= MAX_TICKS
     axes.plot(steps, means, color=color, linewidth=2, marker="o" if few else None, markersize=6, label=label)
-
-
-def _draw_band(axes: Any, steps: Any, low: Any, high: Any, color: str, alpha: float) -> None:
-    """The range between two curves; of curves of a single point a bar, since an area has no width there."""
-    if len(steps) > 1:
-        axes.fill_between(steps, low, high, color=color, alpha=alpha, linewidth=0)
-    else:
-        axes.vlines(steps, low, high, color=color, alpha=alpha, linewidth=16)
 
 
 def _has_spread(reports: list[dict[str, Any]]) -> bool:
@@ -123,7 +146,7 @@ def _write_means(axes: Any, curve: list[dict[str, Any]], axis: str) -> None:
             xytext=(0, 7),
             textcoords="offset points",
             ha=_alignment(means, i, steep),
-            fontsize=9,
+            fontsize=SMALL,
             bbox={"boxstyle": "square,pad=0", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )
 
@@ -144,7 +167,7 @@ def _baselines(reports: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
     for report in sorted(reports, key=lambda report: -len(report["curve"])):
         for name, baseline in report.get("baselines", {}).items():
             mine = round(float(baseline["mean"]), 6) if "curve" in baseline else report.get("horizon")
-            found.setdefault((name.replace("_", " "), mine), baseline)
+            found.setdefault((name, mine), baseline)
     return sorted(((key[0], baseline) for key, baseline in found.items()), key=lambda item: item[1]["mean"])
 
 
@@ -155,12 +178,9 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
     reach = MARGIN * max(high - low, LEAST_HEIGHT * max(abs(low), abs(high)))
     near = [item for item in baselines if low - reach <= item[1]["mean"] <= high + reach]
     far = [_labelled(*item) for item in baselines if item not in near]
-    curves = 0
-    for _, baseline in near:
-        style = {"color": BASELINE, "linewidth": 1, "linestyle": (0, DASHES[0]), "zorder": 1}
+    for name, baseline in near:
+        style = {**style_of(name).line(), "linewidth": 1, "zorder": 1}
         if "curve" in baseline:
-            curves += 1
-            style["linestyle"] = (0, DASHES[1 + (curves - 1) % (len(DASHES) - 1)])
             points = [(point[axis], point["mean"]) for point in baseline["curve"]]
             axes.plot(*zip(*points, strict=True), **style)
         else:
@@ -177,7 +197,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
-            fontsize=9,
+            fontsize=SMALL,
             color=BASELINE,
             arrowprops={
                 "arrowstyle": "-",
@@ -192,7 +212,7 @@ def _draw_baselines(axes: Any, baselines: list[tuple[str, dict[str, Any]]], axis
 
 
 def _labelled(name: str, baseline: dict[str, Any]) -> str:
-    return f"{name}  {number(baseline['mean'])}"
+    return f"{name.replace('_', ' ')}  {number(baseline['mean'])}"
 
 
 def _spread(heights: Iterable[float]) -> list[float]:
@@ -255,7 +275,7 @@ def _label(axes: Any, reports: list[dict[str, Any]], far: list[str]) -> None:
     counts = sorted({report["tasks"] for report in reports})
     tasks = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     shown = "mean, 95 % interval, 80 % of tasks" if _has_spread(reports) else "mean and 95 % interval"
-    axes.set_title(f"{name}{tasks} {splits} tasks, {shown}", fontsize=11, loc="left")
+    axes.set_title(f"{name}{tasks} {splits} tasks, {shown}", fontsize=SIZE + 1, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -7,9 +7,11 @@ from typing import Any
 from metazoo import progress
 from metazoo.cards.baselines import Protocol
 from metazoo.cards.baselines import baselines as compare
+from metazoo.cards.by_step import rewards_of_trials
 from metazoo.evaluation import evaluate
 from metazoo.presets.registry import PRESETS
 from metazoo.pretrained import family_of, load
+from metazoo.summaries import by_step
 
 DEFAULT_TASKS = 200
 """How many a policy is evaluated on where neither a preset nor its metadata says."""
@@ -28,6 +30,8 @@ def evaluate_preset(
 ) -> dict[str, Any]:
     """The report of ``metazoo.evaluation.evaluate``, with those of ``metazoo.cards.baselines`` on the same tasks.
 
+    Where a trial is one episode, ``by_step`` says what each of its steps earns (``metazoo.summaries.by_step``).
+
     Raises:
         ValueError: an unknown policy, family or split, or a number out of range.
     """
@@ -41,6 +45,8 @@ def evaluate_preset(
     horizon = family.long_horizon
     longer = family_of(policy.metadata, horizon=horizon) if horizon else None
     report = evaluate(policy.agent(), family, name=policy.name, long=longer, **protocol._asdict())
+    if (rewards := rewards_of_trials(policy, family, protocol)) is not None:
+        report["by_step"] = by_step(rewards)
     if baselines:
         with progress.stage(f"baselines of {policy.name}"):
             report["baselines"] = compare(policy, family, protocol, horizon)

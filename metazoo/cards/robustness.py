@@ -27,15 +27,16 @@ def robustness(policy: Pretrained, family: AnyFamily, protocol: Protocol) -> dic
     """``modes``, ``noise`` and ``late``: first and last point of the curve, on the same tasks as without them.
 
     ``sampled`` is the undisturbed curve on these tasks. With noise and delay actions are sampled as in the evaluation.
-    Noise and delay are left out where they mean nothing: of supervised families, and where a reward says what that very
-    action was worth (bandits).
+    Noise and delay are left out where they mean nothing: of supervised families, where a reward says what that very
+    action was worth, and where every observation is the same (bandits).
     """
     protocol = protocol._replace(tasks=min(protocol.tasks, TASKS))
     cases = {"sampled": (family, False), "modes": (family, True)}
     if not family.supervised and family.discount != 0:
         spread = observation_spread(policy, family, protocol)
-        cases["noise"] = (disturbed(family, NOISE * spread), False)
-        cases["late"] = (disturbed(family, late=True), False)
+        if spread.any():
+            cases["noise"] = (disturbed(family, NOISE * spread), False)
+            cases["late"] = (disturbed(family, late=True), False)
     found: dict[str, Any] = {"tasks": protocol.tasks, "noise_share": NOISE}
     for name, (played, modes) in cases.items():
         with progress.stage(f"{policy.name}, {name}"):

@@ -75,16 +75,17 @@ def served(report: Mapping[str, Any]) -> list[str]:
     measured = report.get("robustness")
     if not measured:
         return []
-    text = (
-        f"On {measured['tasks']} {report['split']} tasks: first and last row of the table of results. It was trained"
-        " without any of this."
-    )
+    single = len(report["curve"]) == 1
+    which = "the row" if single else "first and last row"
+    disturbed = " It was trained without noise and delay." if "noise" in measured else ""
+    text = f"On {measured['tasks']} {report['split']} tasks: {which} of the table of results.{disturbed}"
     rows = [
-        _row([what.format(noise=measured["noise_share"]).replace("%", " %"), *map(interval, measured[name])])
+        _row([what.format(noise=measured["noise_share"]).replace("%", " %"), *map(interval, measured[name][single:])])
         for name, what in CASES.items()
         if name in measured
     ]
-    return ["## As it is served", text, "\n".join([*_header(["with", "first", "last"]), *rows])]
+    columns = [report["metric"]] if single else ["first", "last"]
+    return ["## As it is served", text, "\n".join([*_header(["with", *columns]), *rows])]
 
 
 def explained(base_path: Path, metadata: Mapping[str, Any]) -> list[str]:

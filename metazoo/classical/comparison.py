@@ -29,11 +29,7 @@ def classical_baselines(family: AnyFamily, tasks: Any, episodes: int = 1, seed: 
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; it must be at least 1.")
     if isinstance(family, Bandit):
-        pulls = episodes * family.horizon
-        rewards = {
-            name: play_bandit(algorithm, tasks.means, pulls, seed)[0]
-            for name, algorithm in bandit_algorithms(family.arms, pulls).items()
-        }
+        rewards = bandit_rewards(family, tasks, episodes, seed)
         return {name: one.reshape(-1, episodes, family.horizon).sum(-1) for name, one in rewards.items()}
     if isinstance(family, TabularMDP):
         return {
@@ -41,6 +37,13 @@ def classical_baselines(family: AnyFamily, tasks: Any, episodes: int = 1, seed: 
             for name, algorithm in mdp_algorithms(episodes).items()
         }
     raise ValueError(f"the family {family.name!r} has no classical algorithms; {' and '.join(FAMILIES)} have.")
+
+
+def bandit_rewards(family: Bandit, tasks: Any, episodes: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+    """Rewards ``[tasks, pulls]`` of every classical algorithm over a trial of ``episodes`` episodes of each bandit."""
+    pulls = episodes * family.horizon
+    algorithms = bandit_algorithms(family.arms, pulls)
+    return {name: play_bandit(algorithm, tasks.means, pulls, seed)[0] for name, algorithm in algorithms.items()}
 
 
 def optimal_total(family: AnyFamily, episodes: int = 1) -> float | None:

@@ -6,14 +6,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from metazoo.cards.plots import COLORS
+from metazoo.cards.styles import COLORS, SMALL
 from metazoo.explain.explain import Explanation
 from metazoo.words import count
 
 BEFORE, AFTER = "#777777", COLORS[0]
 NAMES: Final = ("actions", "layers", "trajectories", "identified", "memory")
 WIDTH: Final = 88
-"""Letters of a sentence in a line below its picture."""
+"""Letters of a sentence in a line above its picture."""
+SHEET: Final = 8.8
+"""Inches across."""
+ABOVE: Final = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "frameon": False, "borderaxespad": 0.2}
+"""Of legends: above the axes, where no data lies."""
 
 
 def draw(found: Explanation, directory: Path) -> list[Path]:
@@ -23,7 +27,7 @@ def draw(found: Explanation, directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in shown(found):
-        figure = Figure(figsize=(9.0, 3.4) if name == "actions" else (6.4, 4.2), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.4) if name == "actions" else (6.4, 4.4), layout="constrained")
         _panel(figure, found, name)
         paths.append(directory / f"explain-{name}.png")
         figure.savefig(paths[-1], dpi=130, metadata={"Software": None})
@@ -37,14 +41,14 @@ def draw_sheet(found: Explanation, file: Path) -> Path:
     names = [name for name in shown(found) if name != "actions"]
     wide = found.slice is not None
     rows = int(wide) + (len(names) + 1) // 2
-    figure = Figure(figsize=(9.6, 3.7 * rows), layout="constrained")
+    figure = Figure(figsize=(SHEET, 3.7 * rows), layout="constrained")
     parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
     if wide:
         _panel(parts[0], found, "actions")
     for row, part in enumerate(parts[int(wide) :]):
         for side, name in zip(part.subfigures(1, 2), names[2 * row : 2 * row + 2], strict=False):
             _panel(side, found, name)
-    figure.savefig(file, dpi=100, metadata={"Software": None})
+    figure.savefig(file, dpi=120, metadata={"Software": None})
     return file
 
 
@@ -84,7 +88,7 @@ def _actions(figure: Any, found: Explanation) -> None:
         axes.plot(cut.grid[0], cut.before, color=BEFORE, label="before")
         axes.plot(cut.grid[0], cut.after, color=AFTER, label="after")
         axes.set(xlabel=f"observation {cut.entries[0]}", ylabel=cut.what)
-        axes.legend(frameon=False)
+        axes.legend(**ABOVE, ncols=2)
         return
     panels = figure.subplots(1, 3, sharey=True)
     extent = (cut.grid[0][0], cut.grid[0][-1], cut.grid[1][0], cut.grid[1][-1])
@@ -129,7 +133,7 @@ def _trajectories(figure: Any, found: Explanation) -> None:
             axes.plot(*path.T, color=color, linewidth=1.2, alpha=0.8, label=None if number else label)
             axes.plot(*path[-1], marker="o", markersize=4, color=color)
     axes.set(xlabel=f"observation {entries[0]}", ylabel=f"observation {entries[1]}")
-    axes.legend(frameon=False, title="dots: where it ended")
+    axes.legend(**ABOVE, ncols=2, title="dots: where it ended", alignment="left")
 
 
 def _identified(figure: Any, found: Explanation) -> None:
@@ -140,12 +144,12 @@ def _identified(figure: Any, found: Explanation) -> None:
     panels = np.atleast_1d(figure.subplots(rows, -(-len(names) // rows), squeeze=False)).ravel()
     for axes, name in zip(panels, names, strict=False):
         axes.scatter(*found.embedding.T, c=found.parameters[name], cmap="viridis", s=9)
-        axes.set_title(f"{name}: R² {r2[name]:.2f}", fontsize=9)
+        axes.set_title(f"{name}: R² {r2[name]:.2f}", fontsize=SMALL)
         axes.set(xticks=[], yticks=[])
     for axes in panels[len(names) :]:
         axes.set_visible(False)
-    panels[0].set_ylabel("second component", fontsize=8)
-    panels[0].set_xlabel(f"first component, {count(found.report['tasks'], 'task')}", fontsize=8)
+    panels[0].set_ylabel("second component", fontsize=SMALL)
+    panels[0].set_xlabel(f"first component, {count(found.report['tasks'], 'task')}", fontsize=SMALL)
 
 
 def _memory(figure: Any, found: Explanation) -> None:
@@ -161,5 +165,5 @@ def _memory(figure: Any, found: Explanation) -> None:
             axes.plot(known.steps, known.r2[name], marker="o", markersize=3, color=color, label=name)
         axes.axhline(0, color="#BBBBBB", linewidth=1)
         axes.set(xlabel="steps of the trial", ylabel="R² of the parameter", xscale="log", ylim=(-0.25, 1.02))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(**ABOVE, ncols=2, fontsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)

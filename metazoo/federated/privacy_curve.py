@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from metazoo import progress
 from metazoo.artefact import store
 from metazoo.artefact.whole import aside
-from metazoo.cards.plots import COLORS
 from metazoo.cards.report import evaluate_preset
+from metazoo.cards.styles import COLORS
 from metazoo.words import count
 
 TASKS = 300
