@@ -1,37 +1,49 @@
-"""``metazoo evaluate --video``: one test task played before and after adapting, side by side, as a short GIF."""
+"""``metazoo evaluate --video``: a task before and after adapting, side by side, as a short GIF.
+
+First the policy plays as it was, and beside it some of the episodes that it learns from. Then both play: as it was, and
+adapted, from the same start.
+"""
 
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from metazoo.artefact import store
-from metazoo.artefact.answers import describe
-from metazoo.artefact.spaces import env_name
-from metazoo.cards.drawings import Drawing, drawing_for, state_of
-from metazoo.pretrained import family_of, load
-from metazoo.tasks.canvas import HEIGHT, INK, WIDTH
-from metazoo.tasks.family import TaskFamily
-from metazoo.tasks.gym.family import GymFamily
-from metazoo.tasks.host_family import AnyFamily
-from metazoo.tasks.registry import FAMILIES
-from metazoo.tasks.views.gym_view import FamilyEnv
+from metazoo.cards.filmed import Filmed, Frame, filled, stage
+from metazoo.evaluation import play_tasks
+from metazoo.pretrained import Pretrained, family_of, load
+from metazoo.tasks.canvas import GOAL, INK
+from metazoo.tasks.host_family import HostFamily
 from metazoo.words import count
 
-RENDERED = "rgb_array"
-Picture = Callable[[Any, list[Any]], Any]
-"""(environment, states so far) → an image of Pillow's."""
-FRAMES = 80
-"""At most so many; of longer episodes every second, third … step is shown."""
-MILLISECONDS = 60
-PAUSE = 1500
+FRAMES: Final = 80
+"""Of an episode, at most; of longer ones every second, third … step is shown."""
+LEARNING, LEARNING_FRAMES = 6, 8
+"""Episodes that it learns from that are shown at most, and frames of each."""
+MILLISECONDS, LEARNING_MILLISECONDS = 60, 100
+PAUSE: Final = 1500
 """How long the last frame stays."""
-COLOURS = 32
-EPISODE_SEED = 20_000
+COLOURS: Final = 48
+WIDTH, HEIGHT = 400, 300
+"""Of a panel, at most, in pixels."""
+TITLE, CAPTION, GAP = 26, 24, 8
+LETTERS: Final = 15
+EPISODE_SEED: Final = 20_000
 """Added to ``seed`` for the filmed episodes, which are others than those adapted with."""
+TASKS, TASKS_ON_HOST = 49, 3
+"""Among so many the one with the median gain is filmed, where no report says it."""
+
+
+class Moment(NamedTuple):
+    """What a frame of the film shows: a title and a frame for each panel, and how long it stays."""
+
+    titles: tuple[str, str]
+    frames: tuple[Frame, Frame]
+    milliseconds: int
 
 
 def film(
@@ -42,10 +54,13 @@ def film(
     episodes: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    report: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a GIF of the policy on one task (that of ``family.sample(1, split, seed)``), unadapted and adapted.
+    """Writes a GIF of the policy on the task with the median gain: unadapted, learning, and adapted.
 
-    ``episodes`` and ``steps`` as in ``Pretrained.adapt``. Both panels show an episode with the same start.
+    ``episodes`` and ``steps`` as in ``Pretrained.adapt``. ``report``, that of ``metazoo.evaluation.evaluate`` on the
+    same split and seed, says which task that is; without it some are played. Both panels show an episode with the same
+    start.
 
     Raises:
         ValueError: a name that does not end in .gif, an unknown split, a family whose states cannot be drawn.
@@ -53,24 +68,50 @@ def film(
     if Path(file).suffix.lower() != ".gif":
         raise ValueError(f"the video's file is {Path(file).name!r}; its name must end in .gif.")
     policy = load(name)
-    env, picture = _drawn(policy.metadata, split, seed)
-    adapted = policy.adapt(env, episodes=episodes, steps=steps, seed=seed)
-    made = adapted.metadata["adapted"]
-    played = count(made["last_episodes"], "episode")
-    played = played if made["steps"] == 1 else f"{made['steps']} x {played}"
-    panels = []
-    for title, one in (("before adapting", policy), (f"after {played}", adapted)):
-        filmed = Filmed(env, picture)
-        (gained,) = one.evaluate(filmed, episodes=1, seed=EPISODE_SEED + seed)
-        panels.append((f"{title}: return {gained:.1f}", filmed.frames))
+    check(Path(policy.directory), split, seed)
+    task = median_task(policy, split, seed, episodes, steps, report)
+    env, picture = stage(policy.metadata, task)
+    horizon, trained = policy.metadata["horizon"], policy.metadata["adapt"]
+    planned = (episodes or trained["episodes"]) * (max(1, trained["steps"]) if steps is None else steps)
+    lessons = Filmed(env, picture, max(1, horizon // (LEARNING_FRAMES - 1)), _some(planned))
+    adapted = policy.adapt(lessons, episodes=episodes, steps=steps, seed=seed)
+    stride = -(-horizon // FRAMES)
+    played = [Filmed(env, picture, stride) for _ in range(2)]
+    for one, filmed in zip((policy, adapted), played, strict=True):
+        one.evaluate(filmed, episodes=1, seed=EPISODE_SEED + seed)
     env.close()
-    _write(Path(file), panels)
+    learns = bool(policy.metadata["memory"]["size"])
+    _write(Path(file), [*_learning(played[0], lessons, learns), *_both(played, len(lessons.returns))], _caption(policy))
     return Path(file)
+
+
+def median_task(
+    policy: Pretrained,
+    split: str = "test",
+    seed: int = 0,
+    episodes: int | None = None,
+    steps: int | None = None,
+    report: Mapping[str, Any] | None = None,
+) -> Any:
+    """The task with the median gain, as a batch of one: among those of ``report``, or among ``TASKS``."""
+    family, trained = family_of(policy.metadata), policy.metadata["adapt"]
+    if report is not None:
+        tasks = family.sample(report["tasks"], split, seed)
+        first, last = (np.asarray(report["curve"][i]["per_task"]) for i in (0, -1))
+        better = 1 if report["higher_is_better"] else -1
+    else:
+        tasks = family.sample(TASKS_ON_HOST if isinstance(family, HostFamily) else TASKS, split, seed)
+        rounds = trained["episodes"] if episodes is None else episodes, trained["steps"] if steps is None else steps
+        returns = play_tasks(policy.agent(), family, tasks, *rounds, seed)[0].mean(2)
+        first, last, better = returns[0], returns[-1], 1
+    gains = last if first is last or np.array_equal(first, last) else last - first
+    chosen = int(np.argsort(better * gains)[len(gains) // 2])
+    return type(tasks)(*(field[chosen : chosen + 1] for field in tasks))
 
 
 def check(version: Path, split: str, seed: int) -> None:
     """Raises ValueError where ``film`` would, before anything is played."""
-    env, picture = _drawn(store.read_metadata(version) or {}, split, seed)
+    env, picture = stage(store.read_metadata(version) or {}, None, split, seed)
     try:
         Filmed(env, picture).reset(seed=seed)
     finally:
@@ -88,100 +129,66 @@ def as_mp4(film: Path) -> Path | None:
     return made if done.returncode == 0 else None
 
 
-def _drawn(metadata: Mapping[str, Any], split: str, seed: int) -> tuple[Any, Picture]:
-    """One task of the policy's family as a ``gymnasium.Env``, and what makes its picture."""
-    family = family_of(metadata)
-    env = _environment(family, split, seed, metadata["horizon"], None)
-    draw = None if env is None else drawing_for(env)
-    if draw is not None:
-        return env, lambda env, trail: _painted(draw, env, trail)
-    if env is not None and RENDERED in (env.metadata.get("render_modes") or ()):
-        env.close()
-        return _environment(family, split, seed, metadata["horizon"], RENDERED), lambda env, trail: _rendered(env)
-    known = ", ".join(name for name, one in FAMILIES.items() if one.drawing)
-    raise ValueError(
-        f"{metadata['name']} is of the family {family.name}, whose environment has no render mode rgb_array; films are"
-        f" of such environments, {known}, MuJoCo."
-    )
+def _some(total: int) -> list[int]:
+    """Numbers of the episodes of learning that are shown: the first, the last, and between."""
+    return sorted({round(place) for place in np.linspace(0, total - 1, min(total, LEARNING))})
 
 
-def _environment(family: AnyFamily, split: str, seed: int, horizon: int, render_mode: str | None) -> Any:
-    """None where a task has no environment of its own."""
-    if isinstance(family, GymFamily):
-        task = family.sample(1, split, seed)._asdict()
-        return family.environment({key: value[0] for key, value in task.items()}, horizon, render_mode)
-    if not isinstance(family, TaskFamily):
-        return None
-    return FamilyEnv(family, split=split, seed=seed, max_episode_steps=horizon)
+def _learning(before: Filmed, lessons: Filmed, learns: bool) -> list[Moment]:
+    """The policy as it was, and beside it the episodes that it learns from; nothing where it learns nothing."""
+    shown = [(number, frame) for number, frames in lessons.episodes.items() for frame in frames] if learns else []
+    total, moments = len(lessons.returns), []
+    for i, (number, frame) in enumerate(shown):
+        title = f"learning, episode {number + 1} of {total}: return {lessons.returns[number]:.1f}"
+        left = before.episodes[0][min(len(before.episodes[0]) - 1, i * len(before.episodes[0]) // len(shown))]
+        moments.append(Moment((_before(before), title), (left, frame), LEARNING_MILLISECONDS))
+    return moments
 
 
-def _painted(draw: Drawing, env: Any, trail: list[Any]) -> Any:
-    from PIL import Image, ImageDraw
-
-    frame = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    draw(ImageDraw.Draw(frame), env, trail)
-    return frame
-
-
-def _rendered(env: Any) -> Any:
-    """What the environment shows of itself, as large as it fits. Raises ValueError where that is no picture."""
-    from PIL import Image, ImageOps
-
-    try:
-        pixels = np.asarray(env.render())
-    except Exception as error:  # the user's code
-        raise ValueError(f"{env_name(env)} cannot be rendered: {describe(error)}") from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise ValueError(
-            f"{env_name(env)} renders {pixels.dtype} of shape {list(pixels.shape)}; rgb_array is uint8"
-            " [height, width, 3]."
-        )
-    return ImageOps.pad(Image.fromarray(pixels), (WIDTH, HEIGHT), color="white")
+def _both(played: list[Filmed], learned: int) -> list[Moment]:
+    """Both episodes from their start; the one that ends first stands still."""
+    titles = _before(played[0]), f"after {count(learned, 'episode')}: return {played[1].returns[0]:.1f}"
+    left, right = (filmed.episodes[0] for filmed in played)
+    length = max(len(left), len(right))
+    moments = [
+        Moment(titles, (left[min(i, len(left) - 1)], right[min(i, len(right) - 1)]), MILLISECONDS)
+        for i in range(length)
+    ]
+    return [*moments[:-1], moments[-1]._replace(milliseconds=PAUSE)]
 
 
-class Filmed:
-    """An environment that is drawn after its reset and after every step."""
-
-    def __init__(self, env: Any, picture: Picture):
-        self._env, self._picture = env, picture
-        self._trail: list[Any] = []
-        self.frames: list[Any] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._env, name)
-
-    def reset(self, **options: Any) -> Any:
-        result = self._env.reset(**options)
-        self._trail, self.frames = [], []
-        self._take()
-        return result
-
-    def step(self, action: Any) -> Any:
-        result = self._env.step(action)
-        self._take()
-        return result
-
-    def _take(self) -> None:
-        self._trail.append(state_of(self._env))
-        self.frames.append(self._picture(self._env, self._trail))
+def _before(filmed: Filmed) -> str:
+    return f"before adapting: return {filmed.returns[0]:.1f}"
 
 
-def _write(file: Path, panels: list[tuple[str, list[Any]]]) -> None:
-    """Both panels under their titles; the one that ends first stands still."""
-    from PIL import Image, ImageDraw, ImageFont
+def _caption(policy: Pretrained) -> str:
+    """What the policy is not shown, and what green is where a film's marks are green."""
+    family = family_of(policy.metadata)
+    revealed = family.reveals is not None and getattr(family, family.reveals[0], False)
+    return "" if revealed or not family.hidden else f"No observation shows it: {family.hidden}."
 
-    font, length = ImageFont.load_default(13), max(len(frames) for _, frames in panels)
-    stride, gap, top = -(-length // FRAMES), 8, 22
-    pictures = []
-    for step in [*range(0, length - 1, stride), length - 1]:
-        picture = Image.new("RGB", (2 * WIDTH + gap, top + HEIGHT), "white")
-        canvas = ImageDraw.Draw(picture)
-        for i, (title, frames) in enumerate(panels):
-            left = i * (WIDTH + gap)
-            canvas.text((left + 6, 4), title, fill=INK, font=font)
-            picture.paste(frames[min(step, len(frames) - 1)], (left, top))
-            canvas.text((left + 6, top + 2), f"step {min(step, len(frames) - 1)}", fill="#777777", font=font)
-        canvas.line([(WIDTH + gap // 2, 0), (WIDTH + gap // 2, top + HEIGHT)], fill="#CCCCCC")
-        pictures.append(picture.quantize(COLOURS))
-    durations = [MILLISECONDS] * (len(pictures) - 1) + [PAUSE]
-    pictures[0].save(file, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)
+
+def _write(file: Path, moments: list[Moment], caption: str) -> None:
+    """Both panels under their titles, what is hidden below them."""
+    from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+    pictures = {id(frame): frame.picture for moment in moments for frame in moment.frames}
+    green = np.array(ImageColor.getrgb(GOAL))
+    if caption and (np.asarray(moments[0].frames[0].picture) == green).all(-1).any():
+        caption += " Green is what it has to find."
+    shown = dict(zip(pictures, filled(list(pictures.values()), WIDTH, HEIGHT), strict=True))
+    high = next(iter(shown.values())).height
+    letters, made = ImageFont.load_default(LETTERS), []
+    for moment in moments:
+        whole = Image.new("RGB", (2 * WIDTH + GAP, TITLE + high + CAPTION), "white")
+        canvas = ImageDraw.Draw(whole)
+        for i, (title, frame) in enumerate(zip(moment.titles, moment.frames, strict=True)):
+            left = i * (WIDTH + GAP)
+            whole.paste(shown[id(frame)], (left, TITLE))
+            canvas.text((left + 6, 4), title, fill=INK, font=letters)
+            canvas.text((left + WIDTH - 6, 4), f"step {frame.step}", fill="#666666", font=letters, anchor="ra")
+        canvas.line([(WIDTH + GAP // 2, 0), (WIDTH + GAP // 2, TITLE + high)], fill="#CCCCCC")
+        canvas.text((6, TITLE + high + 3), caption, fill=INK, font=letters)
+        made.append(whole.quantize(COLOURS))
+    durations = [moment.milliseconds for moment in moments]
+    made[0].save(file, save_all=True, append_images=made[1:], duration=durations, loop=0, optimize=True)

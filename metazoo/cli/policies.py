@@ -89,7 +89,7 @@ def evaluate(
                 adaptation_curve(reports, plot)
             if film is not None:
                 with progress.shown(), progress.stage("filming"):
-                    film()
+                    film(reports[-1])
     finally:  # what was measured is not lost with what fails after it
         if as_json and reports:
             support.print_json(reports[0] if len(names) == 1 else reports)
@@ -134,13 +134,13 @@ def _recorder(versions: list[Path], runs: Path | None) -> Callable[[Path], dict[
     return lambda version: record.record(version, trained[version])
 
 
-def _film(version: Path, file: Path, protocol: Mapping[str, Any]) -> Callable[[], Path]:
+def _film(version: Path, file: Path, protocol: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Path]:
     """What makes the film; raises ValueError where there is nothing to be seen."""
     from metazoo.cards import video
 
     options = {name: protocol[name] for name in ("split", "episodes", "steps", "seed")}
     video.check(version, options["split"], options["seed"])
-    return lambda: video.film(version, file, **options)
+    return lambda report: video.film(version, file, **options, report=report)
 
 
 def _only_defaults(**protocol: Any) -> None:

@@ -52,7 +52,11 @@ def test_disturbances_are_named(cases):
     ends = [{"mean": 1.0, "ci95": [0.0, 2.0]}, {"mean": 3.0, "ci95": [2.0, 4.0]}]
     measured = {"tasks": 50, "noise_share": 0.1, **dict.fromkeys(cases, ends)}
     _, text, table = served({"robustness": measured, "split": "test", "curve": [{}, {}]})
-    assert "50 test tasks" in text and ("without noise and delay" in text) == ("noise" in cases) and len(table.splitlines()) == 2 + len(cases)
+    assert (
+        "50 test tasks" in text
+        and ("without noise and delay" in text) == ("noise" in cases)
+        and len(table.splitlines()) == 2 + len(cases)
+    )
     assert ("of 10 % of how much" in table) == ("noise" in cases)
     assert table.splitlines()[-1].endswith("| 1.00 [0.00, 2.00] | 3.00 [2.00, 4.00] |")
     assert served({}) == []
