@@ -1,4 +1,4 @@
-"""A file of recorded episodes and the policies: which it fits, how well, and what a step would do."""
+"""A file of recorded episodes and the policies: which it fits, how well, what a step would do, and as arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from metazoo.artefact import rewards, store
+from metazoo.artefact.episodes import save_episodes
 from metazoo.artefact.logs import load_episodes
 from metazoo.artefact.spaces import CollectionError
 from metazoo.pretrained import load
@@ -24,13 +25,30 @@ def fits(file: Path, versions: Sequence[Path]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (not row["fits"], row.get("refused") is not None, row["name"]))
 
 
+def convert(file: Path, version: Path, out: Path) -> None:
+    """Writes the episodes of a file of any kind to ``out`` as the server takes them: an ``.npz`` of arrays.
+
+    Raises:
+        CollectionError: they do not fit the policy, or are unusable; without the file's place on this machine.
+    """
+    try:
+        save_episodes(out, load_episodes(file, store.read_metadata(version) or {}))
+    except CollectionError as error:
+        raise CollectionError(_without(error, file)) from error
+
+
+def _without(error: Exception, file: Path) -> str:
+    """What it says, and not where the file is: nobody gave it that name."""
+    return str(error).replace(str(file), "the file")
+
+
 def _row(file: Path, version: Path) -> dict[str, Any]:
     metadata = store.read_metadata(version) or {}
     name = version.parent.name
     try:
         episodes = load_episodes(file, metadata)
     except CollectionError as error:
-        return {"name": name, "fits": False, "reason": str(error).replace(str(file), "the file")}
+        return {"name": name, "fits": False, "reason": _without(error, file)}
     returns = (episodes.rewards * episodes.mask).sum(-1)[0]
     return {
         "name": name,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 from urllib.parse import parse_qs, unquote
 
+from metazoo.artefact.logs.files import SUFFIXES
 from metazoo.gallery.catalogue import Catalogue
 from metazoo.gallery.limits import Allowance
 from metazoo.gallery.simulator import BusyError, Simulator
@@ -33,6 +34,7 @@ PAGE: Final = {
 }
 """Kinds of the files in ``page``, all of which are given out."""
 JSON: Final = PAGE[".json"]
+ARRAYS: Final = b"application/octet-stream"
 HEADERS: Final = (
     (
         b"content-security-policy",
@@ -152,10 +154,12 @@ class Site:
         if path == f"{PREFIX}play":
             self._admit(scope, headers)
             return Answer(*_with_kind(await self._ask(self._play(await _body(receive, PLAY_BYTES)))))
-        if path == f"{PREFIX}fit":
+        if path in (f"{PREFIX}fit", f"{PREFIX}episodes"):
             self._admit(scope, headers)
+            suffix = _suffix(query.get("file", ["episodes.npz"])[0])
+            answer = self._fit if path.endswith("fit") else self._converted
             async with self._files:
-                return await self._fit(await _body(receive, FILE_BYTES), query.get("policy", [None])[0])
+                return await answer(await _body(receive, FILE_BYTES), suffix, query.get("policy", [None])[0])
         raise _missing(path)
 
     def _play(self, body: bytes) -> dict[str, Any]:
@@ -172,13 +176,26 @@ class Site:
             raise invalid(f"task is {task!r:.100}; it must be an object of parameters, or null")
         return {"job": "play", "version": str(self._version(name)), "task": task, "seed": seed}
 
-    async def _fit(self, body: bytes, name: str | None) -> Answer:
+    async def _fit(self, body: bytes, suffix: str, name: str | None) -> Answer:
         versions = self._catalogue.versions().values() if name is None else [self._version(name)]
-        with tempfile.NamedTemporaryFile(prefix="metazoo-", suffix=".npz") as file:
-            await asyncio.to_thread(file.write, body)
-            file.flush()
+        with tempfile.NamedTemporaryFile(prefix="metazoo-", suffix=suffix) as file:
+            await asyncio.to_thread(_filled, file, body)
             request = {"job": "fit", "file": file.name, "versions": [str(version) for version in versions]}
             return Answer(*_with_kind(await self._ask(request)))
+
+    async def _converted(self, body: bytes, suffix: str, name: str | None) -> Answer:
+        """The episodes as the server's ``:adapt`` takes them."""
+        version = str(self._version(name))
+        with (
+            tempfile.NamedTemporaryFile(prefix="metazoo-", suffix=suffix) as file,
+            tempfile.NamedTemporaryFile(prefix="metazoo-", suffix=".npz") as made,
+        ):
+            await asyncio.to_thread(_filled, file, body)
+            request = {"job": "convert", "file": file.name, "version": version, "out": made.name}
+            status, document = await self._ask(request)
+            if status != 200:
+                return Answer(status, JSON, document)
+            return Answer(200, ARRAYS, await asyncio.to_thread(Path(made.name).read_bytes))
 
     async def _ask(self, request: Mapping[str, Any]) -> tuple[int, bytes]:
         try:
@@ -223,6 +240,19 @@ def _page(name: str) -> Answer:
         raise _missing(f"{PREFIX}page/{name}")
     content = files[name].read_bytes()
     return Answer(200, kind, content, _tag(content))
+
+
+def _suffix(name: str) -> str:
+    """The end of the name of a file, which says how it is read."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise invalid(f"the file's name is {name!r:.100}; it must end in {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def _filled(file: Any, content: bytes) -> None:
+    file.write(content)
+    file.flush()
 
 
 async def _body(receive: Receive, limit: int) -> bytes:

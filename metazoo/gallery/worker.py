@@ -90,12 +90,21 @@ def fit(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"policies": fitting.fits(Path(request["file"]), [Path(one) for one in request["versions"]])}
 
 
+def convert(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes a file of episodes as arrays, for a policy."""
+    from metazoo.gallery import fitting
+
+    fitting.convert(Path(request["file"]), Path(request["version"]), Path(request["out"]))
+    return {}
+
+
 JOBS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "prepare": prepare,
     "describe": describe,
     "play": play,
     "warm": warm,
     "fit": fit,
+    "convert": convert,
 }
 
 

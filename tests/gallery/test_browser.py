@@ -1,5 +1,6 @@
 """The gallery in a real browser, as visitors have it. No test waits longer than the page itself needs."""
 
+import base64
 import json
 import re
 import time
@@ -148,7 +149,7 @@ def test_a_seed_in_the_address_gives_the_same_play_again(browser, gallery):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def played():
     """Episodes that maml_cartpole has played itself."""
     import gymnasium as gym
 
@@ -156,23 +157,58 @@ def recorded(tmp_path_factory):
     from metazoo.collect import collect
 
     policy, env = metazoo.load("maml_cartpole"), gym.make("CartPole-v1")
-    played = collect(env, policy.step, episodes=3, seed=0, memory=policy.memory, horizon=200)
-    path = tmp_path_factory.mktemp("episodes") / "bench robot.npz"
-    save_episodes(path, played.episodes)
+    return collect(env, policy.step, episodes=3, seed=0, memory=policy.memory, horizon=200).episodes
+
+
+def written(played, path):
+    """The episodes in a file of the kind that its name says."""
+    if path.suffix == ".npz":
+        save_episodes(path, played)
+        return path
+    lengths = played.mask[0].sum(-1).astype(int)
+    names = ["episode", *(f"observation_{i}" for i in range(4)), *(f"next_observation_{i}" for i in range(4))]
+    lines = [[*names, "action", "reward", "terminated", "truncated"]]
+    for number, length in enumerate(lengths):
+        seen = [*played.observations[0, number, :length], played.final_observations[0, number]]
+        for t in range(length):
+            ends = [int(getattr(played, end)[0, number, t]) for end in ("terminated", "truncated")]
+            lines.append(
+                [number, *seen[t], *seen[t + 1], played.actions[0, number, t], played.rewards[0, number, t], *ends]
+            )
+    path.write_text("\n".join(",".join(map(str, line)) for line in lines), encoding="utf-8")
     return path
 
 
-def test_a_file_of_episodes_is_looked_at_adapted_by_and_served(page, gallery, recorded):
+DROP = """([field, content, name]) => {
+  const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], name));
+  field.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("kind", [".npz", ".csv"])
+def test_a_file_is_dropped_looked_at_adapted_by_published_and_its_curl_line_copied(
+    page, gallery, played, tmp_path, kind
+):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    task = f"bench-robot-{kind[1:]}"
+    path = written(played, tmp_path / f"bench robot {kind[1:]}{kind}")
     opened(page, f"{gallery}/#/policy/maml_cartpole")
-    page.get_by_label("Drop a file of episodes").set_input_files(recorded)
+    content = base64.b64encode(path.read_bytes()).decode()
+    page.evaluate(DROP, [page.locator(".drop").element_handle(), content, path.name])  # 1: dropped
+    page.get_by_text("3 episodes,").wait_for()  # 2: fit and diagnostics
     page.get_by_text("They look like its own episodes").wait_for()
-    page.get_by_role("button", name="Adapt and publish").click()
-    page.get_by_text("Published as maml_cartpole-bench-robot, version 1").wait_for()
-    command = page.locator(".copy pre").inner_text()
-    assert command.startswith(f"curl {gallery}/v1/models/maml_cartpole-bench-robot:predict -d '")
+    page.get_by_text("A step would move it by a KL of").wait_for()
+    page.get_by_role("button", name="Adapt and publish").click()  # 3: adapted
+    page.get_by_text(f"Published as maml_cartpole-{task}, version 1").wait_for()  # 4: published
+    page.locator(".copy", has_text="curl").get_by_role("button", name="Copy").click()  # 5: copied
+    page.get_by_text("Copied").wait_for()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command.startswith(f"curl {gallery}/v1/models/maml_cartpole-{task}:predict -d '")
     answer = page.request.post(command.split()[1], data=command.split("'")[1])
     assert answer.ok and answer.json()["outputs"]["actions"] in ([0], [1])
-    page.get_by_role("link", name="Look at maml_cartpole-bench-robot").click()
+    page.get_by_role("link", name=f"Look at maml_cartpole-{task}").click()
     page.get_by_text("Adapted from").wait_for()
 
 

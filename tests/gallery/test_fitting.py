@@ -1,5 +1,6 @@
 """A file of episodes against policies."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 import metazoo
 from metazoo.artefact.episodes import save_episodes
 from metazoo.artefact.places import savedmodels_directory
+from metazoo.artefact.spaces import CollectionError
 from metazoo.artefact.store import latest
-from metazoo.collect import collect
-from metazoo.gallery.fitting import fits
+from metazoo.collect import collect, load_episodes
+from metazoo.gallery.fitting import convert, fits
 
 ROOT = Path(__file__).parents[2]
 NAMES = "maml_navigation", "maml_cartpole", "dr_cartpole"
@@ -55,6 +57,18 @@ def test_what_is_no_file_of_episodes_is_said_without_its_path(versions, tmp_path
     assert not row["fits"]
     assert row["reason"].startswith("the file is not an .npz file")
     assert str(tmp_path) not in row["reason"]
+
+
+def test_a_log_becomes_arrays_and_what_does_not_fit_is_said_without_its_path(versions, played, tmp_path):
+    first = {name: getattr(played.episodes, name)[0, 0, :5].tolist() for name in ("observations", "actions", "rewards")}
+    first |= {"final_observation": played.episodes.observations[0, 0, 5].tolist(), "truncated": True}
+    (tmp_path / "log.jsonl").write_text(json.dumps(first) + "\n", encoding="utf-8")
+    convert(tmp_path / "log.jsonl", versions[1], tmp_path / "made.npz")
+    made = load_episodes(tmp_path / "made.npz", metazoo.load("maml_cartpole").metadata)
+    np.testing.assert_allclose(made.rewards, played.episodes.rewards[:, :1, :5])
+    with pytest.raises(CollectionError) as refused:
+        convert(tmp_path / "log.jsonl", versions[0], tmp_path / "made.npz")
+    assert str(tmp_path) not in str(refused.value)
 
 
 def test_the_page_records_as_the_documentation_does_and_the_file_fits(versions, tmp_path, monkeypatch):

@@ -233,6 +233,24 @@ def test_a_file_is_looked_at_under_a_name_of_ours_and_forgotten(visitor):
     assert visitor.error("POST", "/gallery/fit", b"x" * (sites.FILE_BYTES + 1))[0] == 413
 
 
+def test_a_file_of_any_kind_becomes_the_arrays_that_the_server_adapts_by(visitor):
+    class Writes(Echo):
+        async def ask(self, request):
+            self.asked.append(request)
+            Path(request["out"]).write_bytes(b"PK arrays")
+            return 200, b"{}"
+
+    visitor.site = Site([savedmodels_directory()], None, Writes())
+    path = "/gallery/episodes?policy=maml_cartpole&file=bench%20robot.CSV"
+    assert visitor("POST", path, b"a,b") == (200, b"PK arrays")
+    (asked,) = visitor.site._simulator.asked
+    assert asked["job"] == "convert" and asked["file"].endswith(".csv") and asked["out"].endswith(".npz")
+    assert not Path(asked["file"]).exists() and not Path(asked["out"]).exists()
+    assert visitor.error("POST", "/gallery/episodes?file=a.csv", b"a,b")[0] == 404
+    status, said = visitor.error("POST", "/gallery/fit?file=film.gif", b"GIF")
+    assert status == 400 and said == "the file's name is 'film.gif'; it must end in .npz, .json, .jsonl, .csv"
+
+
 def test_other_methods_are_refused(visitor):
     assert visitor.error("DELETE", "/gallery/policies/maml_cartpole")[0] == 400
 

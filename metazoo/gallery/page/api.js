@@ -15,12 +15,12 @@ export class Refused extends Error {
   }
 }
 
-async function ask(path, options = {}, patient = true) {
+async function ask(path, options = {}, patient = true, read = (answer) => answer.json()) {
   const given = token.get();
   const headers = { ...options.headers, ...(given ? { Authorization: `Bearer ${given}` } : {}) };
   for (let tried = 0; ; tried++) {
     const response = await fetch(path, { ...options, headers, credentials: "same-origin" });
-    if (response.ok) return response.json();
+    if (response.ok) return read(response);
     if (patient && [429, 503].includes(response.status) && tried < RETRIES) {
       await new Promise((done) => setTimeout(done, 600 * (tried + 1)));
       continue;
@@ -39,11 +39,15 @@ export const tasks = (name) => ask(`gallery/tasks/${encodeURIComponent(name)}`);
 export const served = (name) => ask(`zoo/v1/policies/${encodeURIComponent(name)}`);
 export const play = (name, task, seed) =>
   post("gallery/play", JSON.stringify({ policy: name, task, seed }), "application/json");
-export const fit = (file, name) =>
-  post(`gallery/fit${name ? `?policy=${encodeURIComponent(name)}` : ""}`, file, "application/octet-stream");
+const BYTES = "application/octet-stream";
+const about = (file, name) => new URLSearchParams({ file: file.name, ...(name ? { policy: name } : {}) });
 
-export function adapt(name, file, task, insist) {
+export const fit = (file, name) => post(`gallery/fit?${about(file, name)}`, file, BYTES);
+
+// The server adapts by arrays; files of other kinds are read as `metazoo adapt --episodes-file` reads them.
+export async function adapt(name, file, task, insist) {
+  const arrays = await ask(`gallery/episodes?${about(file, name)}`, { method: "POST", body: file, headers: { "Content-Type": BYTES } }, true, (answer) => answer.blob());
   const query = new URLSearchParams({ task, ...(insist ? { off_policy: "true" } : {}) });
   const path = `zoo/v1/policies/${encodeURIComponent(name)}:adapt?${query}`;
-  return ask(path, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } }, false);
+  return ask(path, { method: "POST", body: arrays, headers: { "Content-Type": BYTES } }, false);
 }

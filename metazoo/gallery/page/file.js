@@ -40,13 +40,14 @@ export function copyable(said) {
   return h("div", { className: "copy" }, h("pre", { tabIndex: 0 }, said), button);
 }
 
+const KINDS = [".npz", ".json", ".jsonl", ".csv"];
 let uploads = 0;
 
 // `name`: of the one policy that is meant; null for all.
 export function uploader(name) {
   const id = `episodes-${++uploads}`;
-  const input = h("input", { id, type: "file", accept: ".npz", onchange: () => input.files[0] && check(input.files[0]) });
-  const drop = h("div", { className: "drop" }, h("label", { htmlFor: id }, "Drop a file of episodes (.npz) here, or choose one"), input);
+  const input = h("input", { id, type: "file", accept: KINDS.join(","), onchange: () => input.files[0] && check(input.files[0]) });
+  const drop = h("div", { className: "drop" }, h("label", { htmlFor: id }, `Drop a file of episodes (${KINDS.join(", ")}) here, or choose one`), input);
   const found = h("div", { className: "upload", role: "status" });
   for (const event of ["dragenter", "dragover", "dragleave", "drop"]) {
     drop.addEventListener(event, (what) => {
@@ -136,4 +137,4 @@ export function curl(model, metadata) {
   return `curl ${location.origin}/v1/models/${model}:predict -d '${JSON.stringify(body)}'`;
 }
 
-const taskName = (file) => file.replace(/\.npz$/i, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64) || "my-task";
+const taskName = (file) => file.replace(/\.(npz|jsonl?|csv)$/i, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64) || "my-task";
