@@ -72,6 +72,7 @@ def explain(policy: Pretrained, *, tasks: int | None = None, seed: int = 0, give
         "family": family.name,
         "tasks": count,
         "seed": seed,
+        "points": family.horizon if family.supervised else 0,
         "one_episode": played.trials is not None and played.trials.mask.shape[2] == 1,
         "shown": {"task": {name: float(values[shown]) for name, values in parameters.items()}}
         | _returns(played, shown),

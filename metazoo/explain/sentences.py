@@ -46,6 +46,9 @@ def _layers(report: Mapping[str, Any]) -> str:
 
 def _trajectories(report: Mapping[str, Any]) -> str:
     first, last = report["shown"]["before"], report["shown"]["after"]
+    if report["points"]:
+        first, last = -first / report["points"], -last / report["points"]
+        return f"On the task shown, the squared error goes from {first:.3g} to {last:.3g}."
     if report["one_episode"]:
         return f"Its trial is one episode, in which it learns while it plays; on the task shown it returns {last:.4g}."
     return f"On the task shown, the return goes from {first:.4g} to {last:.4g}."

@@ -76,6 +76,13 @@ def test_layers_that_sizes_do_not_explain_are_not_told_apart():
     assert layers.layers({**metadata, "memory": {"kind": "recurrent", "size": 64}}) == []
 
 
+def test_a_layer_that_is_zero_before_has_no_share_of_its_length():
+    found = [layers.Layer("layer 1", slice(0, 2)), layers.Layer("deviation", slice(2, 3))]
+    memories = np.array([[3.0, 4.0, 0.0], [6.0, 8.0, 0.0]])
+    played = Played(None, None, None, np.array([3.0, 4.0, 0.0]), memories, None)
+    assert layers.movement(found, played) == {"layer 1": 0.5}
+
+
 def made_up_trial(actions, rewards):
     shape = np.shape(actions)
     nothing = np.zeros((*shape, 1), np.float32)
