@@ -45,10 +45,10 @@ def movement(found: list[Layer], played: Played) -> dict[str, float]:
     """How far each layer moved: ‖after − before‖ / ‖before‖, the median over tasks. Layers that are 0 before (the
     deviation of a supervised policy, which nothing uses) have no such share and are left out."""
     moved = played.memories - played.start
-    lengths = {layer: float(np.linalg.norm(played.start[layer.where])) for layer in found}
+    lengths = [float(np.linalg.norm(played.start[layer.where])) for layer in found]
     return {
         layer.name: float(np.median(np.linalg.norm(moved[:, layer.where], axis=1)) / length)
-        for layer, length in lengths.items()
+        for layer, length in zip(found, lengths, strict=True)
         if length > 0
     }
 

@@ -31,6 +31,7 @@ class Catalogue:
         self._versions: dict[str, Path] = {}
         self._rows: list[dict[str, Any]] = []
         self._cards: dict[tuple[Path, int], str] = {}
+        self._policies: dict[str, tuple[Any, str, dict[str, Any]]] = {}
 
     def versions(self) -> dict[str, Path]:
         """The version directories by name; a directory that is not there has none."""
@@ -47,12 +48,15 @@ class Catalogue:
             return self._rows
 
     def policy(self, name: str) -> dict[str, Any] | None:
-        """The line, and the card as HTML; None of what is not there."""
+        """The line, and the card as HTML; None of what is not there. The same document while nothing changes."""
         version = self.versions().get(name)
         if version is None:
             return None
-        row = next(row for row in self.rows() if row["name"] == name)
-        return {**row, "card": self._card(name, version)}
+        row, card = next(row for row in self.rows() if row["name"] == name), self._card(name, version)
+        kept = self._policies.get(name)
+        if kept is None or kept[0] is not row or kept[1] is not card:
+            kept = self._policies[name] = row, card, {**row, "card": card}
+        return kept[2]
 
     def file(self, name: str, file: str) -> tuple[bytes, Path] | None:
         """Content type and place of a picture or a file for devices beside a policy; None of everything else."""

@@ -75,7 +75,7 @@ class Site:
         self._simulator, self._allowance = simulator or Simulator(), Allowance()
         self._files = asyncio.Semaphore(FILES_AT_A_TIME)
         self._described: dict[str, bytes] = {}
-        self._list: tuple[list[dict[str, Any]], Answer] | None = None
+        self._told: dict[str, tuple[Any, Answer]] = {}
 
     def handles(self, path: bytes) -> bool:
         """Whether a request's path is one of the gallery's; of all others the server goes on to say what it would."""
@@ -117,7 +117,7 @@ class Site:
                 self._simulator.start()  # somebody is about to choose
             return self._listed(await asyncio.to_thread(self._catalogue.rows))
         if kind == "policies":
-            return _found(await asyncio.to_thread(self._catalogue.policy, rest), rest)
+            return self._found(await asyncio.to_thread(self._catalogue.policy, rest), rest)
         if kind == "files":
             return await asyncio.to_thread(self._file, *rest.partition("/")[::2])
         if kind == "tasks":
@@ -125,10 +125,18 @@ class Site:
         raise _missing(path)
 
     def _listed(self, rows: list[dict[str, Any]]) -> Answer:
-        """The list, encoded once as long as nothing changes."""
-        if self._list is None or self._list[0] is not rows:
-            self._list = rows, _json(200, {"policies": rows, "token": bool(self._token)})
-        return self._list[1]
+        return self._once("", rows, lambda: {"policies": rows, "token": bool(self._token)})
+
+    def _found(self, document: Any, name: str) -> Answer:
+        if document is None:
+            raise ServingError(Code.NOT_FOUND, f"There is no policy {name!r:.100} in this gallery")
+        return self._once(name, document, lambda: document)
+
+    def _once(self, key: str, known: Any, document: Callable[[], Any]) -> Answer:
+        """Encoded once as long as nothing changes: that takes as long as an action."""
+        if key not in self._told or self._told[key][0] is not known:
+            self._told[key] = known, _json(200, document())
+        return self._told[key][1]
 
     async def _tasks(self, name: str, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Answer:
         """What a visitor may choose. Whoever asks is about to play: it is compiled meanwhile."""
@@ -281,12 +289,6 @@ def _same_origin(headers: Mapping[bytes, bytes]) -> None:
 def _json(status: int, document: Any) -> Answer:
     content = json.dumps(document, allow_nan=False).encode()
     return Answer(status, JSON, content, _tag(content) if status == 200 else b"")
-
-
-def _found(document: Any, name: str) -> Answer:
-    if document is None:
-        raise ServingError(Code.NOT_FOUND, f"There is no policy {name!r:.100} in this gallery")
-    return _json(200, document)
 
 
 def _with_kind(answer: tuple[int, bytes]) -> tuple[int, bytes, bytes]:
