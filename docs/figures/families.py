@@ -308,7 +308,7 @@ def darkroom() -> None:
     right.plot(steps, steps / 100, color="#1f6f8b", label="best search")
     right.plot(steps, np.full(100, 0.01), color="#d1495b", label="without reacting")
     right.set(xlabel="step of the episode", ylabel="mean reward of the step", xlim=(0, 100), ylim=(0, 1.05))
-    right.legend(frameon=False, loc="center right")
+    right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
     save(figure, "darkroom")
 
 

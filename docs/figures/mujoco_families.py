@@ -26,10 +26,15 @@ HERE = Path(__file__).parents[1] / "families"
 COLOURS = {"train": "#1f6f8b", "ood": "#d1495b"}
 
 
+def legend_below(axes) -> None:
+    """Below the axis, where no data lies."""
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+
+
 def save(figure, name: str) -> None:
     """Write a PNG small enough for git: 128 colours."""
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=72, bbox_inches="tight")
+    figure.savefig(picture, dpi=100, bbox_inches="tight")
     plt.close(figure)
     Image.open(picture).convert("RGB").quantize(128).save(HERE / f"{name}.png", optimize=True)
 
@@ -68,14 +73,14 @@ def half_cheetah() -> None:
     for sign, colour in ((1, COLOURS["train"]), (-1, COLOURS["ood"])):
         middle.plot(speed, sign * speed, color=colour, label=f"direction {sign}")
     middle.set(xlabel="velocity (m/s)", title="half_cheetah_dir: reward of a step")
-    middle.legend(fontsize=8)
+    legend_below(middle)
     family = HalfCheetahVel(workers=0, rows=1)
     for split, colour in COLOURS.items():
         for i, target in enumerate(family.sample(4, split).velocity.numpy()):
             label = {"label": split} if i == 0 else {}
             right.plot(speed, -np.abs(speed - target), color=colour, linewidth=1, **label)
     right.set(xlabel="velocity (m/s)", title="half_cheetah_vel: reward of a step")
-    right.legend(fontsize=8)
+    legend_below(right)
     save(figure, "half_cheetah")
 
 
@@ -91,7 +96,7 @@ def half_cheetah_bodies() -> None:
         label = {"train": "training range", "ood": "out of range"}[split]
         axes[2].plot(np.cumsum(steps, 0), color=colour, linewidth=0.8, label=[label] + [None] * 15)
     axes[2].set(xlabel="step", ylabel="rewards so far", title="16 bodies each, same start and actions")
-    axes[2].legend(fontsize=8)
+    legend_below(axes[2])
     save(figure, "half_cheetah_bodies")
 
 
@@ -103,7 +108,7 @@ def ant() -> None:
         right.scatter(*family.sample(200, split).goal.numpy().T, s=6, color=colour, label=split)
     right.plot(0, 0, "k+")
     right.set(xlabel="x (m)", ylabel="y (m)", title="ant_goal: 200 goals of a split", aspect="equal")
-    right.legend(fontsize=8, loc="upper right")
+    legend_below(right)
     save(figure, "ant")
 
 
@@ -122,7 +127,7 @@ def random_bodies() -> None:
             seen, playing = after.observations, playing & ~after.terminated
         axes[2].plot(np.array(heights), color=colour, linewidth=0.8, label=[split] + [None] * 15)
     axes[2].set(xlabel="step", ylabel="height (m)", title="16 hoppers, same start and actions")
-    axes[2].legend(fontsize=8)
+    legend_below(axes[2])
     save(figure, "random_bodies")
 
 

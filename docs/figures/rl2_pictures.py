@@ -21,6 +21,7 @@ import tensorflow as tf  # noqa: E402
 
 import metazoo  # noqa: E402
 from metazoo import random  # noqa: E402
+from metazoo.cards.styles import COLORS, DPI, SIZE, SMALL, WIDTH, style_of  # noqa: E402
 from metazoo.classical.bandits import play_bandit, regret  # noqa: E402
 from metazoo.classical.settings import bandit_algorithms  # noqa: E402
 from metazoo.pretrained import Pretrained, family_of  # noqa: E402
@@ -53,18 +54,19 @@ def draw_regret(policy: Pretrained) -> None:
     for name, label in SHOWN.items():
         _, chosen = play_bandit(algorithms[name], means, arms.shape[1], SEED)
         curves[label] = regret(means, chosen)
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    pulls = np.arange(1, arms.shape[1] + 1)
-    for name, values in curves.items():
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.4), layout="constrained")
+    pulls, styles = np.arange(1, arms.shape[1] + 1), {SHOWN[name]: style_of(name) for name in SHOWN}
+    for name, values in sorted(curves.items(), key=lambda one: -one[1][:, -1].mean()):
         mean, error = values.mean(0), 1.96 * values.std(0) / np.sqrt(len(values))
-        (line,) = axes.plot(pulls, mean, label=name, linewidth=2.5 if name == "RL²" else 1.2)
-        axes.fill_between(pulls, mean - error, mean + error, alpha=0.15, color=line.get_color(), linewidth=0)
+        style = styles[name].line() if name in styles else {"color": COLORS[0]}
+        axes.plot(pulls, mean, label=name, linewidth=1.2 if name in styles else 2.5, **style)
+        axes.fill_between(pulls, mean - error, mean + error, alpha=0.15, color=style["color"], linewidth=0)
     axes.set(
         xlabel="pulls", ylabel="regret: reward lost against the best arm, summed", xlim=(1, len(pulls)), ylim=(0, None)
     )
-    axes.set_title(f"{means.shape[1]} Bernoulli arms, {TASKS:,} test tasks, mean and 95 % interval", fontsize=10)
-    axes.legend(frameon=False)
-    figure.savefig(IMAGES / "rl2_regret.png", dpi=150)
+    axes.set_title(f"{means.shape[1]} Bernoulli arms, {TASKS:,} test tasks, mean and 95 % interval", fontsize=SIZE)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), title="at the last pull,\nworst first")
+    figure.savefig(IMAGES / "rl2_regret.png", dpi=DPI)
 
 
 def draw_memory(policy: Pretrained) -> None:
@@ -89,7 +91,7 @@ def draw_memory(policy: Pretrained) -> None:
         chosen.append(int(arm[0]))
         rewards.append(float(reward[0]))
         state |= {"previous_actions": arm, "previous_rewards": reward, "memory": answer["memory"]}
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
     colours = plt.get_cmap("tab10")(range(len(means)))
     labels = [f"arm {arm + 1}, pays {mean:.2f}" for arm, mean in enumerate(means)]
     axes.stackplot(range(1, pulls + 1), np.array(shares).T, colors=colours, alpha=0.6, labels=labels)
@@ -97,8 +99,8 @@ def draw_memory(policy: Pretrained) -> None:
         axes.plot(pull + 1, 1.06, "|", color=colours[arm], markersize=9 if reward else 3, markeredgewidth=1.6)
     axes.set(xlabel="pull; above: the arm pulled, long where it paid", ylabel="probability of each arm")
     axes.set(xlim=(1, pulls), ylim=(0, 1.12), yticks=np.linspace(0, 1, 6))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    figure.savefig(IMAGES / "rl2_memory.png", dpi=150)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL)
+    figure.savefig(IMAGES / "rl2_memory.png", dpi=DPI)
 
 
 def main() -> None:

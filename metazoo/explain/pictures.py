@@ -1,5 +1,6 @@
 """The five pictures of an explanation, singly or on one sheet. Matplotlib is imported when they are drawn."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ BEFORE, AFTER = "#777777", COLORS[0]
 NAMES: Final = ("actions", "layers", "trajectories", "identified", "memory")
 WIDTH: Final = 88
 """Letters of a sentence in a line above its picture."""
+COLOURS: Final = 256
+"""Of a sheet."""
 SHEET: Final = 8.8
 """Inches across."""
 ABOVE: Final = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "frameon": False, "borderaxespad": 0.2}
@@ -48,8 +51,17 @@ def draw_sheet(found: Explanation, file: Path) -> Path:
     for row, part in enumerate(parts[int(wide) :]):
         for side, name in zip(part.subfigures(1, 2), names[2 * row : 2 * row + 2], strict=False):
             _panel(side, found, name)
-    figure.savefig(file, dpi=120, metadata={"Software": None})
+    _save_small(figure, file)
     return file
+
+
+def _save_small(figure: Any, file: Path) -> None:
+    """With 256 colours: it stands beside every policy of a repository."""
+    from PIL import Image
+
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, metadata={"Software": None})
+    Image.open(picture).convert("RGB").quantize(COLOURS).save(file, optimize=True)
 
 
 def shown(found: Explanation) -> list[str]:

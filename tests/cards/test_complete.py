@@ -35,11 +35,18 @@ def test_a_card_that_was_recorded_before_gets_what_is_new(tmp_path):
     assert made.pop("robustness")["modes"] and made == whole
     assert "## As it is served" in card and (tmp_path / "mine" / "curve.png").is_file()
 
-    old["curve"][0]["mean"] += 0.01
+    old["curve"][0]["mean"] += 0.1
     store.replace_metadata(version, {**metadata, "evaluation": old})
-    with pytest.raises(ValueError, match="was recorded with means .* measures everything anew"):
+    with pytest.raises(ValueError, match="has other means than were recorded: .* measures everything anew"):
         completing.complete(version)
     assert store.read_metadata(version)["evaluation"] == old
+
+
+def test_recorded_figures_stay_and_new_ones_stand_beside_them():
+    recorded, found = [{"mean": 10.0, "ci95": [9.0, 11.0]}], [{"mean": 10.01, "ci95": [9.01, 11.0], "cvar10": 3.0}]
+    assert completing._merged("mine/1", recorded, found) == [{"mean": 10.0, "ci95": [9.0, 11.0], "cvar10": 3.0}]
+    with pytest.raises(ValueError, match=r"mine/1 has other means than were recorded: \[10.0\] and \[10.2\];"):
+        completing._merged("mine/1", recorded, [{"mean": 10.2, "ci95": [9.0, 11.0]}])
 
 
 def test_who_was_not_evaluated_has_no_card_to_complete(tmp_path):
