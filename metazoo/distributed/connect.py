@@ -44,10 +44,25 @@ def check(address: str) -> None:
     if not (colon and host and port.isdigit() and 0 < int(port) < 2**16) or "/" in host:
         raise ClusterError(f"--ray is {address!r}; it must be {FORM}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS) as there:
+            speaks = _speaks_grpc(there)
     except OSError as error:
         reason = error.strerror or str(error) or "no answer"
         raise ClusterError(f"--ray is {address!r}, and no Ray cluster answers there ({reason}).") from None
+    if not speaks:
+        raise ClusterError(f"--ray is {address!r}, and what answers there is no Ray cluster; it must be {FORM}.")
+
+
+def _speaks_grpc(there: socket.socket) -> bool:
+    """Whether it answers HTTP/2's greeting with its settings, as a head node does; a dashboard's port does not.
+
+    Ray would try for minutes. With its TLS (``RAY_USE_TLS``) it is believed.
+    """
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return True
+    there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))  # and empty settings: RFC 9113
+    frame = there.recv(9, socket.MSG_WAITALL)
+    return len(frame) == 9 and frame[3] == 4  # the kind of frame that settings are
 
 
 def cluster_cores() -> int:
