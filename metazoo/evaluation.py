@@ -56,6 +56,11 @@ def judging_player(
     return _compiled(family, _player(agent, family, episodes, steps, deterministic, long))
 
 
+def plays_trials(online: bool, family: AnyFamily) -> bool:
+    """Whether the points of a curve are the episodes of one trial; sets of examples are given at once, to all."""
+    return online and not family.paired
+
+
 def _compiled(family: AnyFamily, play: Callable[..., Any]) -> Callable[..., Any]:
     return play if isinstance(family, HostFamily) else tf.function(play, jit_compile=True, autograph=False)
 
@@ -104,13 +109,18 @@ def _player(
         (memory, none), scores = start(tasks), []
         support, query = supervised.rounds(family, tasks, key, 2)
         for made in range(steps + 1):
-            scores.append(supervised.score(query, agent.step, memory, key))
+            scores.append(supervised.score(family, query, agent.step, _for_each(agent, memory, query), key))
             if made < steps:
                 memory = agent.adapt(memory, support)
         return tf.stack(scores)[..., None], none, tf.fill([steps + 1, *none.shape[:1], 1], np.nan)
 
-    regression = play_paired if family.paired else play_supervised
-    return play_trial if agent.online else regression if family.supervised else play_rounds
+    on_examples = play_paired if family.paired else play_supervised
+    return play_trial if plays_trials(agent.online, family) else on_examples if family.supervised else play_rounds
+
+
+def _for_each(agent: Agent, memory: tf.Tensor, query: Episodes) -> tf.Tensor:
+    """A task's memory ``[M, 1, S]``, a copy for each example where ``step`` writes to it."""
+    return tf.repeat(memory, query.mask.shape[0], 1) if agent.online else memory
 
 
 def _successes(family: AnyFamily, tasks: Any, played: Episodes, told: list[Any]) -> tf.Tensor:
@@ -226,7 +236,8 @@ def evaluate(
     error = family.supervised and not family.metric
     if error:
         played = -played
-    curve = _curve(played, kinds, episodes, agent.online, family.supervised, -1 if error else 1)
+    online = plays_trials(agent.online, family)
+    curve = _curve(played, kinds, episodes, online, family.supervised, -1 if error else 1)
     if not np.isnan(reached).any():
         for point, rates in zip(curve, reached.mean(2), strict=True):
             point["success"] = _stratified(rates, kinds)
@@ -241,7 +252,7 @@ def evaluate(
         "metric": "mse" if error else family.metric or "return",
         "higher_is_better": not error,
         "horizon": family.horizon,
-        "online": agent.online,
+        "online": online,
         "curve": curve,
         "total": _stratified(played.sum((0, 2)), kinds),
         "baselines": {},

@@ -49,5 +49,5 @@ def squared_error(predictions: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -
 
 def cross_entropy(log_probs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """−mean(log p(y|x)) of the right labels' log-probabilities: the classification loss of Finn et al. 2017, equation
-    3, averaged over the shots."""
+    3, averaged over the shots; of numbers under a density, their negative log-likelihood."""
     return -masked_mean(log_probs, mask)

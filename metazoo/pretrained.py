@@ -82,7 +82,7 @@ class Pretrained(Exports):
             ValueError: a wrong shape, NaN or infinity; or the policy is recurrent: its memory changes at every step,
                 so use ``step``.
         """
-        if self.metadata["memory"]["online"]:
+        if self.metadata["memory"]["kind"] == "recurrent":
             raise ValueError(f"{self.name} remembers its steps; use step, which returns the next memory.")
         space = self._space("observation_space")
         shape, _ = collecting.observation_spec(space)

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from metazoo import random
+from metazoo.tasks.dynamics.families import PendulumDynamics
 from metazoo.tasks.families.acrobot import Acrobot
 from metazoo.tasks.families.bandit import Bandit
 from metazoo.tasks.families.cartpole import ANGLE_LIMIT, CartPole, CartPoleGoal, CartPoleState, best_fixed_position
@@ -376,8 +378,27 @@ def omniglot() -> None:
     images(Omniglot())
 
 
+def dynamics() -> None:
+    """The change of the speed by the angle, under the actions that explore, of three worlds of each split."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.6), layout="constrained", sharey=True)
+    for axes, split in zip(panels, ("train", "ood"), strict=True):
+        family = PendulumDynamics(seen=200)
+        tasks = family.sample(3, split, 1)
+        support, _ = family.sets(tasks, random.spread(random.key(2), 3))
+        seen, change = support.observations.numpy()[:, :, 0], support.actions.numpy()[:, :, 0, 2] * family.change[2]
+        for m in range(3):
+            label = f"g {tasks.gravity[m]:.1f}, m {tasks.mass[m]:.1f}, l {tasks.length[m]:.1f}"
+            axes.plot(
+                np.degrees(np.arctan2(seen[:, m, 1], seen[:, m, 0])), change[:, m], ".", markersize=3, label=label
+            )
+        axes.set(title=split, xlabel="angle from upright (°)")
+        axes.legend(fontsize=7)
+    panels[0].set_ylabel("change of θ̇ in a step (rad/s)")
+    save(figure, "dynamics")
+
+
 PHYSICS = [cartpole, cartpole_goal, navigation, pendulum, pendulum_hidden, acrobot, mountain_car]
-TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid, glyphs, omniglot]
+TABLES = [bandit, tabular_mdp, gridworld, darkroom, sinusoid, glyphs, omniglot, dynamics]
 
 if __name__ == "__main__":
     for draw in PHYSICS + TABLES:

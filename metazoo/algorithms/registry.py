@@ -7,16 +7,18 @@ from metazoo.algorithms.distillation import Distillation, RecurrentDistillation
 from metazoo.algorithms.domain_randomised import DomainRandomised
 from metazoo.algorithms.maml import MAML
 from metazoo.algorithms.meta_sgd import MetaSGD
+from metazoo.algorithms.mpc import MPC
 from metazoo.algorithms.pretraining import Pretraining
 from metazoo.algorithms.promp import ProMP
 from metazoo.algorithms.prototypical import Prototypical
+from metazoo.algorithms.rebal import ReBAL
 from metazoo.algorithms.reptile import Reptile
 from metazoo.algorithms.rl2 import RL2
 from metazoo.plugins import subclass_of, with_entry_points
 
 _ALL: tuple[type[Learner], ...] = (
     *(MAML, ANIL, MetaSGD, ProMP, Reptile),
-    *(DomainRandomised, RL2, Prototypical, Pretraining),
+    *(DomainRandomised, RL2, Prototypical, Pretraining, ReBAL, MPC),
     *(Distillation, RecurrentDistillation),
 )
 

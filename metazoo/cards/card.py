@@ -25,7 +25,7 @@ from metazoo.pretrained import family_of
 from metazoo.tasks.host_family import AnyFamily
 from metazoo.words import count
 
-MEASURED = {"point": "error", "image": "accuracy"}
+MEASURED = {"point": "error", "image": "accuracy", "transition": "log-likelihood"}
 """What supervised policies are measured by, by what their examples are."""
 
 
@@ -227,8 +227,9 @@ def _limits(metadata: Mapping[str, Any], report: Mapping[str, Any], family: AnyF
             f"Trials longer than {count(adapt['episodes'], 'episode')} of at most"
             f" {count(metadata['horizon'], 'step')} are not covered by the table.",
             _exploring(report["curve"]),
-            "It has no `act`: whoever plays it keeps its memory, and gives it back at every `step`.",
         ]
+        if metadata["memory"]["kind"] == "recurrent":
+            limits.append("It has no `act`: whoever plays it keeps its memory, and gives it back at every `step`.")
     else:
         limits.append("It does not adapt: `adapt` returns the memory it was given.")
     if (metadata.get("evaluation") or {}).get("ood"):

@@ -8,6 +8,10 @@ import keras
 
 from metazoo.types import Box, Discrete, Space, require_usable
 
+LEAST_SCALE = 1e-2
+SOFTPLUS_OF_ONE = math.log(math.expm1(1.0 - LEAST_SCALE))
+"""What ``spread`` adds so that it begins with its initial scale."""
+
 
 @keras.saving.register_keras_serializable("metazoo")
 class Scale(keras.layers.Layer):
@@ -27,6 +31,28 @@ class Scale(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "initial": self.initial, "minimum": self.minimum}
+
+
+@keras.saving.register_keras_serializable("metazoo")
+class Spread(keras.layers.Layer):
+    """Numbers ``[..., 2 n]`` → a Gaussian's ``loc`` and ``scale [..., n]``: a standard deviation for each input."""
+
+    def __init__(self, initial: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def call(self, numbers):
+        return spread(numbers, self.initial)
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+
+def spread(numbers: Any, initial: float) -> tuple[Any, Any]:
+    """``loc``, the first half of the last axis, and ``scale``: ``initial`` where the second half is 0, and never less
+    than ``LEAST_SCALE`` of it, below which likelihoods of what is certain grow without bound."""
+    loc, rest = keras.ops.split(numbers, 2, -1)
+    return loc, initial * (LEAST_SCALE + keras.ops.softplus(rest + SOFTPLUS_OF_ONE))
 
 
 @keras.saving.register_keras_serializable("metazoo")
@@ -77,13 +103,15 @@ def mlp(
     dtype: str = "float32",
     centre: Sequence[float] = (),
     width: Sequence[float] = (),
+    heteroscedastic: bool = False,
 ) -> keras.Model:
     """A multi-layer perceptron ``[..., observation] → {"logits"}`` or ``{"loc", "scale"}``.
 
     Hidden layers are initialised orthogonally with gain √2, the output with ``output_gain``, which when small makes
     the first policy nearly uniform (or centred on 0). ``initial_scale`` is the Gaussian's first standard deviation in
     action units. Observations of several axes, or none, are taken as one vector; bytes are scaled to [0, 1]. With
-    ``centre`` and ``width``, a number for each entry, the network sees (observation − centre) / width.
+    ``centre`` and ``width``, a number for each entry, the network sees (observation − centre) / width. A Gaussian that
+    is ``heteroscedastic`` has a standard deviation for each observation instead of one for all.
     """
     require_usable(observation_space, action_space)
     inputs, x = inputs_of(observation_space, dtype)
@@ -93,7 +121,7 @@ def mlp(
         x = keras.layers.Rescaling([1.0 / w for w in width], offset, dtype=dtype, name="scaled")(x)
     x = _dense(x, hidden, activation, seed, dtype)
     kernel = keras.initializers.Orthogonal(output_gain, seed=seed + len(hidden))
-    return with_head(inputs, x, action_space, kernel, initial_scale, dtype)
+    return with_head(inputs, x, action_space, kernel, initial_scale, dtype, heteroscedastic)
 
 
 def cnn(
@@ -155,10 +183,20 @@ def _dense(x: Any, hidden: tuple[int, ...], activation: str, seed: int, dtype: s
 
 
 def with_head(
-    inputs: Any, x: Any, action_space: Space, kernel: Any, initial_scale: float = 1.0, dtype: str = "float32"
+    inputs: Any,
+    x: Any,
+    action_space: Space,
+    kernel: Any,
+    initial_scale: float = 1.0,
+    dtype: str = "float32",
+    heteroscedastic: bool = False,
 ) -> keras.Model:
     """The model whose last layer turns ``x`` into the parameters of the space's action distribution."""
     gaussian = isinstance(action_space, Box)
+    if gaussian and heteroscedastic:
+        numbers = Head(2 * outputs_of(action_space), kernel, dtype=dtype, name="numbers")(x)
+        loc, scale = Spread(initial_scale, dtype=dtype, name="spread")(numbers)
+        return keras.Model(inputs, {"loc": loc, "scale": scale}, name="policy")
     head = Head(outputs_of(action_space), kernel, dtype=dtype, name="loc" if gaussian else "logits")(x)
     if not gaussian:
         return keras.Model(inputs, {"logits": head}, name="policy")

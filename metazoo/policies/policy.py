@@ -7,12 +7,12 @@ import keras
 import tensorflow as tf
 
 from metazoo.policies.distributions import Parameters, distribution_for
-from metazoo.policies.networks import Head, Scale
+from metazoo.policies.networks import Head, Scale, Spread
 from metazoo.policies.weights import flatten, unflatten
 from metazoo.types import Box, Space, require_usable
 
 layers = keras.layers
-SIDE_BY_SIDE = (layers.InputLayer, layers.Rescaling, layers.Reshape, layers.Dense, Head, Scale)
+SIDE_BY_SIDE = (layers.InputLayer, layers.Rescaling, layers.Reshape, layers.Dense, Head, Scale, Spread)
 """Layers that ``vectorized_map`` turns into one operation with a kernel for each task. TensorFlow has none for others,
 such as convolutions, and what it makes of them fails where there is one task: those go through the tasks one by one."""
 

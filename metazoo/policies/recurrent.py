@@ -10,7 +10,7 @@ from metazoo.policies.acting import choose
 from metazoo.policies.cells import CELLS, Kernels, one_step, unroll
 from metazoo.policies.distributions import Parameters, distribution_for
 from metazoo.policies.heads import dense
-from metazoo.policies.networks import outputs_of
+from metazoo.policies.networks import outputs_of, spread
 from metazoo.policies.recurrent_network import HEADS, RecurrentNetwork
 from metazoo.types import Box, Discrete, MultiDiscrete, Space, StepInputs, StepOutputs, require_usable
 from metazoo.words import meant
@@ -37,6 +37,7 @@ class RecurrentPolicy:
         hidden: Sequence[int] = (),
         encoder: Sequence[int] = (),
         normalise: bool = False,
+        heteroscedastic: bool = False,
     ):
         """Args:
         cell, units: see ``cells``.
@@ -47,6 +48,7 @@ class RecurrentPolicy:
             layers; see ``heads``.
         encoder: sizes of layers in front of the cell.
         normalise: observations and rewards by running means and variances, learned in training; see ``running``.
+        heteroscedastic: a Gaussian's standard deviation comes from the head, as its mean does.
 
         Raises:
             ValueError: no such cell or head, spaces that policies cannot have, or observations that are images.
@@ -66,10 +68,11 @@ class RecurrentPolicy:
         self.observation_scale = observation_scale / 255.0 if pixels else observation_scale
         self.distribution = distribution_for(action_space)
         outputs, gaussian = outputs_of(action_space), isinstance(action_space, Box)
+        self.initial_scale = initial_scale if heteroscedastic else None
         features = observation_space.size + outputs + 2
         self.model = RecurrentNetwork(
             features, outputs, gaussian, cell, units, initial_scale, seed, head, hidden, encoder,
-            observation_space.size, normalise, dtype=dtype,
+            observation_space.size, normalise, heteroscedastic, dtype=dtype,
         )  # fmt: skip
         self.cell, self._head = CELLS[cell], self.model.head_of()
         self.memory_size = self.cell.size(units)
@@ -146,6 +149,8 @@ class RecurrentPolicy:
         """Parameters of the action distribution in states ``[..., S]``, after steps with ``inputs [..., ...]``."""
         observations, _ = self._told(weights, inputs, states.dtype)
         head = self._head(self._part(weights, "head"), self.outputs(states), observations)
+        if self.initial_scale is not None:
+            return dict(zip(("loc", "scale"), spread(head, self.initial_scale), strict=True))
         if isinstance(self.action_space, Box):
             (log_scale,) = self._part(weights, "log_scale")
             return {"loc": head, "scale": tf.broadcast_to(tf.exp(log_scale), tf.shape(head))}

@@ -24,7 +24,8 @@ class RecurrentNetwork(keras.layers.Layer):
     """Holds the weights of ``RecurrentPolicy``; computes nothing itself.
 
     They are kept in this order; ``layout`` says where each part stands: ``cell`` (kernels ``[F, G·U]``, ``[G·U]``,
-    ``[U, G·U]``, ``[G·U]``), ``head`` (see ``heads``), ``log_scale`` (a Gaussian's alone), ``encoder`` (layers in front
+    ``[U, G·U]``, ``[G·U]``), ``head`` (see ``heads``), ``log_scale`` (of a Gaussian that has one
+    standard deviation for all), ``encoder`` (layers in front
     of the cell), ``statistics`` (``[3, O + 1]``, see ``running``) and ``rewards`` (``[codes, U]``, ``[codes]``, which
     predict the reward of an action: ``RecurrentPolicy.predicted_rewards``).
     """
@@ -43,6 +44,7 @@ class RecurrentNetwork(keras.layers.Layer):
         encoder=(),
         observed=0,
         normalise=False,
+        heteroscedastic=False,
         **kw,
     ):
         super().__init__(name=kw.pop("name", "recurrent"), **kw)
@@ -50,6 +52,7 @@ class RecurrentNetwork(keras.layers.Layer):
         self.cell, self.units, self.initial_scale, self.seed = cell, units, initial_scale, seed
         self.head, self.hidden, self.encoder = head, tuple(hidden), tuple(encoder)
         self.observed, self.normalise = observed, normalise
+        self.heteroscedastic = heteroscedastic
         self.layout: dict[str, slice] = {}
         self.build(None)
 
@@ -64,7 +67,10 @@ class RecurrentNetwork(keras.layers.Layer):
         ]  # fmt: skip
         self._add("cell", inputs if CELLS[self.cell].linear else [*inputs, *recurrent])
         self._add("head", self.head_of().specs())
-        self._add("log_scale", [Spec("log_scale", (self.outputs,), scale)] if self.gaussian else [])
+        self._add(
+            "log_scale",
+            [Spec("log_scale", (self.outputs,), scale)] if self.gaussian and not self.heteroscedastic else [],
+        )
         layers = dense_specs("encoder", (self.features, *self.encoder), self.seed + 200, 2.0**0.5)
         self._add("encoder", layers if self.encoder else [])
         statistics = keras.initializers.Constant(running.first(self.observed + 1))
@@ -74,7 +80,8 @@ class RecurrentNetwork(keras.layers.Layer):
 
     def head_of(self) -> Head:
         """What turns the cell's output into the distribution's numbers."""
-        return HEADS[self.head](self.units, self.observed, self.hidden, self.outputs, self.seed)
+        outputs = self.outputs * (2 if self.heteroscedastic else 1)
+        return HEADS[self.head](self.units, self.observed, self.hidden, outputs, self.seed)
 
     def _add(self, part: str, specs: list[Spec]) -> None:
         start = len(self.trainable_variables)
@@ -110,4 +117,5 @@ class RecurrentNetwork(keras.layers.Layer):
 
     def get_config(self):
         names = "features outputs gaussian cell units initial_scale seed head hidden encoder observed normalise"
+        names += " heteroscedastic"
         return {**super().get_config(), **{name: getattr(self, name) for name in names.split()}}

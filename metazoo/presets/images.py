@@ -35,14 +35,14 @@ _PROTOTYPES: dict[str, Any] = {"network": _FEATURES, "steps": 1, "updates": 2_00
 
 IMAGE_PRESETS = (
     _preset("maml_glyphs", "maml", "glyphs", _INNER),
-    _preset("maml_glyphs_k5", "maml", "glyphs", _INNER, family_args={"shots": 5}),
+    _preset("maml_glyphs_k5", "maml", "glyphs", _INNER, family_args={"shots": 5}, updates=3_000),
     _preset("fomaml_glyphs", "maml", "glyphs", {**_INNER, "first_order": 1}),
     _preset("anil_glyphs", "anil", "glyphs", {**_INNER, "step_sizes": "parameter"}),
     _preset("metasgd_glyphs", "meta_sgd", "glyphs", {**_INNER, "inner_rate": 0.05, "inner_rate_high": 0.3}),
     _preset("reptile_glyphs", "reptile", "glyphs", _REPTILE, steps=5),
     _preset("finetuned_glyphs", "pretraining", "glyphs", {"tasks": 8, "episodes": 1}, network=_NEW_HEAD, steps=20),
     _preset("proto_glyphs", "prototypical", "glyphs", {"tasks": 8}, **_PROTOTYPES),
-    _preset("maml_omniglot", "maml", "omniglot", _INNER),
+    _preset("maml_omniglot", "maml", "omniglot", _INNER, updates=2_500),
     _preset("proto_omniglot", "prototypical", "omniglot", {"tasks": 8}, **_PROTOTYPES),
     _preset(
         "proto_omniglot_w20",

@@ -7,6 +7,7 @@ from typing import Any
 
 from metazoo.plugins import with_entry_points
 from metazoo.presets.distilled import DISTILLED_PRESETS
+from metazoo.presets.dynamics import DYNAMICS_PRESETS
 from metazoo.presets.images import IMAGE_PRESETS
 from metazoo.presets.metaworld import METAWORLD_PRESETS
 from metazoo.presets.mujoco import MUJOCO_PRESETS
@@ -212,6 +213,7 @@ def load_presets() -> dict[str, Preset]:
         *MUJOCO_PRESETS,
         *METAWORLD_PRESETS,
         *IMAGE_PRESETS,
+        *DYNAMICS_PRESETS,
     )
     return with_entry_points("metazoo.presets", "preset", ours, lambda one: one.name, check)
 

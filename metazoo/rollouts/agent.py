@@ -24,10 +24,12 @@ class Agent(NamedTuple):
 
 
 def random_agent(family: AnyFamily) -> Agent:
-    """Random actions (``tasks.family.random_actions``), the floor of every comparison."""
+    """Random actions (``tasks.family.random_actions``), the floor of every comparison; of a ``probabilistic`` family a
+    standard normal in its units, whatever is asked."""
 
     def step(inputs, memory, key, deterministic):
         actions = random_actions(family.action_space, key)
-        return StepOutputs(actions, {}, tf.zeros(tf.shape(key)), memory)
+        known = {"loc": tf.zeros_like(actions), "scale": tf.ones_like(actions)} if family.probabilistic else {}
+        return StepOutputs(actions, known, tf.zeros(tf.shape(key)), memory)
 
     return Agent(lambda: tf.zeros([0]), step, lambda memory, episodes: memory)

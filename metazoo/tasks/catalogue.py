@@ -42,6 +42,9 @@ IN_THE_GRAPH: Final[dict[str, Line]] = {
     "sinusoid": Line("families.sinusoid", "Sinusoid", 10),
     "glyphs": Line("images.glyphs", "Glyphs", 5),
     "omniglot": Line("images.omniglot", "Omniglot", 5),
+    "pendulum_dynamics": Line("dynamics.families", "PendulumDynamics", 50),
+    "cartpole_dynamics": Line("dynamics.families", "CartPoleDynamics", 50),
+    "half_cheetah_dynamics": Line("dynamics.half_cheetah", "HalfCheetahDynamics", 50),
 }
 
 ON_THE_HOST: Final[dict[str, Line]] = {

@@ -73,6 +73,8 @@ class Family(ABC):
     """What one example of a supervised family is."""
     paired: ClassVar[bool] = False
     """Whether a supervised family draws support and query sets together: ``sets`` gives them."""
+    probabilistic: ClassVar[bool] = False
+    """Whether what is predicted is a distribution, and judged by the likelihood of what happened."""
     metric: ClassVar[str] = ""
     """What the mean reward of a step is called where it is no return, such as ``accuracy``."""
 
@@ -143,6 +145,10 @@ class Family(ABC):
 
     def sets(self, task: Any, key: tf.Tensor) -> tuple[Episodes, Episodes]:
         """Support and query set of tasks ``[M]`` with keys ``[M]``, time-major; families whose sets are ``paired``."""
+        raise NotImplementedError(f"{type(self).__name__} draws its examples one by one, not in sets.")
+
+    def set_sizes(self) -> tuple[int, int]:
+        """How many examples such a support and such a query set hold."""
         raise NotImplementedError(f"{type(self).__name__} draws its examples one by one, not in sets.")
 
     def references(self, tasks: Any) -> dict[str, Reference]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from metazoo import progress, random
 from metazoo.algorithms.common.learner import Learner, agent_of
 from metazoo.artefact.whole import aside
-from metazoo.evaluation import player
+from metazoo.evaluation import player, plays_trials
 
 VALIDATION_TASKS, VALIDATION_TRIALS = 100, 1000
 """Held-out tasks for checkpoints to be chosen on; more where a task is one trial instead of rounds of episodes."""
@@ -33,11 +33,14 @@ def updates_made(learner: Learner) -> int:
 def validation_tasks(learner: Learner) -> int:
     """On how many validation tasks the learner's weights are compared."""
     rounds, trials = ON_HOST if learner.on_host else (VALIDATION_TASKS, VALIDATION_TRIALS)
-    return trials if learner.online else rounds
+    return trials if plays_trials(learner.online, learner.family) else rounds
 
 
-def validation_score(scores: np.ndarray, online: bool) -> float:
-    """What is to be largest, from mean returns ``[points]``: the whole trial's, or those after the inner steps."""
+def validation_score(scores: np.ndarray, online: bool, last: bool = False) -> float:
+    """What is to be largest, from mean returns ``[points]``: the whole trial's, or those after the inner steps, or
+    after the ``last`` of them alone: a likelihood on the way, under a spread made for the end, may be anything."""
+    if last:
+        return float(scores[-1])
     return float(scores.mean() if online or len(scores) == 1 else scores[1:].mean())
 
 
@@ -143,8 +146,10 @@ class Validation(keras.callbacks.Callback):
         self.checkpoints, self.epoch, self.total, self._watch = checkpoints, epoch, total, watch
         learner = checkpoints.learner
         self._learner = learner
-        self._tasks = learner.family.sample(validation_tasks(learner), "validation")
-        self._play = player(agent_of(learner), learner.family, episodes, steps)
+        judge = self._judge = learner.judge
+        self._tasks = judge.family.sample(validation_tasks(judge), "validation")
+        made = steps if judge is learner else judge.config.inner_steps
+        self._play = player(agent_of(judge), judge.family, episodes, made)
         self._begun = (0, 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -159,10 +164,11 @@ class Validation(keras.callbacks.Callback):
         with progress.stage("validation"):
             curve, _ = self._play(self._tasks, random.key(0))
         scores = curve.numpy().mean((1, 2))
-        shown = {0, len(scores) - 1} if self._learner.online else set(range(len(scores)))
+        trials = plays_trials(self._judge.online, self._judge.family)
+        shown = {0, len(scores) - 1} if trials else set(range(len(scores)))
         for step in sorted(shown):
             logs[f"val_return_{step}"] = float(scores[step])
-        score = validation_score(scores, self._learner.online)
+        score = validation_score(scores, trials, self._judge.family.probabilistic)
         self.checkpoints.offer(score)
         logs["env_steps_per_s"] = made * self._learner.env_steps_per_update / seconds
         left = (self.total - update) * seconds / made

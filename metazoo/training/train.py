@@ -57,7 +57,8 @@ def build(preset: Preset, seed: int | None = None, dtype: str = "float32") -> Le
     """The preset's learner with its initial weights, not compiled."""
     family = own.family_of(vars(preset))
     seed = preset.seed if seed is None else seed
-    learner, spaces = LEARNERS[preset.algorithm], (family.observation_space, family.action_space)
+    learner = LEARNERS[preset.algorithm]
+    spaces = learner.network_spaces(family)
     options = {**preset.network, "seed": seed, "dtype": dtype}
     if learner.memory_kind == "recurrent":
         policy: Any = RecurrentPolicy(*spaces, **options)
@@ -327,7 +328,7 @@ def _provenance(
         "evaluate_command": evaluate_command(preset.name, preset.evaluation_tasks),
         "seed": seed,
         "updates": total,
-        "env_steps": total * learner.env_steps_per_update,
+        "env_steps": min(total, getattr(learner.config, "pool", 0) or total) * learner.env_steps_per_update,
         "best_update": done.best_update,
         "seconds": round(done.seconds, 1),
         "versions": versions(learner.family.played_by),

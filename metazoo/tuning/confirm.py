@@ -13,7 +13,7 @@ from metazoo import progress
 from metazoo.algorithms.common.learner import agent_of
 from metazoo.artefact.locks import at_work
 from metazoo.artefact.whole import write_whole
-from metazoo.evaluation import play_split
+from metazoo.evaluation import play_split, plays_trials
 from metazoo.presets.preset import Preset, settings_of
 from metazoo.training.callbacks import DivergedError, validation_score, validation_tasks
 from metazoo.training.train import begin, fitted, override
@@ -76,5 +76,6 @@ def _train(preset: Preset, run: Path, seed: int, total: int) -> dict[str, Any]:
     played, _ = play_split(
         agent_of(learner), learner.family, "validation", tasks, preset.episodes, preset.steps, TASKS_SEED
     )
-    score = validation_score(played.mean((1, 2)), learner.online)
+    trials = plays_trials(learner.online, learner.family)
+    score = validation_score(played.mean((1, 2)), trials, learner.family.probabilistic)
     return {"score": score, "tasks": tasks, "tasks_seed": TASKS_SEED}

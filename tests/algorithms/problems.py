@@ -21,8 +21,9 @@ from metazoo.types import Discrete, Episodes
 
 FAMILIES = {"categorical": CartPole, "gaussian": Navigation}
 """By the distribution of their actions."""
-ON_EPISODES = [name for name in LEARNERS if name not in ("prototypical", "pretraining")]
-"""Learners that take any family; the others need sets of labelled examples (``test_image_learners.py``)."""
+ON_SETS = ("prototypical", "pretraining", "rebal", "mpc")
+ON_EPISODES = [name for name in LEARNERS if name not in ON_SETS]
+"""Learners that take any family; others have their tests: ``test_image_learners.py``, ``test_dynamics_learners.py``."""
 KINDS = {**FAMILIES, "supervised": Sinusoid}
 
 

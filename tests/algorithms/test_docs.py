@@ -12,7 +12,7 @@ from tests.algorithms.problems import learner_for
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "algorithms"
 CONFIGS = {name: LEARNERS[name].config_class for name in ("maml", "anil", "meta_sgd", "promp", "reptile")}
-TABLES = {name: LEARNERS[name].config_class for name in (*CONFIGS, "prototypical", "pretraining")}
+TABLES = {name: LEARNERS[name].config_class for name in (*CONFIGS, "prototypical", "pretraining", "rebal", "mpc")}
 CASES = [*((name, {}) for name in CONFIGS), ("maml", {"outer": "trpo", "cg_iterations": 1})]
 
 

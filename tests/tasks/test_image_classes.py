@@ -77,7 +77,7 @@ def test_the_score_is_the_percentage_of_right_labels():
 
         return step
 
-    np.testing.assert_allclose(supervised.score(query, always(2), tf.zeros((3, 1, 0)), key), [25.0] * 3)
+    np.testing.assert_allclose(supervised.score(FAMILY, query, always(2), tf.zeros((3, 1, 0)), key), [25.0] * 3)
 
     def by_mean(inputs, memory, keys, deterministic):
         """Nearest to the character's mean picture, which only this test knows."""

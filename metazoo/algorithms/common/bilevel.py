@@ -137,7 +137,9 @@ class BilevelLearner(FastWeightsLearner, ABC):
     @property
     def outer_loss(self) -> str:
         """The kind of ``inner_loop.surrogate`` that outer steps descend."""
-        return self.inner_loss if self.family.supervised else OUTER_LOSSES[self.config.outer]
+        if self.family.supervised:
+            return inner_loop.judging_loss(self.policy, self.family.probabilistic)
+        return OUTER_LOSSES[self.config.outer]
 
     def counted(self, rounds: int) -> range:
         """The rounds that are part of the outer loss: with credit for exploration the first one, too."""

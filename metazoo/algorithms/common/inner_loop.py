@@ -55,6 +55,15 @@ def supervised_loss(policy: Policy) -> str:
     return "mse" if policy.distribution.kind == "gaussian" else "cross_entropy"
 
 
+def judging_loss(policy: Policy, probabilistic: bool) -> str:
+    """The kind of ``surrogate`` that judges predictions after the inner steps: −log p where they are distributions.
+
+    The inner steps themselves stay with ``supervised_loss``: the gradient of −log p grows as predictions become
+    certain, by 1/scale², and a step size that fits the first examples of a task does not fit later ones.
+    """
+    return "log_loss" if probabilistic else supervised_loss(policy)
+
+
 def rescale(rounds: list[Samples]) -> list[Samples]:
     """Raw advantages divided by their root mean square over all rounds and tasks.
 
@@ -71,15 +80,15 @@ def surrogate(
 ) -> tuple[tf.Tensor, Parameters]:
     """A loss (a scalar) of weights ``[P]``, and the distribution parameters it came from.
 
-    ``kind`` is ``policy_gradient``, ``likelihood_ratio``, ``clipped_ratio`` (with ``clip``), or ``mse`` or
-    ``cross_entropy``, whose targets are the actions. A ratio is taken to ``batch.old``, or where that is empty to the
-    weights themselves.
+    ``kind`` is ``policy_gradient``, ``likelihood_ratio``, ``clipped_ratio`` (with ``clip``), or ``mse``,
+    ``cross_entropy`` or ``log_loss`` (of distributions over numbers), whose targets are the actions. A ratio is taken
+    to ``batch.old``, or where that is empty to the weights themselves.
     """
     parameters = policy.apply(weights, tf.cast(batch.observations, weights.dtype))
     if kind == "mse":
         return losses.squared_error(parameters["loc"], batch.actions, batch.mask), parameters
     log_probs = policy.distribution.log_prob(parameters, batch.actions)
-    if kind == "cross_entropy":
+    if kind in ("cross_entropy", "log_loss"):
         return losses.cross_entropy(log_probs, batch.mask), parameters
     advantages = tf.cast(batch.advantages, weights.dtype)
     if kind == "policy_gradient":

@@ -57,7 +57,7 @@ class Learner(keras.Model, ABC):
 
     def __init__(self, policy: Policy, family: AnyFamily, config: Config | None = None, seed: int = 0):
         super().__init__(name=self.name_in_registry, dtype="float32")  # not what Keras is set to
-        _require_fit(policy, family)
+        _require_fit(policy, family, self.network_spaces(family))
         self.policy: Any = policy
         self.network = policy.model  # tracked by Keras: its variables are the learner's
         self.family = family
@@ -66,6 +66,17 @@ class Learner(keras.Model, ABC):
         self.on_host = isinstance(family, HostFamily)
         if self.on_host:
             self._compile_pieces()
+
+    @classmethod
+    def network_spaces(cls, family: AnyFamily) -> tuple[Any, Any]:
+        """Spaces of what the network sees and answers: the family's own, where a learner does not say otherwise."""
+        return family.observation_space, family.action_space
+
+    @property
+    def judge(self) -> "Learner":
+        """Whose figures on validation tasks choose the checkpoint: its own, or those of a part that is judged in less
+        time."""
+        return self
 
     @property
     @abstractmethod
@@ -197,7 +208,8 @@ class Learner(keras.Model, ABC):
 
     def drawn(self, update: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """The tasks ``[M, ...]`` of an update and the key of its episodes, from (seed, ``update``)."""
-        key = random.fold(random.key(self.seed), tf.cast(update, tf.int32))
+        update, pool = tf.cast(update, tf.int32), getattr(self.config, "pool", 0)
+        key = random.fold(random.key(self.seed), update % pool if pool else update)
         return self.sample_tasks(random.fold(key, 0)), random.fold(key, 1)
 
     def _rounds(self, weights: Tensors, update: tf.Tensor) -> list[Episodes]:
@@ -269,10 +281,10 @@ MakeUpdate = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """The update of this number, made: its metrics. It changes the learner's weights and its optimizer."""
 
 
-def _require_fit(policy: Any, family: AnyFamily) -> None:
-    """Refuse a policy for other spaces than the family's."""
-    for role in ("observation_space", "action_space"):
-        mine, others = getattr(policy, role), getattr(family, role)
+def _require_fit(policy: Any, family: AnyFamily, spaces: tuple[Any, Any]) -> None:
+    """Refuse a policy for other spaces than the learner needs on the family."""
+    for role, others in zip(("observation_space", "action_space"), spaces, strict=True):
+        mine = getattr(policy, role)
         if (type(mine), mine.shape, mine.dtype) != (type(others), others.shape, others.dtype):
             needed = f"the family {family.name} needs {one_line(others)}"
             raise ValueError(f"the policy's {role} is {one_line(mine)}; {needed}.")

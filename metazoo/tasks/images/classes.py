@@ -119,6 +119,9 @@ class ImageClasses(TaskFamily, ABC):
         support, query = drawn[..., : self.shots], drawn[..., self.shots : self.shots + self.queries]
         return self._set(task, support), self._set(task, query)
 
+    def set_sizes(self) -> tuple[int, int]:
+        return self.ways * self.shots, self.ways * self.queries
+
     def reset(self, task: ClassesTask, key: tf.Tensor) -> ClassesState:
         label, drawing = tf.unstack(random.spread(key, 2), axis=-1)
         return ClassesState(random.integers(label, self.ways), random.integers(drawing, self.drawings))
