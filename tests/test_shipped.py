@@ -42,6 +42,7 @@ NOT_SHIPPED = {
     "rebal_half_cheetah_dynamics",
     "pooled_half_cheetah_dynamics",
     "mpc_pendulum",
+    "maml_glyphs",
     "anil_glyphs",
     "finetuned_glyphs",
     "fomaml_glyphs",
