@@ -339,8 +339,7 @@ def _chosen(metadata: Mapping[str, Any], best: str) -> str:
 
 def _best_update(provenance: Mapping[str, Any]) -> str:
     """When the exported weights were there; policies trained before this was noted do not say."""
-    update = provenance.get("best_update")
-    return f": they were there after {count(update, 'update')}" if update else ""
+    return f": they were there after {count(update, 'update')}" if (update := provenance.get("best_update")) else ""
 
 
 if __name__ == "__main__":
