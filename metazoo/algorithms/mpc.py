@@ -50,11 +50,6 @@ class MPCConfig(BilevelConfig):
     best: int = setting(8, (1, 10_000), "plans that the next round is drawn around")
     rounds: int = setting(3, (1, 100), "rounds of planning")
 
-    def __post_init__(self):
-        super().__post_init__()
-        if self.best > self.candidates:
-            raise ValueError(f"best is {self.best}; it must be at most candidates ({self.candidates}).")
-
 
 class Memory(NamedTuple):
     """What a planner remembers, of each row."""
@@ -107,6 +102,8 @@ class MPC(Learner):
     def __init__(self, policy, family, config: MPCConfig | None = None, seed: int = 0):
         super().__init__(policy, family, config, seed)
         config = self.config
+        if config.best > config.candidates:
+            raise ValueError(f"best is {config.best}; it must be at most candidates ({config.candidates}).")
         self.modelled = ModelledWorld(family, config.remembered, config.asked)
         self.world_model = WorldModel(policy, self.modelled, config, seed)
         spaces = family.observation_space, family.action_space

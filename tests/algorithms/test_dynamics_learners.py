@@ -189,7 +189,7 @@ def test_worlds_that_cannot_be_planned_in_are_refused():
     with pytest.raises(ValueError, match="mpc plans in families .* one of two; acrobot is not"):
         MPC.network_spaces(Acrobot())
     with pytest.raises(ValueError, match=r"best is 9; it must be at most candidates \(6\)"):
-        MPCConfig(candidates=6, best=9)
+        planner(Pendulum(), candidates=6, best=9)
     world = Pendulum()
     with pytest.raises(ValueError, match="rebal learns from sets of examples; pendulum has none"):
         LEARNERS["rebal"](RecurrentPolicy(world.observation_space, world.action_space, units=4), world)
