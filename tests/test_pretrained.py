@@ -141,7 +141,7 @@ def test_observations_of_another_shape_are_refused(policy, shape):
 
 
 def test_a_policy_that_remembers_its_steps_has_no_act(policy):
-    memory = {**policy.metadata["memory"], "online": True}
+    memory = {**policy.metadata["memory"], "kind": "recurrent", "online": True}
     recurrent = Pretrained(policy.directory, {**policy.metadata, "memory": memory}, policy._model)
     with pytest.raises(ValueError, match="use step"):
         recurrent.act(np.zeros(4))

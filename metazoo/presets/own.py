@@ -42,8 +42,20 @@ CLASSES: Final[dict[str, Any]] = {"tasks": 8, "episodes": 1}
 """Of families of image classes, whose support and query set are one episode each."""
 FEATURES: Final[dict[str, dict[str, Any]]] = {"prototypical": {"head": False}, "pretraining": {"output_gain": 0.0}}
 """What the network of learners of classes needs."""
-ADAPTS: Final = {"prototypical": 1, "pretraining": 20, "reptile": 5}
-"""Steps of adapting to image classes; where it does not stand here, 2."""
+ADAPTS: Final = {"prototypical": 1, "pretraining": 20, "reptile": 5, "rebal": 1}
+"""Steps of adapting to support sets; where it does not stand here, 2."""
+MODEL: Final[dict[str, Any]] = {"heteroscedastic": True, "output_gain": 0.1}
+"""Of networks that say how sure they are of a prediction."""
+REMEMBERS: Final[dict[str, Any]] = {
+    "heteroscedastic": True,
+    "units": 64,
+    "encoder": (64,),
+    "head": "observation",
+    "hidden": (64,),
+}
+"""Of recurrent ones."""
+MODELS: Final = {"tasks": 16, "episodes": 1, "inner_steps": 5, "inner_rate": 0.03, "every_step": 0, "clip_norm": 1.0}
+"""Of planners, whose model is trained as MAML's."""
 DEVIATION: Final = 0.5
 """A Gaussian's first standard deviation, as a share of half the range of an action."""
 
@@ -72,9 +84,9 @@ def preset_of(
             )
         arguments, learner = {**arguments, family.reveals[0]: True}, TWIN
     where = "graph" if hasattr(family, "sample_task") and not hasattr(family, "rows") else "host"
-    steps = 0 if learner in (TWIN, "rl2") or "distill" in learner else 2
+    steps = 0 if learner in (TWIN, "rl2", "mpc") or "distill" in learner else 2
     steps = ADAPTS.get(learner, steps) if family.paired else steps
-    episodes = 1 if family.paired else EPISODES.get(learner, 4)
+    episodes = 1 if family.paired or learner == "mpc" else EPISODES.get(learner, 4)
     return Preset(
         name=name or name_of(algorithm, family.name),
         description=_description(family, algorithm),
@@ -110,7 +122,9 @@ def _description(family: "AnyFamily", algorithm: str) -> str:
 
 def _config(family: "AnyFamily", learner: str, episodes: int, steps: int, where: str) -> dict[str, Any]:
     if family.paired:
-        return _of_classes(learner, steps)
+        return _of_sets(learner, steps)
+    if learner == "mpc":
+        return dict(MODELS)
     low, high = TASKS.get(learner, (8, 128))
     tasks = max(low, min(high, STEPS[where] // (episodes * (steps + 1) * family.horizon)))
     tasks -= tasks % (20 if learner == "rl2" else 2)  # so that replicas and minibatches divide it
@@ -134,9 +148,9 @@ def _config(family: "AnyFamily", learner: str, episodes: int, steps: int, where:
     return {**config, "inner_steps": steps, "clip_norm": 0.5, **alike, **_step_sizes(learner), **inner}
 
 
-def _of_classes(learner: str, steps: int) -> dict[str, Any]:
-    """Of learners on image classes, as the zoo's presets have them."""
-    if learner == "prototypical":
+def _of_sets(learner: str, steps: int) -> dict[str, Any]:
+    """Of learners on support and query sets, as the zoo's presets have them."""
+    if learner in ("prototypical", "rebal"):
         return {"tasks": CLASSES["tasks"]}
     if learner in ("maml", "anil", "meta_sgd"):
         rate = {**_step_sizes(learner), "inner_rate": 0.05 if learner == "meta_sgd" else 0.2}
@@ -156,6 +170,8 @@ def _step_sizes(learner: str) -> dict[str, Any]:
 def _network(family: "AnyFamily", learner: str) -> dict[str, Any]:
     if family.paired and family.observation_space.dtype == "uint8":
         return {"blocks": 4, "filters": 32, **FEATURES.get(learner, {})}
+    if family.probabilistic or learner == "mpc":
+        return {**(REMEMBERS if learner == "rebal" else MODEL)}
     recurrent = learner in ("rl2", "recurrent_distillation")
     actions = family.action_space
     gaussian, discrete = isinstance(actions, Box), isinstance(actions, Discrete)

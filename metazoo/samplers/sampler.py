@@ -60,6 +60,7 @@ class Sampler(ABC):
         return tf.nest.map_structure(np.asarray, self.family.sample(count, "train", number))
 
     def rng(self, update: int, purpose: int) -> np.random.Generator:
+        """Random numbers of an update, others for every purpose."""
         return np.random.default_rng([self.seed, update, purpose])
 
     def points(self, tasks: Any) -> np.ndarray:

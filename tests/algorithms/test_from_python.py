@@ -81,7 +81,11 @@ def test_they_make_learners_and_presets(page, here, monkeypatch):
 
 
 @pytest.mark.slow  # some forty programs are compiled
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.stem != "mpc"],  # planning takes too long without XLA: test_dynamics_learners.py
+    ids=lambda page: page.stem,
+)
 def test_they_end_in_policies_that_load(page, here, monkeypatch):
     monkeypatch.setattr(train, "EPOCH", 2)
     monkeypatch.setattr(callbacks, "ON_HOST", (3, 3))

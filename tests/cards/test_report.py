@@ -129,4 +129,5 @@ def test_a_card_has_the_tasks_of_its_preset_or_what_its_metadata_says(models):
 def test_cheap_evaluations_have_two_thousand_tasks():
     """One lost trial in 200 changes rl2_navigation's third episode by 0.2; 200 tasks need not hold one."""
     few = {name for name, preset in PRESETS.items() if preset.evaluation_tasks < 2_000}
-    assert few == {preset.name for preset in (*MUJOCO_PRESETS, *METAWORLD_PRESETS)}
+    dear = {"mpc_pendulum"}  # which plans at every step
+    assert few == {preset.name for preset in (*MUJOCO_PRESETS, *METAWORLD_PRESETS)} | dear

@@ -94,7 +94,7 @@ def test_ml10_has_ten_kinds_to_train_on_and_five_others_to_test_on(monkeypatch):
 
     from metazoo.tasks.metaworld import envs
 
-    monkeypatch.setattr(envs, "placements", lambda name, seed: np.full((50, 3), seed))
+    monkeypatch.setattr(envs, "placements", lambda name, seed, count: np.full((count, 3), seed))
     family = ML10(workers=0, rows=4)
     names = {}
     for split in ("train", "validation", "test"):

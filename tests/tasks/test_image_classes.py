@@ -87,7 +87,7 @@ def test_the_score_is_the_percentage_of_right_labels():
         distance = tf.reduce_sum((seen[:, :, None] - mine[:, None]) ** 2, (-2, -1))
         return StepOutputs(tf.argmin(distance, -1, tf.int32), {}, tf.zeros(keys.shape), memory)
 
-    np.testing.assert_allclose(supervised.score(query, by_mean, tf.zeros((3, 1, 0)), key), [100.0] * 3)
+    np.testing.assert_allclose(supervised.score(FAMILY, query, by_mean, tf.zeros((3, 1, 0)), key), [100.0] * 3)
 
 
 def test_nearest_neighbours_in_pixels_are_a_reference():
