@@ -23,6 +23,7 @@ from metazoo.algorithms.common.bilevel import BilevelConfig, BilevelLearner
 from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
 from metazoo.algorithms.common.learner import Learner
+from metazoo.algorithms.common.plain import FixedWeights
 from metazoo.algorithms.common.sequences import as_sequence
 from metazoo.policies.acting import choose
 from metazoo.policies.distributions import Parameters, distribution_for
@@ -84,7 +85,7 @@ class Acting:
 
 
 @final
-class MPC(Learner):
+class MPC(FixedWeights):
     """Learns a model that a few transitions adapt, and plans on it. The memory holds the last transitions."""
 
     name_in_registry: ClassVar[str] = "mpc"
@@ -132,16 +133,6 @@ class MPC(Learner):
     @property
     def env_steps_per_update(self) -> int:
         return self.world_model.env_steps_per_update
-
-    @property
-    def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables
-
-    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
-        return list(variables)
-
-    def initial_memory(self, weights: Tensors) -> tf.Tensor:
-        return tf.zeros([self.memory_size], weights[0].dtype)
 
     def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
         fast = self.adapted(weights, memory[None])[0]

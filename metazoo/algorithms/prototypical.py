@@ -12,15 +12,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-import keras
 import tensorflow as tf
 
 from metazoo import axes, losses
 from metazoo.algorithms.common import inner_loop
 from metazoo.algorithms.common.config import Config, setting
 from metazoo.algorithms.common.inner_loop import Samples
-from metazoo.algorithms.common.learner import Learner
 from metazoo.algorithms.common.outer_step import clip
+from metazoo.algorithms.common.plain import FixedWeights
 from metazoo.policies.acting import choose
 from metazoo.policies.distributions import Parameters
 from metazoo.policies.weights import Tensors, flatten
@@ -40,7 +39,7 @@ class PrototypicalConfig(Config):
 
 
 @final
-class Prototypical(Learner):
+class Prototypical(FixedWeights):
     """Learns features in which a class is near the mean of its examples.
 
     The memory ``[N·D + N]`` holds for each class the sum of its examples' features, then how many there were.
@@ -70,16 +69,6 @@ class Prototypical(Learner):
     @property
     def env_steps_per_update(self) -> int:
         return self.config.tasks * supervised.examples(self.family, 2)
-
-    @property
-    def exported_variables(self) -> list[keras.Variable]:
-        return self.meta_variables
-
-    def exported_weights(self, memory: tf.Tensor, variables: Tensors) -> list[tf.Tensor]:
-        return list(variables)
-
-    def initial_memory(self, weights: Tensors) -> tf.Tensor:
-        return tf.zeros([self.memory_size], weights[0].dtype)
 
     def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
         return self._parameters(self._features(weights, observations), memory)

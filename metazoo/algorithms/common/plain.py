@@ -1,4 +1,4 @@
-"""What learners have in common whose policies do not adapt: one feed-forward network for every task."""
+"""What learners have in common whose weights stay as they were trained, and those that do not adapt at all."""
 
 from abc import ABC
 from typing import Any, ClassVar
@@ -13,15 +13,8 @@ from metazoo.policies.weights import Tensors, flatten
 from metazoo.types import Episodes, StepInputs, StepOutputs
 
 
-class PlainLearner(Learner, ABC):
-    """A learner whose memory is empty, and whose ``adapt`` changes nothing."""
-
-    memory_kind: ClassVar[str] = "none"
-    online: ClassVar[bool] = False
-
-    @property
-    def memory_size(self) -> int:
-        return 0
+class FixedWeights(Learner, ABC):
+    """A learner that knows a task by a memory that begins with zeros, not by weights."""
 
     @property
     def exported_variables(self) -> list[keras.Variable]:
@@ -31,7 +24,18 @@ class PlainLearner(Learner, ABC):
         return list(variables)
 
     def initial_memory(self, weights: Tensors) -> tf.Tensor:
-        return tf.zeros([0], weights[0].dtype)
+        return tf.zeros([self.memory_size], weights[0].dtype)
+
+
+class PlainLearner(FixedWeights, ABC):
+    """A learner whose memory is empty, and whose ``adapt`` changes nothing."""
+
+    memory_kind: ClassVar[str] = "none"
+    online: ClassVar[bool] = False
+
+    @property
+    def memory_size(self) -> int:
+        return 0
 
     def act(self, weights: Tensors, memory: tf.Tensor, observations: tf.Tensor) -> Parameters:
         return self.policy.apply(flatten(list(weights)), observations)
